@@ -1,0 +1,65 @@
+# Two commands for a newcomer:   make demo   and   make test
+# ARGS="..." goes to the program that is run:   make demo ARGS="--data digits"
+#
+# PYTHON  the interpreter that .venv is made from; inside a virtual environment that has torch, that one is used
+# TORCH   the torch to install, e.g. TORCH=torch==2.11.0; unset, a torch that is there is kept
+PYTHON ?= python3
+TORCH ?=
+DEFAULT_TORCH := torch==2.13.0
+
+ifndef VENV
+# An interpreter of a virtual environment that has torch names that environment; any other, nothing.
+VENV := $(if $(TORCH),,$(shell $(PYTHON) -c 'import sys, importlib.util as u; \
+    print(sys.prefix if sys.prefix != sys.base_prefix and u.find_spec("torch") else "")'))
+VENV := $(or $(VENV),$(CURDIR)/.venv)
+endif
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install -q --disable-pip-version-check
+# What the checkout is installed into; the stamps lie in the checkout because its binary does.
+ENV_KEY := $(VENV) $(TORCH)
+STAMPS := build/stamps
+SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
+
+.PHONY: demo test lint bench cuda-check clean FORCE
+
+demo: $(STAMPS)/installed
+	@$(VENV)/bin/genkern demo $(ARGS)
+
+test: $(STAMPS)/installed
+	@$(PY) -m pytest $(ARGS)
+
+bench: $(STAMPS)/installed
+	@$(PY) -m pytest benchmarks --benchmark-enable $(ARGS)
+
+lint: $(STAMPS)/lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+	$(PY) scripts/check_native.py cpp
+
+cuda-check:
+	@$(PYTHON) scripts/check_native.py cuda
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -f genkern/_C*.so genkern/_build.json
+
+$(STAMPS)/installed: $(STAMPS)/env $(SOURCES)
+	@echo "genkern: building and installing into $(VENV) (a few minutes the first time)"
+	@$(PIP_INSTALL) "setuptools>=77" ninja
+	@$(PIP_INSTALL) --no-build-isolation -e ".[demo,test]"
+	@$(PY) -c 'import json; b = json.load(open("genkern/_build.json")); \
+	    print("genkern: pure Python," if b["reason"] else "genkern: native; no CUDA," if b["cuda"]["reason"] else "genkern: native, CUDA", \
+	          b["reason"] or b["cuda"]["reason"] or b["cuda"]["archs"])'
+	@touch $@
+
+$(STAMPS)/lint: $(STAMPS)/installed
+	@$(PIP_INSTALL) --no-build-isolation -e ".[lint]"
+	@touch $@
+
+# Remade only when the environment is gone or another one, or another torch, is asked for.
+$(STAMPS)/env: FORCE
+	@test -x $(PY) && echo '$(ENV_KEY)' | cmp -s - $@ || { \
+	    scripts/make_env.sh '$(VENV)' '$(PYTHON)' '$(DEFAULT_TORCH)' '$(TORCH)' && \
+	    mkdir -p $(STAMPS) && echo '$(ENV_KEY)' > $@; }

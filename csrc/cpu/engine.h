@@ -1,0 +1,237 @@
+// The CPU's loops, all of them: which elements a thread takes, how they reach contiguous buffers of the type of
+// arithmetic, and how sums are kept. A family (gaussian.h) only says what happens to one tile.
+//
+// A tile is up to kTile consecutive elements in logical order. A tensor that is contiguous and of the right type
+// is read and written in place; anything else passes through a buffer in the L1 cache. Sums are double, over
+// tiles in order, over fixed chunks of the extent whatever the number of threads: the same bits every run.
+#pragma once
+
+#include "cpu/chunks.h"
+#include "cpu/storage.h"
+#include "cpu/vec.h"
+
+namespace genkern::GENKERN_ISA {
+
+inline constexpr int64_t kTile = 512;  // elements; a few such buffers fit the L1 cache
+
+// Consecutive elements [first, first + n) and where they lie in the extent.
+struct Span {
+  const Extent& extent;
+  int64_t first, n;
+  int64_t row, run, elem;
+
+  Span(const Extent& e, int64_t first, int64_t n) : extent(e), first(first), n(n) {
+    row = first / e.event();
+    const int64_t within = first - row * e.event();
+    run = within / e.length;
+    elem = within - run * e.length;
+  }
+
+  // f(place in the span, index into the operand, n) for each stretch with one stride.
+  template <class F>
+  void each_run(const Operand& o, const F& f) const {
+    int64_t r = row, k = run, e = elem;
+    for (int64_t at = 0; at < n;) {
+      const int64_t take = least(extent.length - e, n - at);
+      f(at, r * o.row + k * o.run + e * o.elem, take);
+      at += take;
+      e = 0;
+      if (++k == extent.runs) k = 0, ++r;
+    }
+  }
+};
+
+template <class T>
+inline constexpr DType kNative = sizeof(T) == 8 ? DType::f64 : DType::f32;
+
+template <class T>
+bool in_place(const Span& s, const Operand& o) {
+  const Extent& e = s.extent;
+  return o.dtype == kNative<T> && s.n % Vec<T>::lanes == 0 && o.elem == 1 &&
+         (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
+}
+
+// A buffer for a tile, with room for the vector that the last element lies in.
+template <class T>
+struct alignas(64) Buffer {
+  T data[kTile + 64];
+};
+
+// An argument's tile: in place or gathered; shift is an offset of the whole operand (one sample of several).
+template <class T>
+class Input {
+ public:
+  Input(const Operand& o) : operand_(o) {}
+  explicit operator bool() const { return static_cast<bool>(operand_); }
+
+  void fetch(const Span& s, int64_t shift = 0) {
+    if (!operand_) return;
+    if (in_place<T>(s, operand_)) {
+      at_ = static_cast<const T*>(operand_.data) + shift + s.first;
+      return;
+    }
+    if (operand_.row == 0 && operand_.run == 0 && operand_.elem == 0) {
+      if (at_ == buffer_.data && shift == shift_) return;  // one value for all: it is there since the first tile
+      shift_ = shift;
+      load_run(operand_, shift, kTile, buffer_.data);
+    } else {
+      s.each_run(operand_, [&](int64_t at, int64_t index, int64_t n) {
+        load_run(operand_, shift + index, n, buffer_.data + at);
+      });
+    }
+    at_ = buffer_.data;
+  }
+  GK_INLINE Vec<T> operator[](int64_t i) const { return Vec<T>::load(at_ + i); }
+
+ private:
+  const Operand& operand_;
+  const T* at_ = nullptr;
+  int64_t shift_ = 0;
+  Buffer<T> buffer_;
+};
+
+// A result's tile: in place, or scattered by commit().
+template <class T>
+class Output {
+ public:
+  Output(const Operand& o) : operand_(o) {}
+  explicit operator bool() const { return static_cast<bool>(operand_); }
+
+  void prepare(const Span& s, int64_t shift = 0) {
+    at_ = operand_ && in_place<T>(s, operand_) ? static_cast<T*>(operand_.data) + shift + s.first : buffer_.data;
+  }
+  GK_INLINE void set(int64_t i, Vec<T> v) { v.store(at_ + i); }
+  const T* data() const { return at_; }
+  void commit(const Span& s, int64_t shift = 0) {
+    if (!operand_ || at_ != buffer_.data) return;
+    s.each_run(operand_, [&](int64_t at, int64_t index, int64_t n) {
+      store_run(operand_, shift + index, n, buffer_.data + at);
+    });
+  }
+
+ private:
+  const Operand& operand_;
+  T* at_ = nullptr;
+  Buffer<T> buffer_;
+};
+
+template <class T>
+double sum(const T* p, int64_t n) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  double total = 0.0;
+  int64_t i = 0;
+  if (n >= lanes) {
+    Vec<T> acc(T(0));
+    for (; i + lanes <= n; i += lanes) acc = acc + Vec<T>::load(p + i);
+    total = sum(acc);
+  }
+  for (; i < n; ++i) total += p[i];
+  return total;
+}
+
+// One value an element: written out, or kept for the sum of the tile.
+template <class T>
+class Values {
+ public:
+  explicit Values(const Loss& loss)
+      : elements_(loss.reduction == Reduction::none ? loss.out : Operand{}),
+        out_(elements_),
+        factor_(T(loss.reduction == Reduction::none ? loss.factor : 1.0)) {}
+  Values(const Values&) = delete;
+
+  void prepare(const Span& s) { out_.prepare(s); }
+  GK_INLINE void set(int64_t i, Vec<T> v) { out_.set(i, v * factor_); }
+  void commit(const Span& s) { out_.commit(s); }
+  const T* data() const { return out_.data(); }
+
+ private:
+  Operand elements_;
+  Output<T> out_;
+  Vec<T> factor_;
+};
+
+template <class Work>
+void run(const Parallel& parallel, int64_t n, const Work& work) {
+  constexpr int64_t grain = 2;
+  const auto call = [](void* w, int64_t begin, int64_t end) { (*static_cast<const Work*>(w))(begin, end); };
+  parallel.run(n, grain, call, const_cast<void*>(static_cast<const void*>(&work)));
+}
+
+// f(span) for every tile of a chunk.
+template <class F>
+void each_tile(const Extent& extent, const Chunks& chunks, int64_t chunk, const F& f) {
+  const int64_t last = chunks.last(chunk);
+  for (int64_t first = chunks.first(chunk); first < last; first += kTile)
+    f(Span(extent, first, least(kTile, last - first)));
+}
+
+// Elementwise: each thread makes one `Tile(arguments)`, which is called with every span of its chunks.
+template <class Tile, class Arguments>
+void map(const Arguments& a, Parallel parallel) {
+  const Chunks chunks(a.extent);
+  if (a.extent.numel() == 0) return;
+  run(parallel, chunks.count(), [&](int64_t begin, int64_t end) {
+    Tile tile(a);
+    for (int64_t chunk = begin; chunk < end; ++chunk)
+      each_tile(a.extent, chunks, chunk, [&](const Span& s) { tile(s); });
+  });
+}
+
+// What is left to add when all chunks are done, in their order.
+template <class Put>
+void combine(const Extent& extent, const Chunks& chunks, const Loss& loss, const double* workspace, const Put& put) {
+  const int64_t count = extent.numel() == 0 ? 0 : chunks.count();
+  if (loss.reduction == Reduction::total) {
+    double total = 0.0;
+    for (int64_t i = 0; i < count; ++i) total += workspace[i];
+    put(0, total);
+  } else if (loss.reduction == Reduction::event && (count == 0 || chunks.pieces > 1)) {
+    for (int64_t row = 0; row < extent.rows; ++row) {
+      double total = 0.0;
+      for (int64_t i = 0; i < (count ? chunks.pieces : 0); ++i) total += workspace[row * chunks.pieces + i];
+      put(row, total);
+    }
+  }
+}
+
+// The same with one value an element, which the tile sets in its `Values` and which `loss` reduces.
+// workspace: workspace_size(extent, loss.reduction) doubles.
+template <class T, class Tile, class Arguments>
+void reduce(const Arguments& a, const Loss& loss, double* workspace, Parallel parallel) {
+  const Chunks chunks(a.extent);
+  const bool by_row = loss.reduction == Reduction::event && chunks.pieces == 1;
+  T* out = static_cast<T*>(loss.out.data);
+  const auto put = [&](int64_t row, double value) { out[row] = static_cast<T>(value * loss.factor); };
+
+  run(parallel, a.extent.numel() == 0 ? 0 : chunks.count(), [&](int64_t begin, int64_t end) {
+    Tile tile(a);
+    Values<T> values(loss);
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      double partial = 0.0;
+      each_tile(a.extent, chunks, chunk, [&](const Span& s) {
+        values.prepare(s);
+        tile(s, values);
+        values.commit(s);
+        if (loss.reduction == Reduction::none) return;
+        if (!by_row) {
+          partial += sum(values.data(), s.n);
+          return;
+        }
+        int64_t row = s.row, left = chunks.event - (s.first - s.row * chunks.event);
+        for (int64_t at = 0; at < s.n; ++row, left = chunks.event) {
+          const int64_t take = least(left, s.n - at);
+          partial += sum(values.data() + at, take);
+          at += take;
+          if (take == left) {
+            put(row, partial);
+            partial = 0.0;
+          }
+        }
+      });
+      if (!by_row && loss.reduction != Reduction::none) workspace[chunk] = partial;
+    }
+  });
+  combine(a.extent, chunks, loss, workspace, put);
+}
+
+}  // namespace genkern::GENKERN_ISA

@@ -1,0 +1,319 @@
+// The Gaussian family on the CPU: what happens to one tile.
+#pragma once
+
+#include "cpu/noise.h"
+#include "math/gaussian.h"
+
+namespace genkern::GENKERN_ISA {
+
+// q, p and the noise of a tile.
+template <class T>
+struct HeadInputs {
+  using F = Vec<T>;
+  const GaussianHead& a;
+  ScaleMap<F> map;
+  F temperature;
+  Input<T> loc, scale, prior_loc, prior_scale;
+  Eps<T> eps;
+
+  explicit HeadInputs(const GaussianHead& a)
+      : a(a),
+        map(a.scale_options),
+        temperature(T(a.temperature)),
+        loc(a.loc),
+        scale(a.scale),
+        prior_loc(a.prior_loc),
+        prior_scale(a.prior_scale),
+        eps(a.noise, a.extent) {}
+
+  void fetch(const Span& s) {
+    loc.fetch(s);
+    scale.fetch(s);
+    prior_loc.fetch(s);
+    prior_scale.fetch(s);
+  }
+  GK_INLINE F delta(int64_t i) const { return prior_loc ? loc[i] - prior_loc[i] : loc[i]; }
+  GK_INLINE Divergence<F> kl(int64_t i, const Scale<F>& q) const {
+    return prior_scale ? divergence(map, q, delta(i), map(prior_scale[i])) : divergence(q, delta(i));
+  }
+};
+
+template <class T>
+struct HeadForward {
+  using F = Vec<T>;
+  const GaussianHeadForward& a;
+  HeadInputs<T> in;
+  Output<T> z;
+
+  explicit HeadForward(const GaussianHeadForward& a) : a(a), in(a), z(a.z) {}
+
+  void operator()(const Span& s, Values<T>& kl) {
+    in.fetch(s);
+    if (a.divergence) {
+      const F floor(T(a.free_nats));
+      for (int64_t i = 0; i < s.n; i += F::lanes) kl.set(i, max(floor, in.kl(i, in.map(in.scale[i])).value));
+    }
+    sample(s);
+  }
+  void operator()(const Span& s) {
+    in.fetch(s);
+    sample(s);
+  }
+
+ private:
+  void sample(const Span& s) {
+    for (int64_t k = 0; k < a.samples; ++k) {
+      in.eps.fetch(s, k);
+      z.prepare(s, k * a.z_sample);
+      for (int64_t i = 0; i < s.n; i += F::lanes)
+        z.set(i, in.loc[i] + in.temperature * in.map(in.scale[i]).sigma * in.eps[i]);
+      z.commit(s, k * a.z_sample);
+    }
+  }
+};
+
+template <class T>
+struct HeadBackward {
+  using F = Vec<T>;
+  const GaussianHeadBackward& a;
+  HeadInputs<T> in;
+  Input<T> grad_z, grad_kl;
+  Output<T> d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps;
+  Buffer<T> sum_z, sum_z_eps;  // over the samples
+
+  explicit HeadBackward(const GaussianHeadBackward& a)
+      : a(a),
+        in(a),
+        grad_z(a.grad_z),
+        grad_kl(a.grad_kl),
+        d_loc(a.d_loc),
+        d_scale(a.d_scale),
+        d_prior_loc(a.d_prior_loc),
+        d_prior_scale(a.d_prior_scale),
+        d_eps(a.d_eps) {}
+
+  void operator()(const Span& s) {
+    in.fetch(s);
+    sum_samples(s);
+    grad_kl.fetch(s);
+    d_loc.prepare(s);
+    d_scale.prepare(s);
+    d_prior_loc.prepare(s);
+    d_prior_scale.prepare(s);
+    const F factor(T(a.kl_factor)), to_q(T(a.grad_scale_q)), to_p(T(a.grad_scale_p)), floor(T(a.free_nats));
+    for (int64_t i = 0; i < s.n; i += F::lanes) {
+      const Scale<F> q = in.map(in.scale[i]);
+      F loc(T(0)), scale(T(0));
+      if (grad_z) {
+        loc = F::load(sum_z.data + i);
+        scale = F::load(sum_z_eps.data + i) * q.d_sigma;
+      }
+      if (grad_kl) {
+        F g = grad_kl[i] * factor;
+        const F delta = in.delta(i);
+        if (in.prior_scale) {
+          const Scale<F> p = in.map(in.prior_scale[i]);
+          const Divergence<F> kl = divergence(in.map, q, delta, p);
+          if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
+          const DivergenceGradient<F> d = gradient(kl);
+          loc = loc + to_q * g * d.loc;
+          scale = scale + to_q * g * d.logvar_q * q.d_logvar;
+          d_prior_loc.set(i, -(to_p * g * d.loc));
+          d_prior_scale.set(i, to_p * g * d.logvar_p * p.d_logvar);
+        } else {
+          const Divergence<F> kl = divergence(q, delta);
+          if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
+          const DivergenceGradient<F> d = gradient(kl);
+          loc = loc + to_q * g * d.loc;
+          scale = scale + to_q * g * d.logvar_q * q.d_logvar;
+          d_prior_loc.set(i, -(to_p * g * d.loc));
+        }
+      } else {
+        d_prior_loc.set(i, F(T(0)));
+        d_prior_scale.set(i, F(T(0)));
+      }
+      d_loc.set(i, loc);
+      d_scale.set(i, scale);
+    }
+    d_loc.commit(s);
+    d_scale.commit(s);
+    d_prior_loc.commit(s);
+    d_prior_scale.commit(s);
+  }
+
+ private:
+  void sum_samples(const Span& s) {
+    for (int64_t k = 0; k < a.samples; ++k) {
+      in.eps.fetch(s, k);
+      grad_z.fetch(s, k * a.grad_z_sample);
+      d_eps.prepare(s, k * a.d_eps_sample);
+      for (int64_t i = 0; i < s.n; i += F::lanes) {
+        const F g = grad_z ? grad_z[i] : F(T(0));
+        if (d_eps) d_eps.set(i, g * in.temperature * in.map(in.scale[i]).sigma);
+        const F with_eps = g * in.temperature * in.eps[i];
+        (k == 0 ? g : F::load(sum_z.data + i) + g).store(sum_z.data + i);
+        (k == 0 ? with_eps : F::load(sum_z_eps.data + i) + with_eps).store(sum_z_eps.data + i);
+      }
+      d_eps.commit(s, k * a.d_eps_sample);
+    }
+  }
+};
+
+// x and the parameters of a tile; a scale that is a number is the same as a tensor of that value everywhere.
+template <class T>
+struct NllInputs {
+  using F = Vec<T>;
+  ScaleMap<F> map;
+  Input<T> x, loc, scale;
+  F value;
+
+  explicit NllInputs(const GaussianNll& a)
+      : map(a.scale_options), x(a.x), loc(a.loc), scale(a.scale), value(T(a.scale_value)) {}
+
+  void fetch(const Span& s) {
+    x.fetch(s);
+    loc.fetch(s);
+    scale.fetch(s);
+  }
+  GK_INLINE Scale<F> sigma(int64_t i) const { return map(scale ? scale[i] : value); }
+};
+
+template <class T>
+struct NllForward {
+  using F = Vec<T>;
+  NllInputs<T> in;
+  F constant;
+
+  explicit NllForward(const GaussianNllForward& a) : in(a), constant(T(a.full ? 0.5 * kLog2Pi : 0.0)) {}
+
+  void operator()(const Span& s, Values<T>& nll) {
+    in.fetch(s);
+    for (int64_t i = 0; i < s.n; i += F::lanes) {
+      const Scale<F> sigma = in.sigma(i);
+      const F standard = (in.x[i] - in.loc[i]) * in.map.inverse_sigma(sigma);
+      nll.set(i, gaussian_nll(standard, sigma.logvar) + constant);
+    }
+  }
+};
+
+// The gradient by scale is the tile's value: summed over rows where one scale serves a row.
+template <class T>
+struct NllBackward {
+  using F = Vec<T>;
+  NllInputs<T> in;
+  Input<T> grad;
+  F factor;
+  Output<T> d_x, d_loc, d_scale;
+
+  explicit NllBackward(const GaussianNllBackward& a)
+      : in(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
+
+  void operator()(const Span& s, Values<T>& d_scale_sum) {
+    gradients(s, [&](int64_t i, F value) { d_scale_sum.set(i, value); });
+  }
+  void operator()(const Span& s) {
+    d_scale.prepare(s);
+    gradients(s, [&](int64_t i, F value) { d_scale.set(i, value); });
+    d_scale.commit(s);
+  }
+
+ private:
+  template <class Set>
+  void gradients(const Span& s, const Set& set) {
+    in.fetch(s);
+    grad.fetch(s);
+    d_x.prepare(s);
+    d_loc.prepare(s);
+    for (int64_t i = 0; i < s.n; i += F::lanes) {
+      const Scale<F> sigma = in.sigma(i);
+      const F inverse = in.map.inverse_sigma(sigma), g = grad[i] * factor;
+      const F standard = (in.x[i] - in.loc[i]) * inverse, by_x = g * standard * inverse;
+      d_x.set(i, by_x);
+      d_loc.set(i, -by_x);
+      set(i, F(T(0.5)) * g * (F(T(1)) - standard * standard) * sigma.d_logvar);
+    }
+    d_x.commit(s);
+    d_loc.commit(s);
+  }
+};
+
+template <class T>
+struct EntropyForward {
+  using F = Vec<T>;
+  ScaleMap<F> map;
+  Input<T> scale;
+
+  explicit EntropyForward(const GaussianEntropyForward& a) : map(a.scale_options), scale(a.scale) {}
+
+  void operator()(const Span& s, Values<T>& entropy) {
+    scale.fetch(s);
+    for (int64_t i = 0; i < s.n; i += F::lanes)
+      entropy.set(i, F(T(0.5)) * (map(scale[i]).logvar + F(T(1.0 + kLog2Pi))));
+  }
+};
+
+template <class T>
+struct EntropyBackward {
+  using F = Vec<T>;
+  ScaleMap<F> map;
+  Input<T> scale, grad;
+  F factor;
+  Output<T> d_scale;
+
+  explicit EntropyBackward(const GaussianEntropyBackward& a)
+      : map(a.scale_options), scale(a.scale), grad(a.grad), factor(T(0.5 * a.factor)), d_scale(a.d_scale) {}
+
+  void operator()(const Span& s) {
+    scale.fetch(s);
+    grad.fetch(s);
+    d_scale.prepare(s);
+    for (int64_t i = 0; i < s.n; i += F::lanes) d_scale.set(i, grad[i] * factor * map(scale[i]).d_logvar);
+    d_scale.commit(s);
+  }
+};
+
+// f(T()) with the type of arithmetic.
+template <class F>
+void with_type(bool wide, const F& f) {
+  wide ? f(double()) : f(float());
+}
+
+inline void gaussian_head_forward(const GaussianHeadForward& a, double* workspace, Parallel parallel) {
+  with_type(a.wide, [&](auto t) {
+    using T = decltype(t);
+    if (a.divergence) {
+      reduce<T, HeadForward<T>>(a, a.kl, workspace, parallel);
+    } else {
+      map<HeadForward<T>>(a, parallel);
+    }
+  });
+}
+
+inline void gaussian_head_backward(const GaussianHeadBackward& a, Parallel parallel) {
+  with_type(a.wide, [&](auto t) { map<HeadBackward<decltype(t)>>(a, parallel); });
+}
+
+inline void gaussian_nll_forward(const GaussianNllForward& a, double* workspace, Parallel parallel) {
+  with_type(a.wide, [&](auto t) { reduce<decltype(t), NllForward<decltype(t)>>(a, a.nll, workspace, parallel); });
+}
+
+inline void gaussian_nll_backward(const GaussianNllBackward& a, double* workspace, Parallel parallel) {
+  with_type(a.wide, [&](auto t) {
+    using T = decltype(t);
+    if (a.d_scale_sum.out) {
+      reduce<T, NllBackward<T>>(a, a.d_scale_sum, workspace, parallel);
+    } else {
+      map<NllBackward<T>>(a, parallel);
+    }
+  });
+}
+
+inline void gaussian_entropy_forward(const GaussianEntropyForward& a, double* workspace, Parallel parallel) {
+  with_type(a.wide, [&](auto t) { reduce<decltype(t), EntropyForward<decltype(t)>>(a, a.entropy, workspace, parallel); });
+}
+
+inline void gaussian_entropy_backward(const GaussianEntropyBackward& a, Parallel parallel) {
+  with_type(a.wide, [&](auto t) { map<EntropyBackward<decltype(t)>>(a, parallel); });
+}
+
+}  // namespace genkern::GENKERN_ISA

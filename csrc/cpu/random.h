@@ -1,0 +1,50 @@
+// random_normal and random_uniform.
+#pragma once
+
+#include "cpu/noise.h"
+
+namespace genkern::GENKERN_ISA {
+
+// Elements index ... of the uniform stream.
+inline void fill_uniform(Key key, uint64_t index, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Words w = philox(key.seed, key.offset + (index + i) / 4);
+    const uint32_t words[4] = {w.x0, w.x1, w.x2, w.x3};
+    out[i] = unit(words[(index + i) % 4]);
+  }
+}
+
+inline void fill_uniform(Key key, uint64_t index, int64_t n, double* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Words w = philox(key.seed, key.offset + (index + i) / 2);
+    out[i] = (index + i) % 2 ? unit(w.x2, w.x3) : unit(w.x0, w.x1);
+  }
+}
+
+template <class T>
+void random_fill(const RandomFill& a, Parallel parallel) {
+  const Extent extent{1, 1, a.numel};
+  const Operand out{a.out, a.dtype, a.numel, a.numel, 1};
+  const Chunks chunks(extent);
+  run(parallel, chunks.count(), [&](int64_t begin, int64_t end) {
+    NoiseBuffer noise;
+    Buffer<T> uniform;
+    for (int64_t chunk = begin; chunk < end; ++chunk)
+      each_tile(extent, chunks, chunk, [&](const Span& s) {
+        const uint64_t index = a.element_offset + s.first;
+        const T* made = uniform.data;
+        if (a.distribution == Distribution::normal) {
+          made = fill_normal(a.key, index, s.n, noise, T());
+        } else {
+          fill_uniform(a.key, index, s.n, uniform.data);
+        }
+        store_run(out, s.first, s.n, made);
+      });
+  });
+}
+
+inline void random_fill(const RandomFill& a, Parallel parallel) {
+  a.dtype == DType::f64 ? random_fill<double>(a, parallel) : random_fill<float>(a, parallel);
+}
+
+}  // namespace genkern::GENKERN_ISA

@@ -1,0 +1,102 @@
+// Between storage types and the type of arithmetic.
+#pragma once
+
+#include "cpu/system.h"
+
+namespace genkern::GENKERN_ISA {
+
+inline float bfloat16_to_float(uint16_t b) {
+  const uint32_t u = static_cast<uint32_t>(b) << 16;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+
+// To nearest, ties to even; NaN stays NaN.
+inline uint16_t float_to_bfloat16(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  const uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
+  return static_cast<uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
+}
+
+// The exponent is moved by a multiplication, which normalises denormals on the way.
+inline float half_to_float(uint16_t h) {
+  const uint32_t magnitude = (h & 0x7FFFu) << 13;
+  float f;
+  memcpy(&f, &magnitude, 4);
+  f *= 0x1p112f;
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  u |= f >= 65536.0f ? 0x7F800000u : 0u;
+  u |= static_cast<uint32_t>(h & 0x8000u) << 16;
+  memcpy(&f, &u, 4);
+  return f;
+}
+
+// To nearest, ties to even. Adding a power of two as large as the last kept bit rounds a denormal result; a
+// normal one is rounded as an integer. NaN stays NaN, overflow is infinity.
+inline uint16_t float_to_half(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  const uint32_t sign = (u >> 16) & 0x8000u;
+  u &= 0x7FFFFFFFu;
+  float magnitude;
+  memcpy(&magnitude, &u, 4);
+  const float shifted = magnitude + 0.5f;
+  uint32_t denormal;
+  memcpy(&denormal, &shifted, 4);
+  denormal -= 0x3F000000u;
+  const uint32_t normal = (u + 0xC8000FFFu + ((u >> 13) & 1u)) >> 13;
+  uint32_t result = u < 0x38800000u ? denormal : normal;
+  result = u >= 0x477FF000u ? 0x7C00u : result;
+  result = u > 0x7F800000u ? 0x7E00u : result;
+  return static_cast<uint16_t>(sign | result);
+}
+
+// n values, `stride` apart in storage, to contiguous T.
+template <class T>
+void load_run(const Operand& o, int64_t index, int64_t n, T* to) {
+  const int64_t stride = o.elem;
+  const auto each = [&](auto* data, auto convert) {
+    data += index;
+    if (stride == 1) {
+      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i]));
+    } else if (stride == 0) {
+      const T value = static_cast<T>(convert(*data));
+      for (int64_t i = 0; i < n; ++i) to[i] = value;
+    } else {
+      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i * stride]));
+    }
+  };
+  switch (o.dtype) {
+    case DType::f32: return each(static_cast<const float*>(o.data), [](float v) { return v; });
+    case DType::f64: return each(static_cast<const double*>(o.data), [](double v) { return v; });
+    case DType::bf16: return each(static_cast<const uint16_t*>(o.data), bfloat16_to_float);
+    case DType::f16: return each(static_cast<const uint16_t*>(o.data), half_to_float);
+  }
+}
+
+// n contiguous T to storage, `stride` apart.
+template <class T>
+void store_run(const Operand& o, int64_t index, int64_t n, const T* from) {
+  const int64_t stride = o.elem;
+  const auto each = [&](auto* data, auto convert) {
+    data += index;
+    if (stride == 1) {
+      for (int64_t i = 0; i < n; ++i) data[i] = convert(from[i]);
+    } else {
+      for (int64_t i = 0; i < n; ++i) data[i * stride] = convert(from[i]);
+    }
+  };
+  switch (o.dtype) {
+    case DType::f32: return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
+    case DType::f64: return each(static_cast<double*>(o.data), [](T v) { return static_cast<double>(v); });
+    case DType::bf16:
+      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_bfloat16(static_cast<float>(v)); });
+    case DType::f16:
+      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_half(static_cast<float>(v)); });
+  }
+}
+
+}  // namespace genkern::GENKERN_ISA

@@ -1,0 +1,56 @@
+// The Gaussian family, an element at a time (sources and derivations: docs/numerics.md).
+#pragma once
+
+#include "math/scale.h"
+
+namespace genkern {
+
+// KL(q || p) = 1/2 (exp(d) - 1 - d + delta^2), d = log sigma_q^2 / sigma_p^2, delta = (loc - prior_loc) / sigma_p,
+// with what its gradient needs.
+template <class F>
+struct Divergence {
+  F value;
+  F inverse_sigma_p;
+  F delta;
+  F expm1;  // exp(d) - 1
+};
+
+template <class F>
+GK_INLINE Divergence<F> divergence(F d, F delta, F inverse_sigma_p) {
+  const Expm1<F> e = expm1_terms(d, exp(d));
+  const F standard = delta * inverse_sigma_p;
+  return {F(0.5f) * (e.minus_x + standard * standard), inverse_sigma_p, standard, e.value};
+}
+
+// To N(0, I), or to a Gaussian with a scale of its own.
+template <class F>
+GK_INLINE Divergence<F> divergence(const Scale<F>& q, F delta) {
+  return divergence(q.logvar, delta, F(1));
+}
+
+template <class F>
+GK_INLINE Divergence<F> divergence(const ScaleMap<F>& map, const Scale<F>& q, F delta, const Scale<F>& p) {
+  return divergence(map.log_variance_ratio(q, p), delta, map.inverse_sigma(p));
+}
+
+// Derivatives of the divergence by loc (and minus that by prior_loc), and by the two log variances.
+template <class F>
+struct DivergenceGradient {
+  F loc, logvar_q, logvar_p;
+};
+
+template <class F>
+GK_INLINE DivergenceGradient<F> gradient(const Divergence<F>& kl) {
+  const F half = F(0.5f) * kl.expm1;
+  return {kl.delta * kl.inverse_sigma_p, half, -(half + F(0.5f) * kl.delta * kl.delta)};
+}
+
+inline constexpr double kLog2Pi = 1.8378770664093454835606594728112;
+
+// -log N(x; loc, sigma^2), standard = (x - loc) / sigma, without the constant.
+template <class F>
+GK_INLINE F gaussian_nll(F standard, F logvar) {
+  return F(0.5f) * (standard * standard + logvar);
+}
+
+}  // namespace genkern

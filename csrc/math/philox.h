@@ -1,0 +1,49 @@
+// Philox4x32-10 (Salmon et al. 2011), for one counter or for as many as a vector has lanes.
+#pragma once
+
+#include "math/config.h"
+
+namespace genkern {
+
+struct Key {
+  uint64_t seed, offset;
+};
+
+inline constexpr uint32_t kPhiloxMultiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
+inline constexpr uint32_t kPhiloxWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
+
+// The upper counter words of a reserved key, "genkern" in ASCII: torch's own kernels use counters with small
+// upper words, so a folded key shares no block with them.
+inline constexpr uint64_t kFoldCounter = 0x65726E0067656E6Bull;
+
+struct Words {
+  uint32_t x0, x1, x2, x3;
+};
+
+GK_INLINE Words philox(uint64_t key, uint64_t counter_low, uint64_t counter_high = 0) {
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  uint32_t c0 = static_cast<uint32_t>(counter_low), c1 = static_cast<uint32_t>(counter_low >> 32);
+  uint32_t c2 = static_cast<uint32_t>(counter_high), c3 = static_cast<uint32_t>(counter_high >> 32);
+GK_UNROLL
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiplier[0]) * c0;
+    const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiplier[1]) * c2;
+    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    c1 = static_cast<uint32_t>(p1);
+    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c3 = static_cast<uint32_t>(p0);
+    k0 += kPhiloxWeyl[0];
+    k1 += kPhiloxWeyl[1];
+  }
+  return {c0, c1, c2, c3};
+}
+
+GK_INLINE Key as_key(Words w) {
+  return {w.x0 | static_cast<uint64_t>(w.x1) << 32, w.x2 | static_cast<uint64_t>(w.x3) << 32};
+}
+
+GK_INLINE Key split(Key key, uint64_t index) { return as_key(philox(key.seed, key.offset + index)); }
+
+GK_INLINE Key fold(uint64_t seed, uint64_t offset) { return as_key(philox(seed, offset, kFoldCounter)); }
+
+}  // namespace genkern

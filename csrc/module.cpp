@@ -1,0 +1,38 @@
+// genkern._C: facts about the build, and control of what runs.
+#include <ATen/Parallel.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "cpu/dispatch.h"
+#include "ops/autograd.h"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "genkern's compiled half; the kernels are torch.ops.genkern.*";
+  m.def("register_autograd", &genkern::register_autograd, py::arg("name"), py::arg("differentiable"));
+  m.def("num_threads", [] { return at::get_num_threads(); });
+  m.def("isa", [] { return genkern::cpu_kernels().isa; }, "The instruction set whose kernels run.");
+  m.def(
+      "isas",
+      [] {
+        std::vector<std::string> names;
+        for (const auto* kernels : genkern::cpu_kernels_available()) names.emplace_back(kernels->isa);
+        return names;
+      },
+      "The instruction sets that this machine can run, the best first.");
+  m.def(
+      "set_isa",
+      [](const std::string& isa) {
+        if (!genkern::choose_cpu_kernels(isa.c_str()))
+          throw py::value_error("isa: expected one of genkern._C.isas(), got '" + isa + "'");
+      },
+      py::arg("isa"));
+  m.def(
+      "philox",
+      [](uint64_t key, uint64_t counter_low, uint64_t counter_high) {
+        const genkern::Words w = genkern::philox(key, counter_low, counter_high);
+        return std::array<uint32_t, 4>{w.x0, w.x1, w.x2, w.x3};
+      },
+      py::arg("key"), py::arg("counter_low"), py::arg("counter_high") = 0, "The words of one Philox4x32-10 block.");
+}

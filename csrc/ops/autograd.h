@@ -1,0 +1,14 @@
+// Autograd for every operation, written once.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace genkern {
+
+// genkern::<name> becomes differentiable in the arguments of these indices, by genkern::<name>_backward, or by
+// genkern::<name>_vjp where the gradient is to be differentiated again.
+void register_autograd(const std::string& name, const std::vector<int64_t>& differentiable);
+
+}  // namespace genkern

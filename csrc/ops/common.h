@@ -1,0 +1,59 @@
+// What the operations share: checks that name the argument, options from strings, reductions.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/TensorBody.h>
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "kernels.h"
+#include "ops/layout.h"
+
+namespace genkern {
+
+using at::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+inline Tensor or_undefined(const OptionalTensor& t) { return t.value_or(Tensor()); }
+
+// Floating, and on the device of the first. Undefined optional arguments pass.
+void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name);
+
+// The shape that all broadcast to; names the one that does not fit.
+at::DimVector broadcast(std::initializer_list<std::pair<const char*, const Tensor*>> tensors);
+
+ScaleOptions parse_scale(std::string_view param, double offset, std::optional<double> lo, std::optional<double> hi,
+                         std::string_view mode);
+
+// A reduction and its unit over a shape.
+struct Reduce {
+  Reduction kind;
+  double factor;
+  int64_t event_ndim;
+  at::DimVector result_shape;
+  double nats_per_unit;  // of the values before the factor
+
+  Reduce(std::string_view reduction, std::string_view units, std::optional<int64_t> event_ndim, at::IntArrayRef shape);
+};
+
+// A tensor of the shape, in the memory format of `like` where the shapes agree.
+Tensor empty_of(const Tensor& like, at::IntArrayRef shape, at::ScalarType dtype);
+
+// float64 where any is, else float32.
+at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors);
+
+// Where the loss goes: registers it with the layout or points to it.
+Tensor make_loss(Loss& loss, const Reduce& reduce, Layout& layout, const Tensor& like, at::IntArrayRef shape,
+                 at::ScalarType dtype);
+
+// The gradient of a loss, seen over its elements.
+Tensor expand_grad(const Tensor& grad, const Reduce& reduce, at::IntArrayRef shape);
+
+// Doubles for partial sums.
+std::unique_ptr<double[]> workspace(const Extent& extent, Reduction reduction);
+
+Parallel parallel();
+
+}  // namespace genkern

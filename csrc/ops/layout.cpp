@@ -1,0 +1,192 @@
+#include "ops/layout.h"
+
+#include <ATen/ExpandUtils.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace genkern {
+
+DType storage_type(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kDouble: return DType::f64;
+    case at::kFloat: return DType::f32;
+    case at::kBFloat16: return DType::bf16;
+    case at::kHalf: return DType::f16;
+    default: TORCH_INTERNAL_ASSERT(false, "unchecked dtype ", tensor.scalar_type());
+  }
+}
+
+Layout::Layout(at::IntArrayRef shape, int64_t event_ndim, bool any_order)
+    : shape_(shape.begin(), shape.end()),
+      batch_ndim_(static_cast<int64_t>(shape.size()) - event_ndim),
+      any_order_(any_order) {}
+
+void Layout::in(Operand& operand, const at::Tensor& tensor) {
+  if (tensor.defined()) add(operand, tensor, false);
+}
+
+void Layout::out(Operand& operand, const at::Tensor& tensor) { add(operand, tensor, true); }
+
+void Layout::gradient(Operand& operand, const at::Tensor& tensor) {
+  if (!tensor.defined()) return;
+  if (tensor.sizes() == at::IntArrayRef(shape_)) return add(operand, tensor, true);
+  const auto type = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  add(operand, at::empty(shape_, tensor.options().dtype(type)), true);
+  slots_.back().target = tensor;
+}
+
+void Layout::add(Operand& operand, const at::Tensor& tensor, bool is_output) {
+  Slot slot{&operand, tensor, {}, is_output, {}};
+  const auto sizes = tensor.sizes();
+  const auto strides = tensor.strides();
+  const size_t missing = shape_.size() - sizes.size();
+  slot.strides.resize(shape_.size(), 0);
+  for (size_t d = 0; d < sizes.size(); ++d)
+    if (sizes[d] == shape_[missing + d]) slot.strides[missing + d] = strides[d];
+  slots_.push_back(std::move(slot));
+}
+
+Extent Layout::resolve() {
+  Extent extent;
+  if (all_contiguous()) {
+    for (size_t d = 0; d < shape_.size(); ++d) (static_cast<int64_t>(d) < batch_ndim_ ? extent.rows : extent.length) *= shape_[d];
+    for (Slot& s : slots_) {
+      s.operand->row = extent.length;
+      s.operand->run = 0;
+      s.operand->elem = 1;
+    }
+  } else {
+    if (any_order_) follow_memory();
+    if (!collapse(extent)) {
+      for (Slot& s : slots_)
+        if (!simple(s)) densify(s);
+      if (!collapse(extent)) {
+        for (Slot& s : slots_) densify(s);
+        TORCH_INTERNAL_ASSERT(collapse(extent));
+      }
+    }
+  }
+  for (Slot& s : slots_) {
+    s.operand->data = s.tensor.data_ptr();
+    s.operand->dtype = storage_type(s.tensor);
+  }
+  return extent;
+}
+
+void Layout::finish() {
+  for (Slot& s : slots_)
+    if (s.target.defined()) sum_into(s.target, s.tensor);
+}
+
+at::Tensor trailing_ones(const at::Tensor& tensor, int64_t ndim) {
+  at::DimVector sizes(tensor.sizes().begin(), tensor.sizes().end());
+  at::DimVector strides(tensor.strides().begin(), tensor.strides().end());
+  sizes.resize(ndim, 1);
+  strides.resize(ndim, 0);
+  return tensor.as_strided(sizes, strides);
+}
+
+void sum_into(const at::Tensor& target, const at::Tensor& source) {
+  target.copy_(target.sizes() == source.sizes() ? source : at::sum_to(source, target.sizes()));
+}
+
+bool Layout::all_contiguous() const {
+  return std::all_of(slots_.begin(), slots_.end(), [&](const Slot& s) {
+    return s.tensor.sizes() == at::IntArrayRef(shape_) && s.tensor.is_contiguous();
+  });
+}
+
+// Merge dimensions: the batch into one, the event into at most two. Of extent, row, run and elem.
+bool Layout::collapse(Extent& extent) {
+  c10::SmallVector<int64_t, 6> groups;  // the innermost dimension of each group
+  c10::SmallVector<int64_t, 6> sizes;
+  int64_t batch_groups = 0;
+  for (int64_t d = 0; d < static_cast<int64_t>(shape_.size()); ++d) {
+    if (shape_[d] == 1) continue;
+    const bool starts_event = d >= batch_ndim_ && static_cast<int64_t>(groups.size()) == batch_groups;
+    const bool merges = !groups.empty() && !(starts_event && batch_groups > 0) && (d < batch_ndim_ || !starts_event) &&
+                        std::all_of(slots_.begin(), slots_.end(), [&](const Slot& s) {
+                          return s.strides[groups.back()] == s.strides[d] * shape_[d];
+                        });
+    if (merges) {
+      groups.back() = d;
+      sizes.back() *= shape_[d];
+    } else {
+      groups.push_back(d);
+      sizes.push_back(shape_[d]);
+    }
+    if (d < batch_ndim_) batch_groups = static_cast<int64_t>(groups.size());
+  }
+  const int64_t event_groups = static_cast<int64_t>(groups.size()) - batch_groups;
+  if (batch_groups > 1 || event_groups > 2) return false;
+  extent = {};
+  const auto stride = [](const Slot& s, int64_t dim) { return dim < 0 ? 0 : s.strides[dim]; };
+  const int64_t row = batch_groups ? groups[0] : -1;
+  const int64_t elem = event_groups ? groups.back() : -1;
+  const int64_t run = event_groups == 2 ? groups[batch_groups] : -1;
+  if (row >= 0) extent.rows = sizes[0];
+  if (run >= 0) extent.runs = sizes[batch_groups];
+  if (elem >= 0) extent.length = sizes.back();
+  for (Slot& s : slots_) {
+    s.operand->row = stride(s, row);
+    s.operand->run = stride(s, run);
+    // One element a run: its stride is never used, and 1 lets a dense column be read in place.
+    s.operand->elem = elem >= 0 ? stride(s, elem) : s.operand->row == 0 ? 0 : 1;
+  }
+  return true;
+}
+
+// Put the dimensions of the event into the order in which the first operand that has them all lies in memory.
+void Layout::follow_memory() {
+  const auto batch = batch_ndim_;
+  const auto has_all = [&](const Slot& s) {
+    for (size_t d = batch; d < shape_.size(); ++d)
+      if (shape_[d] > 1 && s.strides[d] == 0) return false;
+    return true;
+  };
+  const auto first = std::find_if(slots_.begin(), slots_.end(), has_all);
+  if (first == slots_.end()) return;
+  c10::SmallVector<int64_t, 6> order(shape_.size(), 0);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin() + batch, order.end(),
+                   [&](int64_t a, int64_t b) { return first->strides[a] > first->strides[b]; });
+  if (std::is_sorted(order.begin(), order.end())) return;
+  const auto permute = [&](auto& values) {
+    const auto before = values;
+    for (size_t d = 0; d < order.size(); ++d) values[d] = before[order[d]];
+  };
+  for (Slot& s : slots_) permute(s.strides);
+  permute(shape_);
+  order_ = order;
+}
+
+// Dense in logical order, or one value for everything.
+bool Layout::simple(const Slot& slot) const {
+  const auto& s = slot.strides;
+  if (std::all_of(s.begin(), s.end(), [](int64_t v) { return v == 0; })) return true;
+  int64_t expected = 1;
+  for (int64_t d = static_cast<int64_t>(shape_.size()) - 1; d >= 0; --d) {
+    if (shape_[d] != 1 && s[d] != expected) return false;
+    expected *= shape_[d];
+  }
+  return true;
+}
+
+void Layout::densify(Slot& slot) {
+  // In the original order of dimensions, then permuted as the strides are.
+  c10::SmallVector<int64_t, 6> inverse(order_.size(), 0);
+  for (size_t d = 0; d < order_.size(); ++d) inverse[order_[d]] = static_cast<int64_t>(d);
+  at::Tensor dense = at::empty(shape_, slot.tensor.options());
+  at::Tensor logical = order_.empty() ? dense : dense.permute(inverse);
+  if (slot.is_output) {
+    if (!slot.target.defined()) slot.target = slot.tensor;
+  } else {
+    logical.copy_(slot.tensor);
+  }
+  slot.strides.assign(dense.strides().begin(), dense.strides().end());
+  slot.tensor = logical;
+}
+
+}  // namespace genkern

@@ -1,0 +1,55 @@
+// From tensors of any layout to what the kernels read: an extent of rows, runs and elements, and strides over it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/SmallVector.h>
+
+#include "kernels.h"
+
+namespace genkern {
+
+// Collects the operands of one launch. resolve() finds an extent on which all of them have constant strides;
+// a tensor for which there is none is copied, an output then in finish().
+class Layout {
+ public:
+  // any_order: nothing depends on the order of elements within an event, so it may follow memory.
+  Layout(at::IntArrayRef shape, int64_t event_ndim, bool any_order);
+
+  void in(Operand& operand, const at::Tensor& tensor);   // broadcasts to the shape; undefined: absent
+  void out(Operand& operand, const at::Tensor& tensor);  // of the shape
+  void gradient(Operand& operand, const at::Tensor& tensor);  // of an argument that was broadcast; undefined: absent
+  Extent resolve();
+  void finish();
+
+ private:
+  struct Slot {
+    Operand* operand;
+    at::Tensor tensor;   // what the kernel uses
+    at::Tensor target;   // where an output goes that the kernel does not write in place, summed over what broadcast
+    bool is_output;
+    c10::SmallVector<int64_t, 6> strides;  // over the shape
+  };
+
+  void add(Operand& operand, const at::Tensor& tensor, bool is_output);
+  bool all_contiguous() const;
+  bool collapse(Extent& extent);
+  void follow_memory();
+  bool simple(const Slot& slot) const;
+  void densify(Slot& slot);
+
+  c10::SmallVector<int64_t, 6> shape_;
+  int64_t batch_ndim_;
+  bool any_order_;
+  c10::SmallVector<int64_t, 6> order_;  // of the dimensions, where follow_memory() changed it
+  c10::SmallVector<Slot, 8> slots_;
+};
+
+// A tensor of sums over an event, seen over the elements: dimensions of size 1 behind those it has.
+at::Tensor trailing_ones(const at::Tensor& tensor, int64_t ndim);
+
+// target = source, summed over the dimensions that broadcast.
+void sum_into(const at::Tensor& target, const at::Tensor& source);
+
+DType storage_type(const at::Tensor& tensor);
+
+}  // namespace genkern

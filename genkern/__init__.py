@@ -1,0 +1,10 @@
+"""Fused, reproducible kernels for generative models."""
+
+from genkern import functional, random
+from genkern._backend import has_native, info, use_backend
+from genkern._version import __version__
+from genkern.functional import *  # noqa: F403
+from genkern.functional import __all__ as _operations
+
+__all__ = ["__version__", "functional", "has_native", "info", "random", "use_backend"]
+__all__ += _operations

@@ -1,0 +1,197 @@
+"""Loads genkern._C once, says what is available and, if something is not, why.
+
+The build leaves a record, genkern/_build.json. It is read before the binary is: C++ has no stable ABI across
+releases of torch, and a binary built for another one can crash as soon as it is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import struct
+import warnings
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from genkern._version import __version__
+
+MODES = ("auto", "native", "reference")
+REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
+
+_folder = Path(__file__).parent
+
+
+def has_native(device_type: str) -> bool:
+    """Whether compiled kernels serve tensors of this device type (``"cpu"``, ``"cuda"``, ...)."""
+    return why_not(device_type) is None
+
+
+def why_not(device_type: str) -> str | None:
+    """Why no compiled kernel serves this device type; None where one does."""
+    if native is None:
+        return reason
+    if device_type == "cpu":
+        return None
+    if device_type == "cuda":
+        return _record["cuda"]["reason"]
+    return f"genkern has no compiled kernels for {device_type} devices"
+
+
+def backend() -> str:
+    """The mode in force: ``"auto"``, ``"native"`` or ``"reference"``."""
+    return mode
+
+
+class use_backend:
+    """Choose which kernels run, as a function or, restoring the choice before, as a context manager.
+
+    ``"auto"`` takes compiled kernels where there are any and the reference elsewhere; ``"native"`` raises where no
+    compiled kernel serves a call; ``"reference"`` always takes the definitions in plain torch. The environment
+    variable ``GENKERN_BACKEND`` sets the first choice.
+
+    The choice is one for the whole process: backward runs on autograd's own threads, which a thread-local or a
+    context variable would not reach, and every call reads it. Threads that need different backends at the same
+    time must take turns. Under ``torch.compile`` it is a guard: changing it compiles anew.
+
+    Raises
+    ------
+    ValueError
+        The name is none of the three.
+    RuntimeError
+        ``"native"``, and no binary is loaded; the message says why.
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> with gk.use_backend("reference"):
+    ...     gk.info()["backend"]
+    'reference'
+    """
+
+    def __init__(self, name: str) -> None:
+        global mode
+        self._before = mode
+        mode = _checked("backend", name)
+        if mode == "native" and native is None:
+            mode = self._before
+            raise RuntimeError(f"backend 'native' is not available: {reason}")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        global mode
+        mode = self._before
+
+
+def info() -> dict[str, Any]:
+    """What is installed, what runs and, for whatever does not, the reason in full."""
+    cuda = _record.get("cuda", {})
+    return {
+        "genkern": __version__,
+        "backend": "native" if native is not None and mode != "reference" else "reference",
+        "mode": mode,
+        "reason": reason,
+        "python": platform.python_version(),
+        "torch": {"running": torch.__version__, "built_against": _record.get("torch")},
+        "compiler": _record.get("compiler"),
+        "isa": {"chosen": native.isa(), "available": native.isas()} if native else None,
+        "threads": native.num_threads() if native else torch.get_num_threads(),
+        "cuda": {
+            "built": has_native("cuda"),
+            "reason": why_not("cuda"),
+            "toolkit": cuda.get("toolkit"),
+            "archs": cuda.get("archs"),
+            **_cuda_device(),
+        },
+    }
+
+
+def _cuda_device() -> dict[str, str | None]:
+    if torch.version.cuda is None:
+        return {"device": None, "device_reason": f"torch {torch.__version__} was built without CUDA"}
+    try:
+        return {"device": torch.cuda.get_device_name(), "device_reason": None}
+    except (AssertionError, RuntimeError) as error:
+        return {"device": None, "device_reason": str(error)}
+
+
+def _checked(what: str, name: str) -> str:
+    if name not in MODES:
+        raise ValueError(f"{what}: expected 'auto', 'native' or 'reference', got {name!r}")
+    return name
+
+
+def _read_record() -> tuple[dict[str, Any], str | None]:
+    """What the build wrote down, and why that cannot be used, if it cannot."""
+    try:
+        record = json.loads((_folder / "_build.json").read_text())
+        if not isinstance(record, dict):
+            raise ValueError(f"expected an object, got {record!r:.40}")
+        return record, None
+    except FileNotFoundError:
+        return {}, f"genkern was never built here; run {REBUILD!r} in its source folder"
+    except (OSError, ValueError) as error:
+        return {}, f"the build record genkern/_build.json cannot be read ({error}); {_rebuild()}"
+
+
+def _refusal(record: dict[str, Any]) -> str | None:
+    """Why the binary of this record must not be loaded into the running process."""
+    if record.get("native") is False:
+        return record["reason"]
+    for what, built, running in (
+        ("genkern", record.get("genkern"), __version__),  # also any record of another layout
+        ("torch", record.get("torch"), torch.__version__),
+        ("torch's C++11 ABI", record.get("cxx11_abi"), torch.compiled_with_cxx11_abi()),
+        ("Python ABI", record.get("extension_suffix"), EXTENSION_SUFFIXES[0]),
+    ):
+        if built != running:
+            return f"genkern's binary was built for {what} {built}, but {what} {running} is running; {_rebuild()}"
+    return None
+
+
+def _load(record: dict[str, Any]) -> tuple[ModuleType | None, str | None]:
+    """The compiled module, or None and the full reason."""
+    if refused := _refusal(record):
+        return None, refused
+    try:
+        _check_complete(_folder / f"_C{EXTENSION_SUFFIXES[0]}")
+        return importlib.import_module("genkern._C"), None
+    except (ImportError, OSError) as error:
+        return None, f"genkern's binary cannot be loaded ({error}); {_rebuild()}"
+
+
+def _check_complete(binary: Path) -> None:
+    """Refuse a file that was cut short: the loader maps it unchecked and dies at the first missing page."""
+    with binary.open("rb") as file:
+        header = file.read(64)
+        size = file.seek(0, os.SEEK_END)
+    if not header.startswith(b"\x7fELF"):
+        return  # another platform's format: the loader's to judge
+    if len(header) == 64:
+        # The table of sections ends an ELF file (elf.h, Elf64_Ehdr: e_shoff, e_shentsize, e_shnum).
+        (start,), (entry, count) = struct.unpack_from("<Q", header, 0x28), struct.unpack_from("<HH", header, 0x3A)
+        if size >= start + entry * count:
+            return
+    raise OSError(f"{binary.name} is cut short at {size} bytes")
+
+
+def _rebuild() -> str:
+    return f"rebuild it: run {REBUILD!r} in genkern's source folder"
+
+
+mode = _checked("GENKERN_BACKEND", os.environ.get("GENKERN_BACKEND") or "auto")
+_record, reason = _read_record()
+native: ModuleType | None = None
+if reason is None:
+    native, reason = _load(_record)
+if native is None and mode == "native":
+    raise ImportError(f"GENKERN_BACKEND=native, but {reason}")
+if native is None and mode == "auto" and not _record.get("on_request"):
+    warnings.warn(f"genkern runs on the reference: {reason}", RuntimeWarning, stacklevel=2)

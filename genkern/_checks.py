@@ -1,0 +1,177 @@
+"""Argument checks: every error names the argument, what was expected and what came.
+
+The compiled operations check for themselves; these run where the reference runs, in the fake kernels,
+and to explain a call that the dispatcher refused. They read types, shapes and options, never data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SCALE_PARAMS = ("logvar", "logstd", "std", "var", "softplus")
+CLAMP_MODES = ("hard", "straight_through", "softclip", "tanh")
+REDUCTIONS = ("event", "none", "sum", "mean", "batchmean")
+UNITS = ("nats", "bits", "bits_per_dim")
+FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def type_name(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def tensor(name: str, value: object, *, optional: bool = False) -> None:
+    """A floating tensor on which the library computes."""
+    if value is None and optional:
+        return
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a Tensor{' or None' if optional else ''}, got {type_name(value)}")
+    if value.dtype not in FLOATING:
+        raise TypeError(f"{name}: expected a floating dtype (float64, float32, bfloat16 or float16), got {value.dtype}")
+
+
+def same_device(**tensors: Tensor | None) -> None:
+    first: tuple[str, torch.device] | None = None
+    for name, value in tensors.items():
+        if value is None:
+            continue
+        if first is None:
+            first = name, value.device
+        elif value.device != first[1]:
+            raise ValueError(f"{name}: expected device {first[1]} as {first[0]}, got {value.device}")
+
+
+def choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a str, got {type_name(value)}")
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def number(name: str, value: object, *, optional: bool = False, minimum: float | None = None) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float | torch.SymInt | torch.SymFloat):
+        raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
+    if minimum is not None and not value >= minimum:
+        raise ValueError(f"{name}: expected a number >= {minimum:g}, got {value}")
+
+
+def boolean(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected a bool, got {type_name(value)}")
+
+
+def integer(name: str, value: object, *, optional: bool = False, minimum: int | None = None) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
+        raise TypeError(f"{name}: expected an int{' or None' if optional else ''}, got {type_name(value)}")
+    if minimum is not None and not value >= minimum:
+        raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
+
+
+def sizes(name: str, value: object) -> None:
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name}: expected a tuple of ints, got {type_name(value)}")
+    for size in value:
+        integer(name, size, minimum=0)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    return str(tuple(shape))
+
+
+def broadcast(**tensors: Tensor | None) -> torch.Size:
+    """The shape all broadcast to; the first that does not fit is named."""
+    shape: torch.Size | None = None
+    described = ""
+    for name, value in tensors.items():
+        if value is None:
+            continue
+        if shape is None:
+            shape, described = value.shape, f"{name} {shape_text(value.shape)}"
+            continue
+        try:
+            shape = torch.broadcast_shapes(shape, value.shape)
+        except RuntimeError:
+            raise ValueError(
+                f"{name}: expected a shape that broadcasts with {described}, got {shape_text(value.shape)}"
+            ) from None
+        described += f", {name} {shape_text(value.shape)}"
+    assert shape is not None
+    return shape
+
+
+def within(shape: Sequence[int], target: str, **tensors: Tensor | None) -> None:
+    """Each of `tensors` broadcasts to `shape` without enlarging it."""
+    for name, value in tensors.items():
+        if value is None:
+            continue
+        try:
+            fits = torch.broadcast_shapes(value.shape, tuple(shape)) == torch.Size(shape)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{name}: expected a shape that broadcasts to that of {target} {shape_text(shape)}, "
+                f"got {shape_text(value.shape)}"
+            )
+
+
+def key(name: str, value: object, *, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a uint64 Tensor of shape (2,){' or None' if optional else ''}, "
+                        f"got {type_name(value)}")
+    if value.dtype != torch.uint64:
+        raise TypeError(f"{name}: expected dtype torch.uint64, got {value.dtype}")
+    if tuple(value.shape) != (2,):
+        raise ValueError(f"{name}: expected shape (2,), got {shape_text(value.shape)}")
+
+
+def scale(scale_param: object, scale_offset: object, clamp_lo: object, clamp_hi: object, clamp_mode: object) -> None:
+    choice("scale_param", scale_param, SCALE_PARAMS)
+    number("scale_offset", scale_offset)
+    number("clamp", clamp_lo, optional=True)
+    number("clamp", clamp_hi, optional=True)
+    choice("clamp_mode", clamp_mode, CLAMP_MODES)
+    if clamp_lo is not None and clamp_hi is not None and not clamp_lo <= clamp_hi:  # type: ignore[operator]
+        raise ValueError(f"clamp: expected lo <= hi, got ({clamp_lo}, {clamp_hi})")
+    if clamp_mode == "softclip" and clamp_hi is not None:
+        raise ValueError(f"clamp: expected (lo, None) for clamp_mode 'softclip', got ({clamp_lo}, {clamp_hi})")
+    if clamp_mode == "tanh" and not (clamp_lo is None and clamp_hi is None):
+        symmetric = clamp_lo is not None and clamp_hi is not None and clamp_lo == -clamp_hi and clamp_hi > 0  # type: ignore[operator]
+        if not symmetric:
+            raise ValueError(f"clamp: expected (-c, c) for clamp_mode 'tanh', got ({clamp_lo}, {clamp_hi})")
+
+
+def reduction(reduction: object, units: object, event_ndim: object, ndim: int) -> None:
+    choice("reduction", reduction, REDUCTIONS)
+    choice("units", units, UNITS)
+    integer("event_ndim", event_ndim, optional=True, minimum=0)
+    if event_ndim is not None and event_ndim > ndim:  # type: ignore[operator]
+        raise ValueError(f"event_ndim: expected at most {ndim}, the number of dimensions, got {event_ndim}")
+
+
+def event_ndim(event_ndim: int | None, ndim: int) -> int:
+    """The number of trailing dimensions one datum spans: all but the first by default."""
+    return max(ndim - 1, 0) if event_ndim is None else event_ndim
+
+
+def batch_shape(shape: torch.Size, reduction: str, event: int | None) -> torch.Size:
+    """The shape of a loss over elements of `shape`."""
+    if reduction == "none":
+        return shape
+    if reduction == "event":
+        return shape[: len(shape) - event_ndim(event, len(shape))]
+    return torch.Size(())
+
+
+def compute_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """float64 where any argument is, else float32: what arithmetic and losses use."""
+    wide = any(t is not None and t.dtype == torch.float64 for t in tensors)
+    return torch.float64 if wide else torch.float32

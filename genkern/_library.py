@@ -1,0 +1,161 @@
+"""How an operation joins the library: one `Operation`, and it has everything torch asks of an op.
+
+From a schema and a definition in plain torch come `torch.ops.genkern.<name>`, its fused backward
+`<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives).
+Without a binary the definition is the op (CompositeImplicitAutograd). With one, C++ adds the CPU and CUDA
+kernels and the autograd kernel; the definition then serves the devices that have no kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from genkern import _backend
+
+_definitions = torch.library.Library("genkern", "FRAGMENT")
+_TAGS = (torch.Tag.pt2_compliant_tag,)
+
+
+def define(schema: str, reference: Callable[..., Any], fake: Callable[..., Any], *, random: bool = False, compiled: bool = False) -> Any:
+    """Define an op that has no gradient and return it. `compiled`: C++ has it for every device."""
+    name = schema.partition("(")[0]
+    tags = (*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS
+    _definitions.define(schema, tags=tags)
+    if not (_backend.native and compiled):
+        _definitions.impl(name, reference, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"genkern::{name}", fake, lib=_definitions)
+    return getattr(torch.ops.genkern, name).default
+
+
+class Operation:
+    """A differentiable operation.
+
+    Parameters
+    ----------
+    schema : its schema, without the namespace
+    reference : its definition in plain torch
+    fake : checks the arguments and returns empty outputs of the right shape, dtype and strides
+    differentiable : the arguments that receive gradients
+
+    `reference` and `fake` take exactly the arguments of the schema.
+    """
+
+    def __init__(
+        self, schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any], differentiable: Sequence[str]
+    ) -> None:
+        self.reference = reference
+        self.name = schema.partition("(")[0]
+        self._fake = fake
+        _definitions.define(schema, tags=_TAGS)
+        self.op = getattr(torch.ops.genkern, self.name).default
+        self._arguments = self.op._schema.arguments
+        self._differentiable = [[a.name for a in self._arguments].index(name) for name in differentiable]
+        if _backend.native is None:
+            _definitions.impl(self.name, reference, "CompositeImplicitAutograd")
+            return
+        _definitions.impl(self.name, reference, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
+        self._define_gradients(schema)
+        _backend.native.register_autograd(self.name, self._differentiable)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # functorch transforms and dual numbers must see every step: they take the definition.
+        if (
+            _backend.mode == "reference"
+            or torch._C._are_functorch_transforms_active()
+            or forward_ad._current_level >= 0
+        ):
+            return self.reference(*args, **kwargs)
+        try:
+            return self.op(*args, **kwargs)
+        except RuntimeError:
+            self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
+            raise
+
+    def _define_gradients(self, schema: str) -> None:
+        outputs = len(self.op._schema.returns)
+        parameters = [f"Tensor? grad_{i}" for i in range(outputs)]
+        arguments = schema[schema.index("(") + 1 : schema.rindex(") ->")].split(", ")
+        parameters += [argument.partition("=")[0] for argument in arguments if argument != "*"]
+        results = ", ".join(["Tensor"] * len(self._differentiable))
+        signature = f"({', '.join([*parameters, 'int output_mask'])}) -> ({results})"
+        for suffix, implementation, key in (
+            ("backward", self._backward, "CompositeExplicitAutograd"),
+            ("vjp", self._vjp, "CompositeImplicitAutograd"),
+        ):
+            _definitions.define(f"{self.name}_{suffix}{signature}", tags=_TAGS)
+            _definitions.impl(f"{self.name}_{suffix}", implementation, key)
+        torch.library.register_fake(f"genkern::{self.name}_backward", self._fake_backward, lib=_definitions)
+
+    def _split(self, args: tuple[Any, ...]) -> tuple[list[Tensor | None], list[Any], list[bool]]:
+        """The gradients, the arguments, and which gradients of them are asked for (bit i: the i-th differentiable)."""
+        outputs = len(self.op._schema.returns)
+        wanted = [bool(args[-1] >> bit & 1) for bit in range(len(self._differentiable))]
+        return list(args[:outputs]), list(args[outputs:-1]), wanted
+
+    def _call_reference(self, args: list[Any]) -> tuple[Tensor, ...]:
+        positional = [v for v, a in zip(args, self._arguments, strict=True) if not a.kwarg_only]
+        keywords = {a.name: v for v, a in zip(args, self._arguments, strict=True) if a.kwarg_only}
+        result = self.reference(*positional, **keywords)
+        return result if isinstance(result, tuple) else (result,)
+
+    def _vjp(self, *args: Any) -> Any:
+        """The gradient through the definition, itself differentiable."""
+        return self._gradient(args, create_graph=torch.is_grad_enabled())
+
+    def _backward(self, *args: Any) -> Any:
+        """The gradient on a device without a kernel. Dispatch is below autograd here: let it in again."""
+        include, exclude = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+        for key in _AUTOGRAD_KEYS:
+            exclude = exclude.remove(key)
+        with torch._C._ForceDispatchKeyGuard(include, exclude):
+            return self._gradient(args, create_graph=False)
+
+    def _gradient(self, args: tuple[Any, ...], *, create_graph: bool) -> Any:
+        grads, inputs, mask = self._split(args)
+        with torch.enable_grad():
+            # Aliases, so that one tensor given for two arguments receives two gradients.
+            wanted = []
+            for index, needed in zip(self._differentiable, mask, strict=True):
+                if needed:
+                    value = inputs[index]
+                    value = value.view_as(value) if create_graph else value.detach()
+                    inputs[index] = value if value.requires_grad else value.requires_grad_()
+                    wanted.append(inputs[index])
+            pairs = [(o, g) for o, g in zip(self._call_reference(inputs), grads, strict=True) if g is not None]
+            found = iter(
+                torch.autograd.grad(
+                    [o for o, _ in pairs],
+                    wanted,
+                    [g for _, g in pairs],
+                    create_graph=create_graph,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+            )
+        return self._results(tuple(next(found) if needed else None for needed in mask))
+
+    def _fake_backward(self, *args: Any) -> Any:
+        _, inputs, mask = self._split(args)
+        return self._results(
+            tuple(
+                torch.empty_like(inputs[index]) if needed else None
+                for index, needed in zip(self._differentiable, mask, strict=True)
+            )
+        )
+
+    @staticmethod
+    def _results(results: tuple[Tensor | None, ...]) -> Any:
+        return results if len(results) > 1 else results[0]
+
+
+_AUTOGRAD_KEYS = [
+    getattr(torch._C.DispatchKey, name)
+    for name in torch._C.DispatchKey.__members__
+    if name.startswith("Autograd") and not name.startswith(("AutogradFunctionality", "Autocast"))
+]

@@ -1,0 +1,21 @@
+"""The command line: ``genkern info | demo | train``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; exit code 2 and one line on stderr where an extra is missing or the input is at fault."""
+    try:
+        # Optional packages stand at the top of that module: the import is what finds them missing.
+        app = importlib.import_module("genkern.cli.app")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("genkern"):
+            raise
+        print(f"genkern: the command line needs {error.name}: pip install 'genkern[demo]'", file=sys.stderr)
+        raise SystemExit(2) from None
+    app.run()

@@ -1,0 +1,5 @@
+"""``python -m genkern.cli``."""
+
+from genkern.cli import main
+
+main()

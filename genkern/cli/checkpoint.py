@@ -1,0 +1,73 @@
+"""Checkpoints: one safetensors file, replaced in one step, so that a reader finds the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genkern.cli.errors import CommandError, missing_extra
+
+__all__ = ["load_checkpoint", "replace_file", "save_checkpoint"]
+
+_FORMAT = "genkern.checkpoint/1"
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write the checkpoint beside `path` and rename it over; whatever fails leaves the one that is there intact."""
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise missing_extra("a checkpoint", error) from error
+    header = {"format": _FORMAT, "genkern": json.dumps(metadata, sort_keys=True)}
+    replace_file(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=header))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and metadata that :func:`save_checkpoint` wrote; CommandError for any other file."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise missing_extra("a checkpoint", error) from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise CommandError(f"{path}: expected a checkpoint written by genkern, got another safetensors file")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            metadata = json.loads(header["genkern"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CommandError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); move it away") from error
+    return tensors, metadata
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Atomic and durable: written beside, flushed to the disk, renamed."""
+    # One fixed name: what a killed run leaves behind is overwritten by the next, and does not pile up.
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise CommandError(f"{path}: cannot be written ({error.strerror or error}); nothing was overwritten") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself must reach the disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems do not sync folders; there is nothing more to do there.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

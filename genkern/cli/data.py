@@ -1,0 +1,106 @@
+"""Images for the commands: the faces and digits that scikit-image and scikit-learn bundle, or a folder of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genkern.cli.errors import CommandError, missing_extra
+
+__all__ = ["Images", "load_images"]
+
+_HELD_OUT_EVERY = 5
+_FACES = 100
+_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set, split: every fifth image is held out, whatever the seed, so that runs can be compared."""
+
+    name: str
+    train: Tensor
+    """``[N, C, H, W]`` float32 in [0, 1]."""
+    held_out: Tensor
+    augment: bool
+    """Whether a mirrored or slightly shifted image is as good a datum; so for photographs, not for digits."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.train.shape[1:]
+        return channels, height, width
+
+    def fingerprint(self) -> str:
+        """Tells a resumed run that its data have changed."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.held_out):
+            digest.update(repr(tuple(part.shape)).encode())
+            digest.update(part.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load_images(data: str, size: int) -> Images:
+    """``"faces"``, ``"digits"``, or the path of a folder whose images are cropped to squares of `size` pixels."""
+    if data == "faces":
+        return _split("faces", _faces(), augment=True)
+    if data == "digits":
+        return _split("digits", _digits(), augment=False)
+    return _split(Path(data).name, _folder(Path(data), size), augment=True)
+
+
+def _split(name: str, images: Tensor, *, augment: bool) -> Images:
+    if len(images) < _HELD_OUT_EVERY:
+        raise CommandError(f"--data: expected at least {_HELD_OUT_EVERY} images, got {len(images)}")
+    held_out = torch.arange(len(images)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+    return Images(name, images[~held_out].contiguous(), images[held_out].contiguous(), augment)
+
+
+def _faces() -> Tensor:
+    try:
+        from skimage.data import lfw_subset
+    except ImportError as error:
+        raise missing_extra("--data faces", error) from error
+    # The other hundred images of the subset are patches of background.
+    return torch.as_tensor(lfw_subset()[:_FACES], dtype=torch.float32).unsqueeze(1)
+
+
+def _digits() -> Tensor:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise missing_extra("--data digits", error) from error
+    return torch.as_tensor(load_digits().images, dtype=torch.float32).unsqueeze(1) / 16
+
+
+def _folder(folder: Path, size: int) -> Tensor:
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+    except OSError as error:
+        raise CommandError(
+            f"--data: expected 'faces', 'digits' or a folder of images, got {str(folder)!r} ({error.strerror})"
+        ) from error
+    if not files:
+        raise CommandError(f"--data: no images ({', '.join(sorted(_SUFFIXES))}) in the folder {str(folder)!r}")
+    return torch.stack([_image(path, size) for path in files])
+
+
+def _image(path: Path, size: int) -> Tensor:
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError as error:
+        raise missing_extra("--data FOLDER", error) from error
+    try:
+        with Image.open(path) as image:
+            square = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise CommandError(f"--data: cannot read the image {str(path)!r}: {_first_line(error)}") from error
+    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8).view(size, size, 3)
+    return pixels.permute(2, 0, 1).contiguous().float() / 255
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,115 @@
+"""A training run from start or checkpoint to its last step: progress, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from genkern.cli.checkpoint import load_checkpoint, save_checkpoint
+from genkern.cli.errors import CommandError
+from genkern.cli.trainer import HISTORY, Trainer
+from genkern.cli.units import bits_per_dim
+
+__all__ = ["CHECKPOINT", "Interrupted", "fit", "prepare_folder"]
+
+CHECKPOINT = "checkpoint.safetensors"
+_RESUME = ("auto", "never")
+
+
+class Interrupted(Exception):
+    """The user or the system asked the run to stop; it has been saved."""
+
+    def __init__(self, signum: int, step: int, checkpoint: Path) -> None:
+        super().__init__(f"interrupted at step {step}, saved in {checkpoint}; the same command goes on from there")
+        self.exit_code = 128 + signum
+
+
+def prepare_folder(out: Path) -> None:
+    """Make the folder of the results; fail now rather than after training."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".genkern-writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CommandError(f"--out: cannot write into {str(out)!r} ({error.strerror})") from error
+
+
+def fit(trainer: Trainer, out: Path, steps: int, *, resume: str, console: Console) -> None:
+    """Train up to `steps` steps, saving at the end of every interval."""
+    if resume not in _RESUME:
+        raise CommandError(f"--resume: expected one of {', '.join(_RESUME)}, got {resume!r}")
+    path = out / CHECKPOINT
+    if path.exists() and resume == "auto":
+        trainer.restore(*load_checkpoint(path), str(path))
+        console.print(f"resumed {path} at step {trainer.step}")
+    with _stop_signals() as stopped, _progress(trainer, steps, console) as advanced:
+        while trainer.step < steps:
+            at_interval = trainer.advance()
+            advanced(at_interval)
+            signum = stopped()
+            if at_interval or signum or trainer.step == steps:
+                save_checkpoint(path, *trainer.state())
+            if signum and trainer.step < steps:
+                raise Interrupted(signum, trainer.step, path)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], int]]:
+    """Turn the first SIGINT or SIGTERM into a question asked between two steps; the second acts as usual."""
+    received: list[int] = []
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        signal.signal(signum, before[signal.Signals(signum)])
+
+    for signum in before:
+        signal.signal(signum, note)
+    try:
+        yield lambda: received[0] if received else 0
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextmanager
+def _progress(trainer: Trainer, steps: int, console: Console) -> Iterator[Callable[[bool], None]]:
+    """A bar on a terminal, and a line for every interval anywhere."""
+    dims = trainer.images.train[0].numel()
+    console.print("ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw", style="dim")
+    bar = Progress(
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("training", total=steps, completed=trainer.step)
+
+        def advanced(at_interval: bool) -> None:
+            bar.update(task, completed=trainer.step)
+            if at_interval:
+                console.print(_line(trainer.history[-1], dims))
+                sys.stdout.flush()
+
+        yield advanced
+
+
+def _line(record: tuple[float, ...], dims: int) -> str:
+    value = dict(zip(HISTORY, record, strict=True))
+    return (
+        f"step {value['step']:6.0f}  ELBO {value['elbo']:8.1f} = {value['reconstruction']:8.1f} − {value['kl']:5.1f}"
+        f"  ({bits_per_dim(value['elbo'], dims):+.3f} bits/dim)"
+        f"  held out {value['held_out_elbo']:8.1f} = {value['held_out_reconstruction']:8.1f} − {value['held_out_kl']:5.1f}"
+        f"  ({bits_per_dim(value['held_out_elbo'], dims):+.3f} bits/dim)"
+    )

@@ -1,0 +1,47 @@
+"""Floors of a divergence per datum or over the batch: arithmetic on [batch] values after the fused sum.
+
+(The floor per dimension is part of the kernels.)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+
+OVER = ("dim", "event", "batch")
+
+
+def inner(reduction: str, units: str) -> dict[str, str]:
+    """The reduction and unit in which `apply` takes the divergence."""
+    _checks.choice("reduction", reduction, _checks.REDUCTIONS)
+    _checks.choice("units", units, _checks.UNITS)
+    return {"reduction": "none" if reduction == "none" else "event", "units": "nats" if units == "nats" else "bits"}
+
+
+def apply(
+    kl: Tensor, free_bits: float, over: str, reduction: str, units: str, shape: torch.Size, event_ndim: int | None
+) -> Tensor:
+    """max(KL, free_bits) of each datum, or on the mean over the batch, then the reduction asked for.
+
+    Where the floor holds, it is what each datum (element, for "none") shows its even share of, with no gradient.
+    """
+    _checks.choice("free_bits_over", over, OVER)
+    _checks.number("free_bits", free_bits, minimum=0)
+    batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
+    event_numel = math.prod(shape[batch:])
+    event = tuple(range(batch, len(shape)))
+    rows = kl.sum(event, keepdim=True) if reduction == "none" and event else kl
+    level = rows if over == "event" else rows.mean()
+    share = free_bits / event_numel if reduction == "none" and event_numel else free_bits
+    kl = torch.where(level >= free_bits, kl, torch.full_like(kl, share))
+    if units == "bits_per_dim" and reduction not in ("none", "mean"):
+        kl = kl / event_numel
+    if reduction in ("none", "event"):
+        return kl
+    if reduction == "batchmean":
+        return kl.mean()
+    return kl.sum() if reduction == "sum" else kl.sum() / math.prod(shape)

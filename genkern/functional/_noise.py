@@ -1,0 +1,47 @@
+"""From `key=`, `generator=`, `eps=` or none of them to the noise source that an operation takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from genkern import _checks, random
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+def source(
+    like: Tensor,
+    key: Tensor | None,
+    generator: Generators | None,
+    eps: Tensor | None,
+    shape: Sequence[int] = (),
+) -> tuple[Tensor | None, Tensor | None]:
+    """`(key, None)` or `(None, eps)`; a fresh key from the default generator if nothing is given.
+
+    `shape` is that of the sample; only a list of generators needs it.
+    """
+    if key is not None or eps is not None:
+        if generator is not None or (key is not None and eps is not None):
+            raise ValueError("key, generator, eps: expected at most one of the three")
+        return key, eps
+    if generator is None or isinstance(generator, torch.Generator):
+        _checks.tensor("loc", like)
+        return random.reserve(generator, like.device), None
+    return None, _noise_by_row(like, shape, generator)
+
+
+def _noise_by_row(like: Tensor, shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Row i is drawn from generator i alone, so that it does not depend on its neighbours."""
+    if not isinstance(generators, list | tuple) or not all(isinstance(g, torch.Generator) for g in generators):
+        raise TypeError(f"generator: expected a torch.Generator or a list of them, got {_checks.type_name(generators)}")
+    if not shape or len(generators) != shape[0]:
+        raise ValueError(f"generator: expected one per row of the sample {tuple(shape)}, got {len(generators)}")
+    dtype = _checks.compute_dtype(like)
+    rows = [
+        random.normal(random.reserve(g, g.device), tuple(shape[1:]), dtype=dtype, device=like.device)
+        for g in generators
+    ]
+    return torch.stack(rows) if rows else like.new_empty(tuple(shape), dtype=dtype)

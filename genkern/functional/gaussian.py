@@ -1,0 +1,561 @@
+"""Samples, divergences and likelihoods of diagonal Gaussians.
+
+Arithmetic is float32 (float64 where an argument is float64) whatever the storage type; samples have the
+arguments' type, losses are float32 or float64. Gradients reach every floating tensor: first order fused,
+higher orders through the definition in `genkern.reference`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+from genkern.functional import _free_bits
+from genkern.functional import _gaussian_ops as _ops
+from genkern.functional._noise import Generators, source
+from genkern.reference import gaussian as reference
+from genkern.reference import scale as _scale
+
+__all__ = [
+    "gaussian_entropy",
+    "gaussian_kl",
+    "gaussian_log_prob",
+    "gaussian_nll",
+    "gaussian_rsample",
+    "gaussian_rsample_kl",
+    "gaussian_rsample_kl_packed",
+]
+
+Clamp = tuple[float | None, float | None]
+
+
+def gaussian_rsample(
+    loc: Tensor,
+    scale: Tensor,
+    *,
+    sample_shape: Sequence[int] = (),
+    temperature: float = 1.0,
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+    eps: Tensor | None = None,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+) -> Tensor:
+    """Sample N(loc, sigma^2) by reparameterisation: z = loc + temperature * sigma * eps.
+
+    Parameters
+    ----------
+    loc, scale : Tensor
+        Of shapes that broadcast. What `scale` holds, `scale_param` says.
+    sample_shape : sequence of int
+        Shape of independent samples, in front.
+    temperature : float
+        Multiplies the standard deviation.
+    element_offset : int
+        Index of the first element in the noise stream: a rank that holds rows r, r + 1, ... of a global batch
+        passes r times the event size and draws exactly its part.
+    key : Tensor, optional
+        The noise is a pure function of it (`genkern.random.key`).
+    generator : torch.Generator or list of them, optional
+        Draws the key; of a list, generator i draws row i. Default: torch's default generator.
+    eps : Tensor, optional
+        The noise itself, of the shape of the sample.
+    scale_param : {"logvar", "logstd", "std", "var", "softplus"}
+    scale_offset : float
+        Added to the standard deviation.
+    clamp : (float or None, float or None), optional
+        Bounds of the raw scale.
+    clamp_mode : {"hard", "straight_through", "softclip", "tanh"}
+        Zero gradient outside; gradient passes; lo + softplus(x - lo); c tanh(x / c) for bounds (-c, c).
+
+    Returns
+    -------
+    Tensor
+        ``[*sample_shape, *broadcast]``, in the arguments' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Kingma & Welling 2014, "Auto-encoding variational Bayes". The noise is not stored: backward makes it again.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> loc, logvar = torch.zeros(2, 3), torch.zeros(2, 3)
+    >>> z = gk.gaussian_rsample(loc, logvar, key=gk.random.key(42))
+    >>> torch.equal(z, gk.random.normal(gk.random.key(42), (2, 3)))
+    True
+    """
+    key, eps = _noise(loc, scale, sample_shape, key, generator, eps)
+    lo, hi = _bounds(clamp)
+    return _ops.rsample(
+        loc,
+        scale,
+        key,
+        eps,
+        sample_shape=sample_shape,
+        temperature=temperature,
+        element_offset=element_offset,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+    )
+
+
+def gaussian_kl(
+    loc: Tensor,
+    scale: Tensor,
+    prior_loc: Tensor | None = None,
+    prior_scale: Tensor | None = None,
+    *,
+    free_bits: float = 0.0,
+    free_bits_over: str = "dim",
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """KL(q || p) of diagonal Gaussians, accurate where q is close to p; never negative.
+
+    Parameters
+    ----------
+    loc, scale : Tensor
+        q, of shapes that broadcast.
+    prior_loc, prior_scale : Tensor, optional
+        p; zero and one where absent.
+    free_bits : float
+        Floor of the divergence, in nats, or in bits where `units` are bits (Kingma et al. 2016).
+    free_bits_over : {"dim", "event", "batch"}
+        What the floor applies to: each dimension, each datum, or the mean over the batch. Below the floor the
+        gradient is 0, and the floor is shared out evenly among the values that a smaller reduction shows.
+    grad_scale_q, grad_scale_p : float
+        Multiply the gradient into q and into p: KL balancing (Hafner et al. 2021) in one pass.
+    scale_param, scale_offset, clamp, clamp_mode
+        As in `gaussian_rsample`; the same for q and p.
+    reduction : {"event", "none", "sum", "mean", "batchmean"}
+        Sum over each datum (the default), none, over everything, mean over elements, mean over data of the sums.
+    units : {"nats", "bits", "bits_per_dim"}
+    event_ndim : int, optional
+        How many trailing dimensions one datum spans; default all but the first.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where an argument is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    KL = 1/2 (exp(d) - 1 - d + ((loc - prior_loc) / sigma_p)^2) with d = log(sigma_q^2 / sigma_p^2)
+    (Kingma & Welling 2014, appendix B); exp(d) - 1 - d is taken by its series near 0.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.gaussian_kl(torch.zeros(1, 2), torch.full((1, 2), 1e-6))
+    tensor([5.0000e-13])
+    """
+    lo, hi = _bounds(clamp)
+    fused = free_bits_over == "dim"
+    kl = _ops.kl(
+        loc,
+        scale,
+        prior_loc,
+        prior_scale,
+        free_bits=free_bits if fused else 0.0,
+        grad_scale_q=grad_scale_q,
+        grad_scale_p=grad_scale_p,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+        event_ndim=event_ndim,
+        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+    )
+    if fused:
+        return kl
+    shape = _checks.broadcast(loc=loc, scale=scale, prior_loc=prior_loc, prior_scale=prior_scale)
+    return _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+
+
+def gaussian_rsample_kl(
+    loc: Tensor,
+    scale: Tensor,
+    prior_loc: Tensor | None = None,
+    prior_scale: Tensor | None = None,
+    *,
+    sample_shape: Sequence[int] = (),
+    temperature: float = 1.0,
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+    eps: Tensor | None = None,
+    free_bits: float = 0.0,
+    free_bits_over: str = "dim",
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Sample q and take KL(q || p) in one pass: the head of a variational autoencoder.
+
+    The parameters are those of `gaussian_rsample` and `gaussian_kl`; the prior broadcasts to the shape of q.
+
+    Returns
+    -------
+    z : Tensor
+        ``[*sample_shape, *broadcast]``, in the arguments' dtype.
+    kl : Tensor
+        As `gaussian_kl` gives it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Kingma & Welling 2014, "Auto-encoding variational Bayes", section 2.4 and appendix B.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> loc, logvar = torch.randn(2, 16, 8).unbind()
+    >>> z, kl = gk.gaussian_rsample_kl(loc, logvar)
+    >>> z.shape, kl.shape
+    (torch.Size([16, 8]), torch.Size([16]))
+    """
+    key, eps = _noise(loc, scale, sample_shape, key, generator, eps)
+    lo, hi = _bounds(clamp)
+    fused = free_bits_over == "dim"
+    z, kl = _ops.rsample_kl(
+        loc,
+        scale,
+        prior_loc,
+        prior_scale,
+        key,
+        eps,
+        sample_shape=sample_shape,
+        temperature=temperature,
+        element_offset=element_offset,
+        free_bits=free_bits if fused else 0.0,
+        grad_scale_q=grad_scale_q,
+        grad_scale_p=grad_scale_p,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+        event_ndim=event_ndim,
+        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+    )
+    if not fused:
+        shape = z.shape[len(sample_shape) :]
+        kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+    return z, kl
+
+
+def gaussian_rsample_kl_packed(
+    moments: Tensor,
+    chunk_dim: int = 1,
+    *,
+    latent_channels: int | None = None,
+    sample_shape: Sequence[int] = (),
+    temperature: float = 1.0,
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+    eps: Tensor | None = None,
+    free_bits: float = 0.0,
+    free_bits_over: str = "dim",
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`gaussian_rsample_kl` of an encoder's output as it is: loc and scale side by side along one dimension.
+
+    Parameters
+    ----------
+    moments : Tensor
+        loc, then scale, along `chunk_dim`: 2C channels, or C + 1 where one scale channel serves all.
+    chunk_dim : int
+    latent_channels : int, optional
+        C. Default: half of an even number of channels, all but the last of an odd one.
+
+    The other parameters, the results and the errors are those of `gaussian_rsample_kl`. The views are read in
+    place and the gradient is written straight into the packed layout.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> z, kl = gk.gaussian_rsample_kl_packed(torch.randn(2, 8, 16, 16))
+    >>> z.shape, kl.shape
+    (torch.Size([2, 4, 16, 16]), torch.Size([2]))
+    """
+    key, eps = _noise(moments, moments, sample_shape, key, generator, eps, (chunk_dim, latent_channels))
+    lo, hi = _bounds(clamp)
+    fused = free_bits_over == "dim"
+    z, kl = _ops.rsample_kl_packed(
+        moments,
+        chunk_dim,
+        latent_channels,
+        key,
+        eps,
+        sample_shape=sample_shape,
+        temperature=temperature,
+        element_offset=element_offset,
+        free_bits=free_bits if fused else 0.0,
+        grad_scale_q=grad_scale_q,
+        grad_scale_p=grad_scale_p,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+        event_ndim=event_ndim,
+        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+    )
+    if not fused:
+        shape = z.shape[len(sample_shape) :]
+        kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+    return z, kl
+
+
+def gaussian_nll(
+    x: Tensor,
+    loc: Tensor,
+    scale: Tensor | float | str = 0.0,
+    *,
+    full: bool = True,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """Negative log-likelihood of x under N(loc, sigma^2).
+
+    Parameters
+    ----------
+    x, loc : Tensor
+        Of shapes that broadcast.
+    scale : Tensor, float or "optimal"
+        A learned scale of any shape that broadcasts (per element, per channel, 0-dim), a constant, or "optimal":
+        sigma^2 is the mean squared error over the batch, differentiated (Rybkin et al. 2021, sigma-VAE);
+        `clamp` then bounds log sigma^2, and `scale_param` and `scale_offset` have no meaning.
+    full : bool
+        Whether the constant 1/2 log 2 pi is included.
+    scale_param, scale_offset, clamp, clamp_mode
+        As in `gaussian_rsample`.
+    reduction, units, event_ndim
+        As in `gaussian_kl`.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where an argument is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.gaussian_nll(torch.zeros(2, 3), torch.zeros(2, 3), full=False)
+    tensor([0., 0.])
+    """
+    if isinstance(scale, str):
+        return _optimal_nll(x, loc, scale, full, clamp, clamp_mode, reduction, units, event_ndim)
+    lo, hi = _bounds(clamp)
+    learned = isinstance(scale, Tensor)
+    return _ops.nll(
+        x,
+        loc,
+        scale if learned else None,
+        0.0 if learned else scale,
+        full=full,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+        reduction=reduction,
+        units=units,
+        event_ndim=event_ndim,
+    )
+
+
+def gaussian_log_prob(
+    x: Tensor,
+    loc: Tensor,
+    scale: Tensor | float | str = 0.0,
+    *,
+    full: bool = True,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """Log density of x under N(loc, sigma^2): minus `gaussian_nll`, whose parameters and errors it has.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.gaussian_log_prob(torch.zeros(1, 2), torch.zeros(1, 2))
+    tensor([-1.8379])
+    """
+    return -gaussian_nll(
+        x,
+        loc,
+        scale,
+        full=full,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp=clamp,
+        clamp_mode=clamp_mode,
+        reduction=reduction,
+        units=units,
+        event_ndim=event_ndim,
+    )
+
+
+def gaussian_entropy(
+    scale: Tensor,
+    *,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """Differential entropy of N(., sigma^2): 1/2 (1 + log 2 pi + log sigma^2) a dimension.
+
+    The parameters, result and errors are those of `gaussian_kl` (Cover & Thomas 2006, theorem 8.4.1).
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.gaussian_entropy(torch.zeros(1, 2))
+    tensor([2.8379])
+    """
+    lo, hi = _bounds(clamp)
+    return _ops.entropy(
+        scale,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+        reduction=reduction,
+        units=units,
+        event_ndim=event_ndim,
+    )
+
+
+def _noise(
+    loc: Tensor,
+    scale: Tensor,
+    sample_shape: Sequence[int],
+    key: Tensor | None,
+    generator: Generators | None,
+    eps: Tensor | None,
+    packed: tuple[int, int | None] | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    if generator is None or isinstance(generator, torch.Generator):
+        return source(loc, key, generator, eps)
+    if packed is not None:
+        loc, scale = reference.unpack(loc, *packed)
+    else:
+        reference.check_kl(loc, scale, None, None)
+    _checks.sizes("sample_shape", sample_shape)
+    shape = (*sample_shape, *_checks.broadcast(loc=loc, scale=scale))
+    return source(loc, key, generator, eps, shape)
+
+
+def _bounds(clamp: Clamp | None) -> Clamp:
+    if clamp is None:
+        return None, None
+    if not isinstance(clamp, tuple | list) or len(clamp) != 2:
+        raise TypeError(f"clamp: expected (lo, hi) or None, got {clamp!r}")
+    return clamp[0], clamp[1]
+
+
+def _optimal_nll(
+    x: Tensor,
+    loc: Tensor,
+    scale: str,
+    full: bool,
+    clamp: Clamp | None,
+    clamp_mode: str,
+    reduction: str,
+    units: str,
+    event_ndim: int | None,
+) -> Tensor:
+    """One fused pass for the squared errors; what depends on sigma^2 is arithmetic on [batch] values."""
+    if scale != "optimal":
+        raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
+    lo, hi = _bounds(clamp)
+    _checks.scale("logvar", 0.0, lo, hi, clamp_mode)
+    _checks.choice("units", units, _checks.UNITS)
+    half_square = _ops.nll(
+        x, loc, None, full=False, reduction="none" if reduction == "none" else "event", event_ndim=event_ndim
+    )
+    shape = _checks.broadcast(x=x, loc=loc)
+    batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
+    event_numel = 1 if reduction == "none" else math.prod(shape[batch:])
+    variance = 2 * half_square.sum() / math.prod(shape)
+    logvar = _scale.clamp(torch.log(variance), lo, hi, clamp_mode)
+    constant = math.log(2 * math.pi) if full else 0.0
+    nll = half_square * torch.exp(-logvar) + 0.5 * event_numel * (logvar + constant)
+    _checks.reduction(reduction, units, event_ndim, len(shape))
+    factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
+    if units == "bits_per_dim" and reduction not in ("none", "mean"):
+        factor /= event_numel
+    if reduction == "mean":
+        factor /= event_numel
+    if reduction in ("sum", "mean", "batchmean"):
+        nll = nll.sum() if reduction == "sum" else nll.mean()
+    return nll if factor == 1.0 else nll * factor

@@ -1,0 +1,231 @@
+"""Small encoder/decoder pairs for images of any size: a convolutional one and a multi-layer perceptron.
+
+They are a starting point, not a framework: :class:`genkern.nn.VAE` takes any two modules with the same shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as torch_functional
+
+__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+
+_SMALLEST_SIDE = 4
+_MOST_STAGES = 6
+
+
+class ConvEncoder(nn.Module):
+    """Images to packed Gaussian moments, by convolutions that halve the image until a side has at most 4 pixels.
+
+    Parameters
+    ----------
+    image_shape : (channels, height, width)
+        Shape of one image; any height, width and channel number.
+    latent_dim : int
+        Latent dimensions.
+    width : int
+        Channels at full resolution; each halving doubles them, up to 4 × `width`.
+
+    Attributes
+    ----------
+    latent_shape : tuple of int
+        ``(latent_dim,)``; what :class:`genkern.nn.VAE` samples when it is not told otherwise.
+
+    Notes
+    -----
+    ``forward(x)``: `x` ``[B, channels, height, width]`` → ``[B, 2·latent_dim]``, means first, then log-variances.
+    Dtype as the parameters and autocast say. Errors: ValueError for an impossible size, naming the argument.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ConvEncoder((1, 25, 25), latent_dim=8)(torch.zeros(3, 1, 25, 25)).shape
+    torch.Size([3, 16])
+    """
+
+    def __init__(self, image_shape: Sequence[int], latent_dim: int, *, width: int = 32, **factory: Any) -> None:
+        super().__init__()
+        channels, height, width_px = _image_shape(image_shape)
+        _positive("latent_dim", latent_dim)
+        _positive("width", width)
+        self.latent_shape = (latent_dim,)
+        sizes = _halvings(height, width_px)
+        widths = _stage_widths(width, len(sizes))
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **factory), nn.SiLU()]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **factory), nn.SiLU()]
+        self.features = nn.Sequential(*layers)
+        self.moments = nn.Linear(widths[-1] * math.prod(sizes[-1]), 2 * latent_dim, **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.moments(self.features(x).flatten(1))
+
+
+class ConvDecoder(nn.Module):
+    """Latents to images, by nearest-neighbour upsampling and convolutions: the mirror of :class:`ConvEncoder`.
+
+    Parameters
+    ----------
+    image_shape : (channels, height, width)
+        Shape of one image.
+    latent_dim : int
+        Latent dimensions.
+    width : int
+        Channels at full resolution.
+    out_channels : int, optional
+        Channels of the result; ``channels`` by default, ``2·channels`` for a decoder that gives a log-variance for
+        every pixel.
+
+    Notes
+    -----
+    ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, out_channels, height, width]``, unbounded (means or logits).
+    Upsampling to the exact size of each stage, not by a factor of two, is what makes odd sizes such as 25 × 25 come out
+    right, and leaves no checkerboard (Odena et al. 2016). Errors: ValueError for an impossible size.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ConvDecoder((3, 25, 30), latent_dim=8)(torch.zeros(2, 8)).shape
+    torch.Size([2, 3, 25, 30])
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        *,
+        width: int = 32,
+        out_channels: int | None = None,
+        **factory: Any,
+    ) -> None:
+        super().__init__()
+        channels, height, width_px = _image_shape(image_shape)
+        _positive("latent_dim", latent_dim)
+        _positive("width", width)
+        if out_channels is not None:
+            _positive("out_channels", out_channels)
+        self.sizes = list(reversed(_halvings(height, width_px)))
+        widths = list(reversed(_stage_widths(width, len(self.sizes))))
+        self.stem_shape = (widths[0], *self.sizes[0])
+        self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **factory)
+        self.stages = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1, **factory)
+            for before, after in zip(widths, widths[1:], strict=False)
+        )
+        self.head = nn.Conv2d(widths[-1], out_channels or channels, 3, padding=1, **factory)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = torch_functional.silu(self.stem(z).unflatten(1, self.stem_shape))
+        for size, stage in zip(self.sizes[1:], self.stages, strict=True):
+            h = torch_functional.silu(stage(torch_functional.interpolate(h, size=size, mode="nearest")))
+        return self.head(h)
+
+
+class MLPEncoder(nn.Module):
+    """Data of any shape to packed Gaussian moments, by a multi-layer perceptron over the flattened datum.
+
+    Parameters
+    ----------
+    event_shape : sequence of int
+        Shape of one datum.
+    latent_dim : int
+        Latent dimensions.
+    hidden : sequence of int
+        Width of each hidden layer; empty gives a linear encoder.
+
+    Notes
+    -----
+    ``forward(x)``: ``[B, *event_shape]`` → ``[B, 2·latent_dim]``. Errors: ValueError for an impossible size.
+
+    Examples
+    --------
+    >>> import torch
+    >>> MLPEncoder((1, 8, 8), latent_dim=2)(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int] = (256, 256), **factory: Any
+    ) -> None:
+        super().__init__()
+        self.latent_shape = (latent_dim,)
+        self.layers = _mlp([_numel(event_shape), *hidden, 2 * _positive("latent_dim", latent_dim)], factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.flatten(1))
+
+
+class MLPDecoder(nn.Module):
+    """Latents to data of any shape, by a multi-layer perceptron: the mirror of :class:`MLPEncoder`.
+
+    Parameters
+    ----------
+    event_shape : sequence of int
+        Shape of one datum.
+    latent_dim : int
+        Latent dimensions.
+    hidden : sequence of int
+        Width of each hidden layer; empty gives a linear decoder.
+
+    Notes
+    -----
+    ``forward(z)``: ``[B, latent_dim]`` → ``[B, *event_shape]``, unbounded. Errors: ValueError for an impossible size.
+
+    Examples
+    --------
+    >>> import torch
+    >>> MLPDecoder((1, 8, 8), latent_dim=2)(torch.zeros(5, 2)).shape
+    torch.Size([5, 1, 8, 8])
+    """
+
+    def __init__(
+        self, event_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int] = (256, 256), **factory: Any
+    ) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+        self.layers = _mlp([_positive("latent_dim", latent_dim), *hidden, _numel(event_shape)], factory)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z).unflatten(1, self.event_shape)
+
+
+def _mlp(sizes: list[int], factory: dict[str, Any]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(before, after, **factory), nn.SiLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _halvings(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes from full resolution down; a 3 × 3 convolution with stride 2 and padding 1 rounds halves up."""
+    sizes = [(height, width)]
+    while min(sizes[-1]) > _SMALLEST_SIDE and len(sizes) <= _MOST_STAGES:
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+def _stage_widths(width: int, stages: int) -> list[int]:
+    return [min(width << stage, 4 * width) for stage in range(stages)]
+
+
+def _image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape: expected (channels, height, width), all positive, got {tuple(image_shape)}")
+    channels, height, width = image_shape
+    return channels, height, width
+
+
+def _numel(event_shape: Sequence[int]) -> int:
+    if len(event_shape) == 0 or min(event_shape) < 1:
+        raise ValueError(f"event_shape: expected one or more positive sizes, got {tuple(event_shape)}")
+    return math.prod(event_shape)
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value}")
+    return value

@@ -1,0 +1,258 @@
+"""The variational autoencoder: the user's encoder and decoder, joined by fused Gaussian operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from genkern import _checks, functional, random
+from genkern.nn.likelihoods import Likelihood, make_likelihood
+from genkern.nn.objectives import ELBO
+
+__all__ = ["VAE", "ELBOTerms"]
+
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+class ELBOTerms(NamedTuple):
+    """The evidence lower bound of each datum and its two parts, ``[B]`` each, in nats: elbo = reconstruction − kl."""
+
+    elbo: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+class VAE(nn.Module):
+    """Variational autoencoder (Kingma & Welling 2014; Rezende et al. 2014) with a diagonal Gaussian latent.
+
+    Parameters
+    ----------
+    encoder : Module
+        `x` ``[B, ...]`` → packed moments, means then scales along dimension 1: ``[B, 2·latent, ...]``.
+    decoder : Module
+        `z` ``[B, latent, ...]`` → the likelihood's parameters: means or logits in the shape of `x`, or twice as many
+        channels for ``GaussianLikelihood("decoder")``.
+    likelihood : str or Likelihood
+        ``"gaussian"`` (one learned σ), ``"bernoulli"``, or an instance with options of its own.
+    objective : ELBO, optional
+        What `loss` minimises; the plain bound by default.
+    latent_shape : sequence of int, optional
+        Shape of one latent, for `sample`; ``encoder.latent_shape`` where the encoder has one.
+    scale_param, scale_offset, clamp, clamp_mode
+        What the second half of the moments holds; as :func:`genkern.gaussian_rsample_kl_packed`.
+
+    Notes
+    -----
+    Every method that draws takes ``key=`` or ``generator=`` (torch's default generator if neither is given) and
+    ``element_offset=``: a data-parallel rank whose first datum is row r of the global batch passes
+    r × latent size and draws exactly its part of the global noise. Log-probabilities and divergences are in nats, in
+    float32 or wider, under autocast too.
+    Errors: ValueError, TypeError naming the argument.
+
+    Examples
+    --------
+    >>> import torch, genkern as gk
+    >>> vae = VAE(MLPEncoder((1, 8, 8), 2), MLPDecoder((1, 8, 8), 2))
+    >>> x = torch.rand(5, 1, 8, 8)
+    >>> vae.loss(x).backward()
+    >>> vae.elbo(x, key=gk.random.key(0)).kl.shape
+    torch.Size([5])
+    >>> vae.sample(3, key=gk.random.key(1)).shape
+    torch.Size([3, 1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        likelihood: str | Likelihood = "gaussian",
+        objective: ELBO | None = None,
+        latent_shape: Sequence[int] | None = None,
+        scale_param: str = "logvar",
+        scale_offset: float = 0.0,
+        clamp: tuple[float, float] | None = None,
+        clamp_mode: str = "hard",
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = make_likelihood(likelihood)
+        self.objective = ELBO() if objective is None else objective
+        shape = getattr(encoder, "latent_shape", None) if latent_shape is None else latent_shape
+        self.latent_shape = None if shape is None else tuple(shape)
+        self.scale_options: dict[str, Any] = {
+            "scale_param": scale_param,
+            "scale_offset": scale_offset,
+            "clamp": clamp,
+            "clamp_mode": clamp_mode,
+        }
+
+    def forward(self, x: Tensor, **noise: Any) -> Tensor:
+        """`loss`, so that wrappers that call a module (DistributedDataParallel) train it."""
+        return self.loss(x, **noise)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and raw scale (see `scale_param`) of q(z | x), ``[B, latent, ...]`` each: views of the encoder's output."""
+        moments = self._moments(x)
+        loc, scale = moments.chunk(2, dim=1)
+        return loc, scale
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The parameters of p(x | z), as the decoder gives them; ``likelihood.mean`` of them is the picture."""
+        return self.decoder(z)
+
+    def elbo(
+        self,
+        x: Tensor,
+        *,
+        encoder_input: Tensor | None = None,
+        key: Tensor | None = None,
+        generator: Generators | None = None,
+        element_offset: int = 0,
+    ) -> ELBOTerms:
+        """The evidence lower bound of each datum and its parts, from one draw of z; whatever the objective's weights.
+
+        `encoder_input` is what the encoder sees in place of `x`: a noisy or masked `x` gives the denoising bound (Im et
+        al. 2017), any other function of `x` a bound as well.
+
+        Examples
+        --------
+        >>> import torch
+        >>> terms = VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2)).elbo(torch.rand(3, 4))
+        >>> bool((terms.elbo == terms.reconstruction - terms.kl).all())
+        True
+        """
+        reconstruction, kl = self._parts(
+            x, encoder_input, key=key, generator=generator, element_offset=element_offset
+        )
+        return ELBOTerms(reconstruction - kl, reconstruction, kl)
+
+    def loss(
+        self,
+        x: Tensor,
+        *,
+        encoder_input: Tensor | None = None,
+        key: Tensor | None = None,
+        generator: Generators | None = None,
+        element_offset: int = 0,
+    ) -> Tensor:
+        """The objective's scalar for one batch, in nats, to be minimised. In training mode it advances a warm-up."""
+        parts = self._parts(
+            x,
+            encoder_input,
+            key=key,
+            generator=generator,
+            element_offset=element_offset,
+            free_bits=self.objective.free_bits,
+            free_bits_over=self.objective.free_bits_over,
+        )
+        return self.objective(*parts)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num: int,
+        *,
+        key: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        element_offset: int = 0,
+        temperature: float = 1.0,
+        observation_noise: bool = False,
+    ) -> Tensor:
+        """`num` new data ``[num, ...]``: z ~ N(0, temperature²·I), then E[x | z]; no graph is kept.
+
+        With `observation_noise`, x is drawn from p(x | z) instead: a sample of the model itself, grainy for images.
+        """
+        _checks.integer("num", num, minimum=0)
+        if self.latent_shape is None:
+            raise ValueError("latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None")
+        dtype, device = self._floating_like()
+        latent_key, noise_key = random.split(_one_key(key, generator, device))
+        shape = (num, *self.latent_shape)
+        origin = torch.zeros(shape, dtype=dtype, device=device)
+        z = functional.gaussian_rsample(
+            origin, origin, temperature=temperature, key=latent_key, element_offset=element_offset
+        )
+        params = self.decode(z)
+        mean = self.likelihood.mean(params)
+        if not observation_noise:
+            return mean
+        first_row = element_offset // max(math.prod(self.latent_shape), 1)
+        return self.likelihood.sample(params, key=noise_key, element_offset=first_row * math.prod(mean.shape[1:]))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x | z] at the mean of q(z | x), in the shape of `x`; no graph is kept."""
+        return self.likelihood.mean(self.decode(self.encode(x)[0]))
+
+    @torch.no_grad()
+    def log_marginal(
+        self,
+        x: Tensor,
+        num_samples: int = 100,
+        *,
+        chunk_size: int = 10,
+        key: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        element_offset: int = 0,
+    ) -> Tensor:
+        """Importance-weighted estimate of log p(x), ``[B]`` in nats: a lower bound in expectation, tight as samples grow.
+
+        log 1/K Σ p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x) (Burda et al. 2016). `chunk_size` samples of each
+        datum are in memory at a time and the sum is streamed, so `num_samples` is bounded by time alone; sample k has
+        a key of its own, so the draws do not depend on `chunk_size`. No graph is kept.
+        """
+        _checks.integer("num_samples", num_samples, minimum=1)
+        _checks.integer("chunk_size", chunk_size, minimum=1)
+        loc, scale = (half.contiguous() for half in self.encode(x))
+        keys = random.split(_one_key(key, generator, x.device), num_samples)
+        total: Tensor | None = None
+        for chunk in keys.split(chunk_size):
+            log_weights = self._log_weights(x, loc, scale, chunk, element_offset).logsumexp(dim=0)
+            total = log_weights if total is None else torch.logaddexp(total, log_weights)
+        assert total is not None
+        return total - math.log(num_samples)
+
+    def _parts(self, x: Tensor, encoder_input: Tensor | None, **options: Any) -> tuple[Tensor, Tensor]:
+        """log p(x | z) and KL(q(z | x) ‖ p(z)), ``[B]`` each."""
+        moments = self._moments(x if encoder_input is None else encoder_input)
+        z, kl = functional.gaussian_rsample_kl_packed(moments, chunk_dim=1, **self.scale_options, **options)
+        return self.likelihood.log_prob(x, self.decode(z)), kl
+
+    def _log_weights(self, x: Tensor, loc: Tensor, scale: Tensor, keys: Tensor, element_offset: int) -> Tensor:
+        """log p(x, z) − log q(z | x) ``[K, B]`` for one z per key and datum."""
+        options = self.scale_options
+        draws = [
+            functional.gaussian_rsample(loc, scale, key=key, element_offset=element_offset, **options) for key in keys
+        ]
+        many = (len(draws), *[-1] * x.ndim)
+        z = torch.cat(draws)
+        log_q = functional.gaussian_log_prob(z, *(m.repeat(len(draws), *[1] * (m.ndim - 1)) for m in (loc, scale)), **options)
+        log_prior = functional.gaussian_log_prob(z, torch.zeros_like(z))
+        log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), self.decode(z), frozen=True)
+        return (log_likelihood + log_prior - log_q).view(len(draws), -1)
+
+    def _moments(self, x: Tensor) -> Tensor:
+        moments = self.encoder(x)
+        if moments.ndim < 2 or moments.shape[1] % 2:
+            raise ValueError(
+                f"encoder: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
+            )
+        return moments
+
+    def _floating_like(self) -> tuple[torch.dtype, torch.device]:
+        """Where and in what a latent is drawn: as the decoder's parameters, if it has any."""
+        for parameter in self.decoder.parameters():
+            return parameter.dtype, parameter.device
+        return torch.get_default_dtype(), torch.device("cpu")
+
+
+def _one_key(key: Tensor | None, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    if key is not None and generator is not None:
+        raise ValueError("key, generator: expected at most one of them, got both")
+    return random.reserve(generator, device) if key is None else key

@@ -1,0 +1,258 @@
+"""Keys and noise: a value is a pure function of (seed, offset, element index), the same on every device.
+
+A key is a uint64 tensor of shape (2,), (seed, offset). docs/random.md defines the stream bit by bit; it is
+that of ``torch.func._random``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+from genkern._library import define
+from genkern.reference import random as reference
+
+__all__ = ["fold_in", "key", "normal", "reserve", "split", "uniform"]
+
+
+def key(seed: int, offset: int = 0, device: torch.device | str | None = None) -> Tensor:
+    """Make a key.
+
+    Parameters
+    ----------
+    seed, offset : int
+        Taken modulo 2**64.
+    device : torch.device, optional
+        Where the key lies; a CUDA key is read by the kernel that uses it, without a host sync.
+
+    Returns
+    -------
+    Tensor
+        uint64, shape (2,).
+
+    Raises
+    ------
+    TypeError
+        `seed` or `offset` is no int.
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.random.key(42)
+    tensor([42,  0], dtype=torch.uint64)
+    """
+    _checks.integer("seed", seed)
+    _checks.integer("offset", offset)
+    return torch.tensor([seed % 2**64, offset % 2**64], dtype=torch.uint64, device=device)
+
+
+def split(key: Tensor, num: int = 2) -> Tensor:
+    """Derive `num` independent keys.
+
+    Parameters
+    ----------
+    key : Tensor
+        uint64, shape (2,).
+    num : int
+        How many.
+
+    Returns
+    -------
+    Tensor
+        uint64, shape (num, 2). Row i does not depend on `num`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `key` is no key, `num` is no int or negative.
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> encoder_key, decoder_key = gk.random.split(gk.random.key(42))
+    """
+    return _call(_SPLIT, reference.key_split, key, num)
+
+
+def fold_in(key: Tensor, data: int) -> Tensor:
+    """Derive the key of an integer, such as a training step: ``split(key, data + 1)[data]`` without the others.
+
+    Parameters
+    ----------
+    key : Tensor
+        uint64, shape (2,).
+    data : int
+        Not negative.
+
+    Returns
+    -------
+    Tensor
+        uint64, shape (2,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        `key` is no key, `data` is no int or negative.
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.random.fold_in(gk.random.key(42), 1000).shape
+    torch.Size([2])
+    """
+    return _call(_FOLD_IN, reference.key_fold_in, key, data)
+
+
+def reserve(generator: torch.Generator | None = None, device: torch.device | str | None = None) -> Tensor:
+    """Draw a fresh key from a torch generator; the only step of the library that is random.
+
+    Parameters
+    ----------
+    generator : torch.Generator, optional
+        Advanced by one 64-bit draw. Default: torch's default generator of `device`.
+    device : torch.device, optional
+        Whose default generator; default: the CPU's. Without meaning where `generator` is given.
+
+    Returns
+    -------
+    Tensor
+        uint64, shape (2,). It is folded, so its stream shares nothing with torch's own kernels on that generator.
+
+    Raises
+    ------
+    TypeError
+        `generator` is no torch.Generator.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> _ = torch.manual_seed(0)
+    >>> first = gk.random.reserve()
+    >>> _ = torch.manual_seed(0)
+    >>> bool((gk.random.reserve() == first).all())
+    True
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: expected a torch.Generator or None, got {_checks.type_name(generator)}")
+    if generator is not None:
+        device = generator.device
+    elif device is None or not isinstance(device, torch.device):
+        device = torch.device(device or "cpu")
+    return _RESERVE(generator) if device.type == "cpu" else _RESERVE_ON(generator, device)
+
+
+def normal(
+    key: Tensor,
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    element_offset: int = 0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw standard normal noise.
+
+    Parameters
+    ----------
+    key : Tensor
+        uint64, shape (2,).
+    shape : sequence of int
+    dtype : torch.dtype
+        float64 has a stream of its own; bfloat16 and float16 are the float32 values, rounded once.
+    element_offset : int
+        Index of the first element: a rank that holds rows r, r + 1, ... of a global batch passes r times the
+        event size and draws exactly its part.
+    device : torch.device, optional
+        Default: the key's.
+
+    Returns
+    -------
+    Tensor
+        Of `shape`, in row-major order of the element index. No gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `key`, `shape`, `dtype` or `element_offset` is not as above.
+
+    Notes
+    -----
+    Philox4x32-10 (Salmon et al. 2011) and Box-Muller: docs/random.md.
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> k = gk.random.key(42)
+    >>> whole = gk.random.normal(k, (4, 3))
+    >>> bool((gk.random.normal(k, (2, 3), element_offset=6) == whole[2:]).all())
+    True
+    """
+    return _call(_NORMAL, reference.random_normal, key, shape, dtype, element_offset, _device(key, device))
+
+
+def uniform(
+    key: Tensor,
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    element_offset: int = 0,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Draw uniform noise in [0, 1).
+
+    The arguments, result and errors are those of `normal`. float32 has 24 random bits, float64 has 53;
+    bfloat16 and float16 round the float32 value, so 1 can occur there.
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.random.uniform(gk.random.key(42), (2,))
+    tensor([0.9177, 0.9581])
+    """
+    return _call(_UNIFORM, reference.random_uniform, key, shape, dtype, element_offset, _device(key, device))
+
+
+def _device(key: Tensor, device: torch.device | str | None) -> torch.device:
+    if device is None:
+        _checks.key("key", key)
+        return key.device
+    return torch.device(device)
+
+
+def _call(op, reference, *args):  # type: ignore[no-untyped-def]
+    try:
+        return op(*args)
+    except RuntimeError:
+        reference(*args)  # raises the error that names the argument
+        raise
+
+
+def _fake_noise(key, shape, dtype, element_offset, device):  # type: ignore[no-untyped-def]
+    reference.check_noise(key, shape, dtype, element_offset)
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+_NOISE = "(Tensor key, SymInt[] shape, ScalarType dtype, SymInt element_offset, Device device) -> Tensor"
+_NORMAL = define(f"random_normal{_NOISE}", reference.random_normal, _fake_noise)
+_UNIFORM = define(f"random_uniform{_NOISE}", reference.random_uniform, _fake_noise)
+_SPLIT = define(
+    "key_split(Tensor key, SymInt num) -> Tensor", reference.key_split, lambda key, num: key.new_empty((num, 2))
+)
+_FOLD_IN = define(
+    "key_fold_in(Tensor key, SymInt data) -> Tensor", reference.key_fold_in, lambda key, data: key.new_empty((2,))
+)
+_RESERVE = define(
+    "key_reserve(Generator? generator) -> Tensor",
+    reference.reserve,
+    lambda generator: torch.empty((2,), dtype=torch.uint64),
+    random=True,
+    compiled=True,
+)
+_RESERVE_ON = define(
+    "key_reserve_on(Generator? generator, Device device) -> Tensor",
+    reference.reserve,
+    lambda generator, device: torch.empty((2,), dtype=torch.uint64, device=device),
+    random=True,
+)

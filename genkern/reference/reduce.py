@@ -1,0 +1,35 @@
+"""From elementwise losses to the reduction and unit asked for."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+
+
+def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None) -> Tensor:
+    event = _checks.event_ndim(event_ndim, elements.dim())
+    batch = elements.dim() - event
+    event_numel = math.prod(elements.shape[batch:])
+    factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
+    if units == "bits_per_dim" and reduction not in ("none", "mean"):  # those two are per dimension already
+        factor = factor / event_numel if event_numel else math.nan
+    if reduction == "none":
+        value = elements
+    elif reduction == "mean":
+        value = elements.mean()
+    elif reduction == "event":
+        value = elements.flatten(batch).sum(-1) if event else elements
+    else:
+        value = elements.sum()
+        if reduction == "batchmean":
+            rows = math.prod(elements.shape[:batch])
+            value = value / rows if rows else value * math.nan
+    return value if factor == 1.0 else value * factor
+
+
+def widen(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)

@@ -1,0 +1,104 @@
+"""What a raw `scale` argument stands for: clamp, then parameterisation, then offset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+LOG_PARAMS = ("logvar", "logstd")
+
+
+def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
+    if lo is None and hi is None:
+        return raw
+    if mode == "hard":
+        return raw.clamp(lo, hi)
+    if mode == "straight_through":
+        return _StraightThroughClamp.apply(raw, lo, hi)
+    if mode == "softclip":
+        assert lo is not None
+        return lo + _softplus(raw - lo)
+    assert hi is not None
+    return hi * torch.tanh(raw / hi)
+
+
+def std(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
+    """Standard deviation of an already clamped scale."""
+    if scale_param == "logvar":
+        value = torch.exp(0.5 * raw)
+    elif scale_param == "logstd":
+        value = torch.exp(raw)
+    elif scale_param == "std":
+        value = raw
+    elif scale_param == "var":
+        value = torch.sqrt(raw)
+    else:
+        value = _softplus(raw)
+    return value + scale_offset if scale_offset else value
+
+
+def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
+    """Log variance of an already clamped scale, without a detour where the parameterisation is a logarithm."""
+    if scale_offset == 0 and scale_param == "logvar":
+        return raw
+    if scale_offset == 0 and scale_param == "logstd":
+        return 2 * raw
+    if scale_offset == 0 and scale_param == "var":
+        return torch.log(raw)
+    return 2 * torch.log(std(raw, scale_param, scale_offset))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    # torch's softplus turns linear above `threshold`; at 40 that is exact in float64 too.
+    return softplus(x, threshold=40.0)
+
+
+class _StraightThroughClamp(torch.autograd.Function):
+    """Clamped value, identity gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(raw: Tensor, lo: float | None, hi: float | None) -> Tensor:
+        return raw.clamp(lo, hi)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return grad, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:  # type: ignore[override]
+        return tangent.clone()
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """The same value, `factor` times the gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, factor: float) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad * ctx.factor, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # type: ignore[override]
+        return tangent * ctx.factor
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1.0 else _ScaleGradient.apply(x, factor)

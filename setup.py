@@ -1,0 +1,153 @@
+"""Builds genkern._C with torch.utils.cpp_extension; everything static is in pyproject.toml.
+
+Environment: GENKERN_NATIVE=0|1, GENKERN_CUDA=0|1, TORCH_CUDA_ARCH_LIST, CUDA_HOME, CXX, MAX_JOBS.
+What was built, and why not more, is written to genkern/_build.json, which genkern reads at import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import runpy
+import shlex
+import subprocess
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import setuptools
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from build_plan import CXX_FLAGS, NVCC_FLAGS, BuildError, Plan, Torch, decide, job_count  # noqa: E402
+
+
+def installed_torch() -> Torch | None:
+    try:
+        return Torch.running()
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            return None
+        raise  # a torch that is there, but broken
+
+
+def build_record(plan: Plan, torch: Torch | None) -> dict[str, object]:
+    return {
+        "genkern": runpy.run_path(str(ROOT / "genkern" / "_version.py"))["__version__"],
+        "native": plan.native,
+        "reason": plan.native_reason,
+        "on_request": plan.on_request,
+        "torch": torch.version if torch else None,
+        "cxx11_abi": torch.cxx11_abi if torch else None,
+        "python": platform.python_version(),
+        "extension_suffix": EXTENSION_SUFFIXES[0],
+        "compiler": compiler_version(plan.compiler) if plan.compiler else None,
+        "cuda": {
+            "toolkit": plan.toolkit.version if plan.toolkit else None,
+            "archs": plan.cuda_archs if plan.cuda else None,
+            "reason": plan.cuda_reason,
+        },
+    }
+
+
+def compiler_version(command: str) -> str:
+    """The first line of --version: name, distribution and number."""
+    shown = subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True, check=True)
+    return shown.stdout.splitlines()[0]
+
+
+def write_record(folder: Path, plan: Plan, torch: Torch | None) -> None:
+    """Write beside and rename: a reader sees the old record or the new one, never half of one."""
+    path = folder / "genkern" / "_build.json"
+    beside = path.with_suffix(".json.tmp")
+    beside.write_text(json.dumps(build_record(plan, torch), indent=2) + "\n")
+    beside.replace(path)
+
+
+def announce(plan: Plan) -> None:
+    if not plan.native:
+        print(f"genkern: pure-Python install, {plan.native_reason}", file=sys.stderr)
+    elif not plan.cuda:
+        print(f"genkern: building for CPU; CUDA is left out: {plan.cuda_reason}", file=sys.stderr)
+    else:
+        print(f"genkern: building for CPU and CUDA ({plan.cuda_archs})", file=sys.stderr)
+
+
+def pure_python(plan: Plan, torch: Torch | None) -> dict[str, object]:
+    class BuildPy(build_py):
+        def run(self) -> None:
+            super().run()
+            write_record(ROOT if self.editable_mode else Path(self.build_lib), plan, torch)
+
+    return {"cmdclass": {"build_py": BuildPy}}
+
+
+def native(plan: Plan, torch: Torch) -> dict[str, object]:
+    assert plan.compiler
+    os.environ["CXX"] = plan.compiler
+    os.environ["MAX_JOBS"] = str(job_count(os.environ))
+    if plan.toolkit:
+        # Before cpp_extension is imported: it would take the folder of PATH's nvcc, which may be a
+        # wrapper script far from the toolkit.
+        os.environ["CUDA_HOME"] = str(plan.toolkit.root)
+        os.environ["TORCH_CUDA_ARCH_LIST"] = plan.cuda_archs
+    from torch.utils import cpp_extension
+
+    kinds = ["module.cpp", "ops/*.cpp", "cpu/*.cpp", *(["cuda/*.cu"] if plan.cuda else [])]
+    sources = [str(path.relative_to(ROOT)) for kind in kinds for path in sorted(ROOT.glob(f"csrc/{kind}"))]
+    make = cpp_extension.CUDAExtension if plan.cuda else cpp_extension.CppExtension
+    extension = make(
+        "genkern._C",
+        sources,
+        include_dirs=[str(ROOT / "csrc")],
+        define_macros=[("GENKERN_WITH_CUDA", "1")] if plan.cuda else [],
+        extra_compile_args={"cxx": list(CXX_FLAGS), "nvcc": list(NVCC_FLAGS)},
+        # No -fopenmp at the link: torch carries an OpenMP runtime of its own, under a name of its own in some
+        # builds. Through libtorch_cpu our OpenMP symbols resolve to that one, so that no second runtime with a
+        # second pool of threads is loaded.
+    )
+    if plan.toolkit:
+        # By its full name: the runtime from PyPI, the one beside torch, comes without the short one.
+        runtime = extension.libraries.index("cudart")
+        extension.libraries[runtime] = f":libcudart.so.{plan.toolkit.major}"
+    # As system headers, torch's do not drown our own warnings.
+    ours, theirs = extension.include_dirs[:1], extension.include_dirs[1:]
+    extension.include_dirs = ours
+    extension.extra_compile_args["cxx"] += [f"-isystem{folder}" for folder in theirs]
+
+    class BuildExt(cpp_extension.BuildExtension):
+        def finalize_options(self) -> None:
+            super().finalize_options()
+            # pip builds in a fresh temporary folder each time; ninja needs a lasting one.
+            tag = f"{sys.implementation.cache_tag}-torch{torch.version}"
+            self.build_temp = str(ROOT / "build" / f"native-{tag}{'-cuda' if plan.cuda else ''}")
+
+        def run(self) -> None:
+            super().run()
+            write_record(ROOT if self.inplace else Path(self.build_lib), plan, torch)
+
+    return {"ext_modules": [extension], "cmdclass": {"build_ext": BuildExt}}
+
+
+def main() -> None:
+    if int(setuptools.__version__.split(".")[0]) < 77:
+        # Without build isolation nobody has looked at build-system.requires.
+        sys.exit(f"genkern: setuptools 77 or newer is needed, not {setuptools.__version__}: pip install -U setuptools")
+    verbs = ("bdist", "build", "develop", "editable", "install")
+    if not any(argument.startswith(verbs) for argument in sys.argv[1:]):
+        setup()  # sdist or metadata: nothing is compiled, so torch need not be there
+        return
+    torch = installed_torch()
+    try:
+        plan = decide(os.environ, torch)
+    except BuildError as error:
+        sys.exit(f"genkern: {error}")
+    announce(plan)
+    setup(**(native(plan, torch) if plan.native and torch else pure_python(plan, torch)))
+
+
+main()

@@ -1,0 +1,145 @@
+"""Likelihoods against torch.distributions, and what each σ means."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal
+
+import genkern as gk
+from genkern.nn import LIKELIHOODS, BernoulliLikelihood, GaussianLikelihood, Likelihood, make_likelihood
+
+X = torch.rand(4, 2, 5, 3, generator=torch.Generator().manual_seed(0))
+LOC = torch.randn(4, 2, 5, 3, generator=torch.Generator().manual_seed(1))
+
+
+def _normal(scale):
+    return Normal(LOC, torch.as_tensor(scale)).log_prob(X).flatten(1).sum(1)
+
+
+def test_fixed_sigma():
+    torch.testing.assert_close(GaussianLikelihood(0.3).log_prob(X, LOC), _normal(0.3))
+
+
+def test_learned_sigma_starts_where_told_and_has_a_gradient():
+    likelihood = GaussianLikelihood("learned", init=0.5)
+    log_prob = likelihood.log_prob(X, LOC)
+    torch.testing.assert_close(log_prob, _normal(0.5))
+    log_prob.sum().backward()
+    assert likelihood.log_sigma.shape == ()
+    # d/d log σ of Σ −(e²/2σ² + log σ)
+    expected = ((X - LOC).square() / 0.25 - 1).sum()
+    torch.testing.assert_close(likelihood.log_sigma.grad, expected)
+
+
+def test_learned_sigma_per_channel():
+    likelihood = GaussianLikelihood("learned", channels=2)
+    with torch.no_grad():
+        likelihood.log_sigma.copy_(torch.tensor([0.2, 0.7]).log())
+    scale = torch.tensor([0.2, 0.7]).view(2, 1, 1).expand(4, 2, 5, 3)
+    torch.testing.assert_close(likelihood.log_prob(X, LOC), _normal(scale))
+
+
+def test_sigma_from_the_decoder():
+    logvar = torch.randn(LOC.shape, generator=torch.Generator().manual_seed(2))
+    likelihood = GaussianLikelihood("decoder")
+    torch.testing.assert_close(likelihood.log_prob(X, torch.cat([LOC, logvar], 1)), _normal((0.5 * logvar).exp()))
+    assert likelihood.mean(torch.cat([LOC, logvar], 1)).shape == X.shape
+
+
+def test_sigma_from_the_decoder_needs_an_even_channel_number():
+    with pytest.raises(ValueError, match="^decoder: expected an even size"):
+        GaussianLikelihood("decoder").log_prob(X[:, :1], LOC[:, :1])
+
+
+def test_optimal_sigma_is_the_batch_rms_error_in_training():
+    sigma = (X - LOC).square().mean().sqrt()
+    torch.testing.assert_close(GaussianLikelihood("optimal").log_prob(X, LOC), _normal(sigma))
+
+
+def test_optimal_sigma_in_evaluation_is_that_of_training():
+    likelihood = GaussianLikelihood("optimal")
+    likelihood.log_prob(X, LOC)
+    sigma = (X - LOC).square().mean().sqrt()
+    likelihood.eval()
+    half = likelihood.log_prob(X[:1], LOC[:1])
+    torch.testing.assert_close(half, _normal(sigma)[:1])
+    assert likelihood.batches.item() == 1
+
+
+def test_frozen_density_of_a_datum_does_not_depend_on_its_neighbours():
+    likelihood = GaussianLikelihood("optimal")
+    likelihood.log_prob(X, LOC)
+    torch.testing.assert_close(
+        likelihood.log_prob(X, LOC, frozen=True)[2:], likelihood.log_prob(X[2:], LOC[2:], frozen=True)
+    )
+
+
+def test_optimal_sigma_keeps_a_plain_mean_over_the_first_batches():
+    likelihood = GaussianLikelihood("optimal")
+    for part in (X - LOC).split(2):
+        likelihood.log_prob(part, torch.zeros_like(part))
+    torch.testing.assert_close(likelihood.running_variance, (X - LOC).square().mean())
+
+
+def test_bernoulli_is_torchs():
+    x = (X > 0.5).float()
+    expected = Bernoulli(logits=LOC).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(BernoulliLikelihood().log_prob(x, LOC), expected)
+
+
+@pytest.mark.parametrize("logit", [1e4, -1e4, 3e38])
+def test_bernoulli_is_finite_for_extreme_logits(logit):
+    log_prob = BernoulliLikelihood().log_prob(torch.full((1, 1), float(logit > 0)), torch.full((1, 1), logit))
+    assert log_prob.item() == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+def test_log_prob_of_half_precision_is_float32(name, dtype):
+    log_prob = make_likelihood(name).log_prob(X.to(dtype), LOC.to(dtype))
+    assert log_prob.dtype == torch.float32
+    torch.testing.assert_close(log_prob, make_likelihood(name).log_prob(X, LOC), rtol=0.05, atol=0.0)
+
+
+@pytest.mark.parametrize("likelihood", [GaussianLikelihood(0.3), GaussianLikelihood("optimal"), BernoulliLikelihood()])
+def test_a_draw_is_a_pure_function_of_the_key_and_splits_over_ranks(likelihood):
+    key = gk.random.key(5)
+    whole = likelihood.sample(LOC, key=key)
+    part = likelihood.sample(LOC[2:], key=key, element_offset=2 * LOC[0].numel())
+    assert whole.shape == LOC.shape
+    torch.testing.assert_close(part, whole[2:])
+
+
+def test_draws_have_the_likelihoods_mean_and_spread():
+    loc = torch.full((200, 1000), 0.25)
+    key = gk.random.key(0)
+    gaussian = GaussianLikelihood(0.5).sample(loc, key=key)
+    # Five standard errors of 2·10⁵ draws.
+    assert abs(gaussian.mean() - 0.25) < 5 * 0.5 / math.sqrt(loc.numel())
+    assert abs(gaussian.std() - 0.5) < 5 * 0.5 / math.sqrt(2 * loc.numel())
+    bernoulli = BernoulliLikelihood().sample(loc, key=key)
+    assert abs(bernoulli.mean() - loc[0, 0].sigmoid()) < 5 * 0.5 / math.sqrt(loc.numel())
+
+
+def test_a_new_likelihood_is_one_entry(monkeypatch):
+    class Cauchy(Likelihood):
+        pass
+
+    monkeypatch.setitem(LIKELIHOODS, "cauchy", Cauchy)
+    assert isinstance(make_likelihood("cauchy"), Cauchy)
+
+
+def test_bad_options_are_refused_by_name():
+    with pytest.raises(ValueError, match="^sigma: expected one of"):
+        GaussianLikelihood("learnt")
+    with pytest.raises(ValueError, match="^sigma: expected a positive number"):
+        GaussianLikelihood(0.0)
+    with pytest.raises(ValueError, match="^init: expected a positive number"):
+        GaussianLikelihood(init=-1.0)
+    with pytest.raises(ValueError, match="^channels: expected None"):
+        GaussianLikelihood("optimal", channels=3)
+    with pytest.raises(ValueError, match="^likelihood: expected one of"):
+        make_likelihood("gausian")
+    with pytest.raises(TypeError, match="^likelihood: expected a name or a Likelihood, got int"):
+        make_likelihood(3)
