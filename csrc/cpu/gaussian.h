@@ -6,12 +6,12 @@
 
 namespace genkern::GENKERN_ISA {
 
-// q, p and the noise of a tile.
-template <class T>
+// q, p and the noise of a tile. kPlain: the scales are plain (math/scale.h) and p is N(0, I).
+template <class T, bool kPlain>
 struct HeadInputs {
   using F = Vec<T>;
   const GaussianHead& a;
-  ScaleMap<F> map;
+  ScaleMap<F, kPlain> map;
   F temperature;
   Input<T> loc, scale, prior_loc, prior_scale;
   Eps<T> eps;
@@ -29,57 +29,66 @@ struct HeadInputs {
   void fetch(const Span& s) {
     loc.fetch(s);
     scale.fetch(s);
+    if (kPlain) return;
     prior_loc.fetch(s);
     prior_scale.fetch(s);
   }
-  GK_INLINE F delta(int64_t i) const { return prior_loc ? loc[i] - prior_loc[i] : loc[i]; }
+  GK_INLINE bool has_prior_scale() const { return !kPlain && prior_scale; }
+  GK_INLINE F delta(int64_t i) const { return !kPlain && prior_loc ? loc[i] - prior_loc[i] : loc[i]; }
   GK_INLINE Divergence<F> kl(int64_t i, const Scale<F>& q) const {
-    return prior_scale ? divergence(map, q, delta(i), map(prior_scale[i])) : divergence(q, delta(i));
+    return has_prior_scale() ? divergence(map, q, delta(i), map(prior_scale[i])) : divergence(q, delta(i));
   }
 };
 
-template <class T>
+template <class T, bool kPlain>
 struct HeadForward {
   using F = Vec<T>;
   const GaussianHeadForward& a;
-  HeadInputs<T> in;
+  HeadInputs<T, kPlain> in;
   Output<T> z;
 
   explicit HeadForward(const GaussianHeadForward& a) : a(a), in(a), z(a.z) {}
 
   void operator()(const Span& s, Values<T>& kl) {
     in.fetch(s);
-    if (a.divergence) {
-      const F floor(T(a.free_nats));
-      for (int64_t i = 0; i < s.n; i += F::lanes) kl.set(i, max(floor, in.kl(i, in.map(in.scale[i])).value));
+    if (a.samples == 0) {
+      for (int64_t i = 0; i < s.n; i += F::lanes) kl.set(i, floored(in.kl(i, in.map(in.scale[i]))));
+      return;
     }
-    sample(s);
+    // The first sample shares a pass with the divergence, whose exponentials are the same.
+    sample(s, 0, [&](int64_t i, const Scale<F>& q) { kl.set(i, floored(in.kl(i, q))); });
+    for (int64_t k = 1; k < a.samples; ++k) sample(s, k, [](int64_t, const Scale<F>&) {});
   }
   void operator()(const Span& s) {
     in.fetch(s);
-    sample(s);
+    for (int64_t k = 0; k < a.samples; ++k) sample(s, k, [](int64_t, const Scale<F>&) {});
   }
 
  private:
-  void sample(const Span& s) {
-    for (int64_t k = 0; k < a.samples; ++k) {
-      in.eps.fetch(s, k);
-      z.prepare(s, k * a.z_sample);
-      for (int64_t i = 0; i < s.n; i += F::lanes)
-        z.set(i, in.loc[i] + in.temperature * in.map(in.scale[i]).sigma * in.eps[i]);
-      z.commit(s, k * a.z_sample);
+  GK_INLINE F floored(const Divergence<F>& kl) const { return max(F(T(a.free_nats)), kl.value); }
+
+  template <class Also>
+  void sample(const Span& s, int64_t k, const Also& also) {
+    in.eps.fetch(s, k);
+    z.prepare(s, k * a.z_sample);
+    for (int64_t i = 0; i < s.n; i += F::lanes) {
+      const Scale<F> q = in.map(in.scale[i]);
+      also(i, q);
+      z.set(i, in.loc[i] + in.temperature * q.sigma * in.eps[i]);
     }
+    z.commit(s, k * a.z_sample);
   }
 };
 
-template <class T>
+template <class T, bool kPlain>
 struct HeadBackward {
   using F = Vec<T>;
   const GaussianHeadBackward& a;
-  HeadInputs<T> in;
+  HeadInputs<T, kPlain> in;
   Input<T> grad_z, grad_kl;
   Output<T> d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps;
-  Buffer<T> sum_z, sum_z_eps;  // over the samples
+  F factor, to_q, to_p, floor;
+  Buffer<T> sum_z, sum_z_eps;  // over several samples
 
   explicit HeadBackward(const GaussianHeadBackward& a)
       : a(a),
@@ -90,71 +99,99 @@ struct HeadBackward {
         d_scale(a.d_scale),
         d_prior_loc(a.d_prior_loc),
         d_prior_scale(a.d_prior_scale),
-        d_eps(a.d_eps) {}
+        d_eps(a.d_eps),
+        factor(T(a.kl_factor)),
+        to_q(T(a.grad_scale_q)),
+        to_p(T(a.grad_scale_p)),
+        floor(T(a.free_nats)) {}
 
   void operator()(const Span& s) {
     in.fetch(s);
-    sum_samples(s);
     grad_kl.fetch(s);
     d_loc.prepare(s);
     d_scale.prepare(s);
-    d_prior_loc.prepare(s);
-    d_prior_scale.prepare(s);
-    const F factor(T(a.kl_factor)), to_q(T(a.grad_scale_q)), to_p(T(a.grad_scale_p)), floor(T(a.free_nats));
+    if (!kPlain) d_prior_loc.prepare(s), d_prior_scale.prepare(s);
+    if (!grad_z || a.samples == 0) {
+      if (d_eps) no_eps(s);
+      gradients(s, [](int64_t) { return Pair<F>{F(T(0)), F(T(0))}; });
+    } else if (a.samples == 1) {
+      fetch_sample(s, 0);
+      if (d_eps) by_eps(s, 0);
+      gradients(s, [&](int64_t i) {
+        const F g = grad_z[i];
+        return Pair<F>{g, g * in.temperature * in.eps[i]};
+      });
+    } else {
+      sum_samples(s);
+      gradients(s, [&](int64_t i) { return Pair<F>{F::load(sum_z.data + i), F::load(sum_z_eps.data + i)}; });
+    }
+    d_loc.commit(s);
+    d_scale.commit(s);
+    if (!kPlain) d_prior_loc.commit(s), d_prior_scale.commit(s);
+  }
+
+ private:
+  // by_sample(i): the gradients of loc and of sigma through z.
+  template <class BySample>
+  void gradients(const Span& s, const BySample& by_sample) {
     for (int64_t i = 0; i < s.n; i += F::lanes) {
       const Scale<F> q = in.map(in.scale[i]);
-      F loc(T(0)), scale(T(0));
-      if (grad_z) {
-        loc = F::load(sum_z.data + i);
-        scale = F::load(sum_z_eps.data + i) * q.d_sigma;
-      }
+      const Pair<F> through_z = by_sample(i);
+      F loc = through_z.first, scale = through_z.second * q.d_sigma;
       if (grad_kl) {
-        F g = grad_kl[i] * factor;
         const F delta = in.delta(i);
-        if (in.prior_scale) {
+        if (in.has_prior_scale()) {
           const Scale<F> p = in.map(in.prior_scale[i]);
-          const Divergence<F> kl = divergence(in.map, q, delta, p);
-          if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
-          const DivergenceGradient<F> d = gradient(kl);
-          loc = loc + to_q * g * d.loc;
-          scale = scale + to_q * g * d.logvar_q * q.d_logvar;
-          d_prior_loc.set(i, -(to_p * g * d.loc));
-          d_prior_scale.set(i, to_p * g * d.logvar_p * p.d_logvar);
+          add(divergence(in.map, q, delta, p), i, q, loc, scale, p.d_logvar);
         } else {
-          const Divergence<F> kl = divergence(q, delta);
-          if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
-          const DivergenceGradient<F> d = gradient(kl);
-          loc = loc + to_q * g * d.loc;
-          scale = scale + to_q * g * d.logvar_q * q.d_logvar;
-          d_prior_loc.set(i, -(to_p * g * d.loc));
+          add(divergence(q, delta), i, q, loc, scale, F(T(0)));
         }
-      } else {
+      } else if (!kPlain) {
         d_prior_loc.set(i, F(T(0)));
         d_prior_scale.set(i, F(T(0)));
       }
       d_loc.set(i, loc);
       d_scale.set(i, scale);
     }
-    d_loc.commit(s);
-    d_scale.commit(s);
-    d_prior_loc.commit(s);
-    d_prior_scale.commit(s);
   }
 
- private:
+  GK_INLINE void add(const Divergence<F>& kl, int64_t i, const Scale<F>& q, F& loc, F& scale, F d_logvar_p) {
+    F g = grad_kl[i] * factor;
+    if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
+    const DivergenceGradient<F> d = gradient(kl);
+    const F g_q = to_q * g;
+    loc = loc + g_q * d.loc;
+    scale = scale + g_q * d.logvar_q * q.d_logvar;
+    if (kPlain) return;
+    d_prior_loc.set(i, -(to_p * g * d.loc));
+    d_prior_scale.set(i, to_p * g * d.logvar_p * d_logvar_p);
+  }
+
+  void fetch_sample(const Span& s, int64_t k) {
+    in.eps.fetch(s, k);
+    grad_z.fetch(s, k * a.grad_z_sample);
+  }
+  void by_eps(const Span& s, int64_t k) {
+    d_eps.prepare(s, k * a.d_eps_sample);
+    for (int64_t i = 0; i < s.n; i += F::lanes) d_eps.set(i, grad_z[i] * in.temperature * in.map(in.scale[i]).sigma);
+    d_eps.commit(s, k * a.d_eps_sample);
+  }
+  void no_eps(const Span& s) {
+    for (int64_t k = 0; k < a.samples; ++k) {
+      d_eps.prepare(s, k * a.d_eps_sample);
+      for (int64_t i = 0; i < s.n; i += F::lanes) d_eps.set(i, F(T(0)));
+      d_eps.commit(s, k * a.d_eps_sample);
+    }
+  }
   void sum_samples(const Span& s) {
     for (int64_t k = 0; k < a.samples; ++k) {
-      in.eps.fetch(s, k);
-      grad_z.fetch(s, k * a.grad_z_sample);
-      d_eps.prepare(s, k * a.d_eps_sample);
+      fetch_sample(s, k);
+      if (d_eps) by_eps(s, k);
       for (int64_t i = 0; i < s.n; i += F::lanes) {
-        const F g = grad_z ? grad_z[i] : F(T(0));
-        if (d_eps) d_eps.set(i, g * in.temperature * in.map(in.scale[i]).sigma);
-        const F with_eps = g * in.temperature * in.eps[i];
+        const F g = grad_z[i], with_eps = g * in.temperature * in.eps[i];
         (k == 0 ? g : F::load(sum_z.data + i) + g).store(sum_z.data + i);
         (k == 0 ? with_eps : F::load(sum_z_eps.data + i) + with_eps).store(sum_z_eps.data + i);
       }
-      d_eps.commit(s, k * a.d_eps_sample);
     }
   }
 };
@@ -278,19 +315,24 @@ void with_type(bool wide, const F& f) {
   wide ? f(double()) : f(float());
 }
 
+// f(T(), plain) where float kernels are compiled apart for plain arguments.
+template <class F>
+void with_head_type(const GaussianHead& a, const F& f) {
+  if (a.wide) return f(double(), std::false_type());
+  is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale ? f(float(), std::true_type())
+                                                             : f(float(), std::false_type());
+}
+
 inline void gaussian_head_forward(const GaussianHeadForward& a, double* workspace, Parallel parallel) {
-  with_type(a.wide, [&](auto t) {
+  with_head_type(a, [&](auto t, auto plain) {
     using T = decltype(t);
-    if (a.divergence) {
-      reduce<T, HeadForward<T>>(a, a.kl, workspace, parallel);
-    } else {
-      map<HeadForward<T>>(a, parallel);
-    }
+    using Tile = HeadForward<T, decltype(plain)::value>;
+    a.divergence ? reduce<T, Tile>(a, a.kl, workspace, parallel) : map<Tile>(a, parallel);
   });
 }
 
 inline void gaussian_head_backward(const GaussianHeadBackward& a, Parallel parallel) {
-  with_type(a.wide, [&](auto t) { map<HeadBackward<decltype(t)>>(a, parallel); });
+  with_head_type(a, [&](auto t, auto plain) { map<HeadBackward<decltype(t), decltype(plain)::value>>(a, parallel); });
 }
 
 inline void gaussian_nll_forward(const GaussianNllForward& a, double* workspace, Parallel parallel) {

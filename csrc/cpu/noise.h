@@ -22,6 +22,14 @@ GK_INLINE U64 multiply_low(U64 a, uint32_t b) {
 #endif
 }
 
+GK_INLINE U64 exclusive_or(U64 a, U64 b, U64 c) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return (U64)_mm512_maskz_ternarylogic_epi64(0xFF, (__m512i)a, (__m512i)b, (__m512i)c, 0x96);
+#else
+  return a ^ b ^ c;
+#endif
+}
+
 struct WordVectors {
   U32 x[4];
 };
@@ -33,9 +41,9 @@ struct Rounds {
 
   GK_INLINE void step(uint32_t k0, uint32_t k1) {
     const U64 p0 = multiply_low(c0, kPhiloxMultiplier[0]), p1 = multiply_low(c2, kPhiloxMultiplier[1]);
-    c0 = (p1 >> 32) ^ c1 ^ k0;
+    c0 = exclusive_or(p1 >> 32, c1, U64{} + k0);
     c1 = p1;
-    c2 = (p0 >> 32) ^ c3 ^ k1;
+    c2 = exclusive_or(p0 >> 32, c3, U64{} + k1);
     c3 = p0;
   }
 };

@@ -4,6 +4,7 @@
 
 #include "cpu/vec.h"
 #include "math/normal.h"
+#include "math/numeric.h"
 
 namespace genkern::GENKERN_ISA {
 
@@ -18,23 +19,67 @@ GK_INLINE Rounded round(F32 x) {
   return {shifted - magic, bits(shifted) - bits(magic)};
 }
 
-// exp(x) = 2^n exp(r), |r| <= ln2 / 2, with ln 2 in two parts (Cody & Waite 1980) and the minimax polynomial
-// of Cephes' expf (Moshier 1992). 2^n is applied in two factors, so that denormal results round once more only.
-GK_INLINE F32 exp(F32 x) {
-  const F32 bounded = min(F32(89.0f), max(F32(-105.0f), x));  // in this order nan passes
-  const Rounded n = round(bounded * F32(1.44269504088896341f));
-  const F32 r = (bounded - n.value * F32(0.693359375f)) - n.value * F32(-2.12194440e-4f);
+// x = n ln 2 + r with |r| <= ln2 / 2, ln 2 in two parts (Cody & Waite 1980), and tail = exp(r) - 1 - r by the minimax
+// polynomial of Cephes' expf (Moshier 1992). x within about +-1e6 ln 2.
+struct Reduced {
+  Rounded n;
+  F32 r, tail;
+};
+GK_INLINE Reduced reduce_exp(F32 x) {
+  const Rounded n = round(x * F32(1.44269504088896341f));
+  const F32 r = (x - n.value * F32(0.693359375f)) - n.value * F32(-2.12194440e-4f);
   F32 p = F32(1.9875691500e-4f);
   p = p * r + F32(1.3981999507e-3f);
   p = p * r + F32(8.3334519073e-3f);
   p = p * r + F32(4.1665795894e-2f);
   p = p * r + F32(1.6666665459e-1f);
   p = p * r + F32(5.0000001201e-1f);
-  p = p * (r * r) + r + F32(1.0f);
-  const F32::Int half = n.integer >> 1;
-  const F32 scale_a = from_bits<float>((half + 127) << 23);
-  const F32 scale_b = from_bits<float>((n.integer - half + 127) << 23);
-  return p * scale_a * scale_b;
+  return {n, r, p * (r * r)};
+}
+
+// m 2^n for |n| <= 252, correct where the result is not normal.
+GK_INLINE F32 times_power_of_2(F32 m, Rounded n) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return (F32::Native)_mm512_maskz_scalef_ps(0xFFFF, (__m512)m.v, (__m512)n.value.v);
+#else
+  const F32::Int half = n.integer >> 1;  // two factors, each a normal number
+  return m * from_bits<float>((half + 127) << 23) * from_bits<float>((n.integer - half + 127) << 23);
+#endif
+}
+
+GK_INLINE F32 exp(F32 x) {
+  const Reduced e = reduce_exp(min(F32(89.0f), max(F32(-105.0f), x)));  // in this order nan passes
+  return times_power_of_2((e.tail + e.r) + F32(1.0f), e.n);
+}
+
+// exp(x) - 1 and exp(x) - 1 - x from x = n ln 2 + r and tail = exp(r) - 1 - r. With s = 2^n they are
+// (s - 1) + s (r + tail) and (s - 1 - n ln 2) + (s - 1) r + s tail, where the first terms vanish exactly for n = 0 and
+// cancel little elsewhere. With half_s = s / 2, all by halves, so that s = 2^128 is a float too.
+GK_INLINE Expm1<F32> expm1_from(F32 half_s, F32 n, F32 r, F32 tail) {
+  const F32 base = half_s - F32(0.5f);
+  const F32 minus_x = (base - n * F32(0.34657359028f)) + (base * r + half_s * tail);
+  const F32 value = base + half_s * (r + tail);
+  return {minus_x + minus_x, value + value};
+}
+
+GK_INLINE Expm1<F32> expm1_terms(F32 x) {
+  const F32 bounded = min(F32(89.0f), max(F32(-80.0f), x));
+  const Reduced e = reduce_exp(bounded);
+  const Expm1<F32> t = expm1_from(from_bits<float>((e.n.integer + 126) << 23), e.n.value, e.r, e.tail);
+  return {t.minus_x + (bounded - x), t.value};
+}
+
+// The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail + q^2.
+GK_INLINE ExpRoot<F32> exp_root_terms(F32 x) {
+  const F32 bounded = min(F32(87.0f), max(F32(-87.0f), F32(0.5f) * x));  // exp of it, and 2^2n, stay within range
+  const Reduced e = reduce_exp(bounded);
+  const F32 q = e.r + e.tail;
+  const Rounded twice{e.n.value + e.n.value, e.n.integer + e.n.integer};
+  const Expm1<F32> t = expm1_from(times_power_of_2(F32(0.5f), twice), twice.value, e.r + e.r, e.tail + e.tail + q * q);
+  const F32 inf(__builtin_inff());
+  const F32::Mask over = x > F32(88.72283935546875f);
+  return {times_power_of_2(q + F32(1.0f), e.n),
+          {select(over, inf, t.minus_x + (bounded + bounded - x)), select(over, inf, t.value)}};
 }
 
 // log of a positive normal number: x = 2^e m, m in [sqrt(1/2), sqrt(2)), and Cephes' logf polynomial in m - 1,
@@ -105,5 +150,8 @@ GENKERN_BY_LANE(exp)
 GENKERN_BY_LANE(log)
 GENKERN_BY_LANE(log1p)
 #undef GENKERN_BY_LANE
+
+GK_INLINE Expm1<F64> expm1_terms(F64 x) { return expm1_by_series(x); }
+GK_INLINE ExpRoot<F64> exp_root_terms(F64 x) { return {exp(F64(0.5) * x), expm1_terms(x)}; }
 
 }  // namespace genkern::GENKERN_ISA

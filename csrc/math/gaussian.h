@@ -16,21 +16,20 @@ struct Divergence {
 };
 
 template <class F>
-GK_INLINE Divergence<F> divergence(F d, F delta, F inverse_sigma_p) {
-  const Expm1<F> e = expm1_terms(d, exp(d));
+GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F delta, F inverse_sigma_p) {
   const F standard = delta * inverse_sigma_p;
-  return {F(0.5f) * (e.minus_x + standard * standard), inverse_sigma_p, standard, e.value};
+  return {F(0.5f) * (d.minus_x + standard * standard), inverse_sigma_p, standard, d.value};
 }
 
 // To N(0, I), or to a Gaussian with a scale of its own.
 template <class F>
 GK_INLINE Divergence<F> divergence(const Scale<F>& q, F delta) {
-  return divergence(q.logvar, delta, F(1));
+  return divergence(q.variance, delta, F(1));
 }
 
-template <class F>
-GK_INLINE Divergence<F> divergence(const ScaleMap<F>& map, const Scale<F>& q, F delta, const Scale<F>& p) {
-  return divergence(map.log_variance_ratio(q, p), delta, map.inverse_sigma(p));
+template <class F, bool kPlain>
+GK_INLINE Divergence<F> divergence(const ScaleMap<F, kPlain>& map, const Scale<F>& q, F delta, const Scale<F>& p) {
+  return divergence(expm1_terms(map.log_variance_ratio(q, p)), delta, map.inverse_sigma(p));
 }
 
 // Derivatives of the divergence by loc (and minus that by prior_loc), and by the two log variances.

@@ -23,23 +23,31 @@ constexpr Coefficients<T, N> inverse_factorials() {
   return table;
 }
 
-// exp(x) - 1 - x and exp(x) - 1, given exp(x).
+// exp(x) - 1 - x and exp(x) - 1, each accurate near 0: expm1_terms(x). A type whose exp is made by hand has its
+// own, from the same polynomial (cpu/vec_math.h); this one serves the others.
 template <class F>
 struct Expm1 {
   F minus_x, value;
 };
 
+// exp(x / 2), and the above of x: exp_root_terms(x), one reduction for both where exp is made by hand.
+template <class F>
+struct ExpRoot {
+  F root;
+  Expm1<F> square;
+};
+
 // Near 0 by the series x^2 (1/2! + x/3! + ...), whose first omitted term is below half an ulp for |x| < 1.
 template <class F>
-GK_INLINE Expm1<F> expm1_terms(F x, F exp_x) {
+GK_INLINE Expm1<F> expm1_by_series(F x) {
   constexpr int terms = sizeof(scalar_t<F>) == 8 ? 17 : 10;
   constexpr auto coefficient = inverse_factorials<scalar_t<F>, terms>();
   F series = F(coefficient.value[terms - 1]);
-GK_UNROLL
+  GK_UNROLL
   for (int k = terms - 2; k >= 0; --k) series = series * x + F(coefficient.value[k]);
   series = series * x * x;
   const auto near = abs(x) < F(1);
-  const F above = exp_x - F(1);
+  const F above = exp(x) - F(1);
   return {select(near, series, above - x), select(near, x + series, above)};
 }
 
@@ -63,7 +71,7 @@ struct Tanh {
 template <class F>
 GK_INLINE Tanh<F> tanh_terms(F x) {
   const F e = exp(F(-2) * abs(x));
-  const F minus = expm1_terms(F(-2) * abs(x), e).value;
+  const F minus = expm1_terms(F(-2) * abs(x)).value;
   const F value = -minus / (F(1) + e);
   return {select(x < F(0), -value, value), F(4) * e / ((F(1) + e) * (F(1) + e))};
 }

@@ -9,66 +9,73 @@ namespace genkern {
 // A scale made explicit, with derivatives by the raw value. What a formula leaves unused costs nothing.
 template <class F>
 struct Scale {
-  F raw;  // clamped
   F sigma, logvar;
+  Expm1<F> variance;  // of logvar: sigma^2 - 1 - logvar and sigma^2 - 1
   F d_sigma, d_logvar;
 };
 
-template <class F>
-struct ScaleMap {
-  ScaleParam param;
-  ClampMode mode;
-  bool logarithmic;  // log sigma^2 is linear in the raw value
-  bool has_offset;
-  F offset, lo, hi;
+// What nearly every model uses, and what a kernel can be compiled for: log variance, no offset, no clamp.
+inline bool is_plain(const ScaleOptions& o) {
+  return o.param == ScaleParam::logvar && o.offset == 0.0 && o.clamp == ClampMode::none;
+}
 
+template <class F, bool kPlain = false>
+struct ScaleMap {
   GK_INLINE explicit ScaleMap(const ScaleOptions& o)
-      : param(o.param),
-        mode(o.clamp),
-        logarithmic(o.offset == 0.0 && (o.param == ScaleParam::logvar || o.param == ScaleParam::logstd)),
-        has_offset(o.offset != 0.0),
-        offset(F(scalar_t<F>(o.offset))),
-        lo(F(scalar_t<F>(o.lo))),
-        hi(F(scalar_t<F>(o.hi))) {}
+      : param_(o.param),
+        mode_(o.clamp),
+        has_offset_(o.offset != 0.0),
+        offset_(F(scalar_t<F>(o.offset))),
+        lo_(F(scalar_t<F>(o.lo))),
+        hi_(F(scalar_t<F>(o.hi))) {}
 
   GK_INLINE Scale<F> operator()(F raw) const {
+    if (kPlain || mode_ == ClampMode::none) return unclamped(raw);
     F slope = F(1);
-    if (mode != ClampMode::none) raw = clamp(raw, slope);
+    raw = clamp(raw, slope);
     Scale<F> s = unclamped(raw);
-    if (mode != ClampMode::none) {
-      s.d_sigma = s.d_sigma * slope;
-      s.d_logvar = s.d_logvar * slope;
-    }
+    s.d_sigma = s.d_sigma * slope;
+    s.d_logvar = s.d_logvar * slope;
     return s;
   }
 
   // 1 / sigma, without a division where the exponent need only change its sign.
   GK_INLINE F inverse_sigma(const Scale<F>& s) const {
-    return logarithmic ? exp(F(-0.5f) * s.logvar) : F(1) / s.sigma;
+    return logarithmic() ? exp(F(-0.5f) * s.logvar) : F(1) / s.sigma;
   }
 
   // log(sigma_q^2 / sigma_p^2), accurate where the two are nearly equal.
   GK_INLINE F log_variance_ratio(const Scale<F>& q, const Scale<F>& p) const {
-    if (logarithmic) return q.logvar - p.logvar;
+    if (logarithmic()) return q.logvar - p.logvar;
     const F relative = (q.sigma - p.sigma) / p.sigma;
     return F(2) * select(abs(relative) < F(0.5f), log1p(relative), log(q.sigma / p.sigma));
   }
 
  private:
+  ScaleParam param_;
+  ClampMode mode_;
+  bool has_offset_;
+  F offset_, lo_, hi_;
+
+  // Whether log sigma^2 is linear in the raw value.
+  GK_INLINE bool logarithmic() const {
+    return kPlain || (!has_offset_ && (param_ == ScaleParam::logvar || param_ == ScaleParam::logstd));
+  }
+
   GK_INLINE F clamp(F x, F& slope) const {
-    switch (mode) {
+    switch (mode_) {
       case ClampMode::hard:
-        slope = select(x >= lo, select(x <= hi, F(1), F(0)), F(0));
-        return min(hi, max(lo, x));
+        slope = select(x >= lo_, select(x <= hi_, F(1), F(0)), F(0));
+        return min(hi_, max(lo_, x));
       case ClampMode::straight_through:
-        return min(hi, max(lo, x));
+        return min(hi_, max(lo_, x));
       case ClampMode::softclip:
-        slope = sigmoid(x - lo);
-        return lo + softplus(x - lo);
+        slope = sigmoid(x - lo_);
+        return lo_ + softplus(x - lo_);
       case ClampMode::tanh: {
-        const Tanh<F> t = tanh_terms(x / hi);
+        const Tanh<F> t = tanh_terms(x / hi_);
         slope = t.slope;
-        return hi * t.value;
+        return hi_ * t.value;
       }
       case ClampMode::none:
         break;
@@ -78,14 +85,16 @@ struct ScaleMap {
 
   GK_INLINE Scale<F> unclamped(F raw) const {
     Scale<F> s;
-    s.raw = raw;
-    switch (param) {
-      case ScaleParam::logvar:
-        s.sigma = exp(F(0.5f) * raw);
+    switch (kPlain ? ScaleParam::logvar : param_) {
+      case ScaleParam::logvar: {
+        const ExpRoot<F> e = exp_root_terms(raw);
+        s.sigma = e.root;
+        s.variance = e.square;
         s.d_sigma = F(0.5f) * s.sigma;
         s.logvar = raw;
         s.d_logvar = F(1);
         break;
+      }
       case ScaleParam::logstd:
         s.sigma = exp(raw);
         s.d_sigma = s.sigma;
@@ -105,12 +114,13 @@ struct ScaleMap {
         s.d_sigma = sigmoid(raw);
         break;
     }
-    if (!logarithmic) {
-      if (has_offset) s.sigma = s.sigma + offset;
-      const bool direct = param == ScaleParam::var && !has_offset;
+    if (!logarithmic()) {
+      if (has_offset_) s.sigma = s.sigma + offset_;
+      const bool direct = param_ == ScaleParam::var && !has_offset_;
       s.logvar = direct ? log(raw) : F(2) * log(s.sigma);
       s.d_logvar = F(2) * s.d_sigma / s.sigma;
     }
+    if (!kPlain && !(logarithmic() && param_ == ScaleParam::logvar)) s.variance = expm1_terms(s.logvar);
     return s;
   }
 };

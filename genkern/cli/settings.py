@@ -40,7 +40,7 @@ class Settings:
     likelihood: str = "gaussian"
     sigma: str = "learned"
     model: str = "hybrid"
-    latent_dim: int = 24
+    latent_dim: int = 16
     beta: float = 1.0
     warmup: int = 0
     batch_size: int = 64

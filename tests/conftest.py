@@ -1,0 +1,45 @@
+"""Fixtures every test may use; what they are made of is in tests/support."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
+
+from support.backends import BACKENDS, EVERY_ISA, Backend
+
+
+@pytest.fixture(params=BACKENDS, ids=str)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each backend, in force for the test: the reference, and the best kernels of each device."""
+    yield from _in_force(request.param)
+
+
+@pytest.fixture(params=EVERY_ISA, ids=str)
+def every_isa(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The same with the CPU kernels of each instruction set, for what depends on the arithmetic."""
+    yield from _in_force(request.param)
+
+
+@pytest.fixture
+def native() -> Iterator[Backend]:
+    """The compiled CPU kernels, in force for the test."""
+    yield from _in_force(BACKENDS[1])
+
+
+@pytest.fixture(autouse=True)
+def _same_seed_and_threads() -> Iterator[None]:
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def _in_force(backend: Backend) -> Iterator[Backend]:
+    if missing := backend.missing():
+        pytest.skip(missing)
+    with backend.use():
+        yield backend

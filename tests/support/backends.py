@@ -1,0 +1,60 @@
+"""The implementations that every operation is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+import genkern as gk
+from genkern import _backend
+
+
+@dataclass(frozen=True)
+class Backend:
+    name: str
+    mode: str
+    device: str = "cpu"
+    isa: str | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+    def missing(self) -> str | None:
+        """What this machine or build lacks for it."""
+        if self.mode == "native" and _backend.native is None:
+            return f"no compiled kernels: {_backend.reason}"
+        if self.isa is not None and self.isa not in _backend.native.isas():
+            return f"this processor has no {self.isa}"
+        return None
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        if _backend.native is None:
+            with gk.use_backend(self.mode):
+                yield
+            return
+        before = _backend.native.isa()
+        if self.isa is not None:
+            _backend.native.set_isa(self.isa)
+        try:
+            with gk.use_backend(self.mode):
+                yield
+        finally:
+            _backend.native.set_isa(before)
+
+
+REFERENCE = Backend("reference", "reference")
+NATIVE = Backend("native", "native")
+BACKENDS = [REFERENCE, NATIVE]
+if torch.cuda.is_available() and gk.has_native("cuda"):
+    BACKENDS.append(Backend("cuda", "native", device="cuda"))
+OTHER_ISAS = [Backend(f"native-{isa}", "native", isa=isa) for isa in ("avx512", "avx2", "baseline")]
+EVERY_ISA = [REFERENCE, *OTHER_ISAS, *BACKENDS[2:]]
+
+
+def oracle() -> gk.use_backend:
+    """The definitions in plain torch; in float64 they are what everything is measured against."""
+    return gk.use_backend("reference")
