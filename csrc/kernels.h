@@ -24,7 +24,7 @@ struct Operand {
   void* data = nullptr;
   DType dtype = DType::f32;
   int64_t row = 0, run = 0, elem = 0;
-  explicit operator bool() const { return data != nullptr; }
+  constexpr explicit operator bool() const { return data != nullptr; }
 };
 
 // The noise: eps if given, else made from the key; sample s of element i has index offset + s * numel + i.

@@ -11,6 +11,7 @@ namespace py = pybind11;
 PYBIND11_MODULE(_C, m) {
   m.doc() = "genkern's compiled half; the kernels are torch.ops.genkern.*";
   m.def("register_autograd", &genkern::register_autograd, py::arg("name"), py::arg("differentiable"));
+  m.def("devices", [] { return std::vector<std::string>{"cpu"}; }, "The device types whose kernels are registered.");
   m.def("num_threads", [] { return at::get_num_threads(); });
   m.def("isa", [] { return genkern::cpu_kernels().isa; }, "The instruction set whose kernels run.");
   m.def(

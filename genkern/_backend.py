@@ -36,10 +36,10 @@ def why_not(device_type: str) -> str | None:
     """Why no compiled kernel serves this device type; None where one does."""
     if native is None:
         return reason
-    if device_type == "cpu":
+    if device_type in native.devices():
         return None
     if device_type == "cuda":
-        return _record["cuda"]["reason"]
+        return _record["cuda"]["reason"] or "genkern's CUDA kernels compile, but are not registered with torch yet"
     return f"genkern has no compiled kernels for {device_type} devices"
 
 

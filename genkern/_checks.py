@@ -125,8 +125,9 @@ def key(name: str, value: object, *, optional: bool = False) -> None:
     if value is None and optional:
         return
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected a uint64 Tensor of shape (2,){' or None' if optional else ''}, "
-                        f"got {type_name(value)}")
+        raise TypeError(
+            f"{name}: expected a uint64 Tensor of shape (2,){' or None' if optional else ''}, got {type_name(value)}"
+        )
     if value.dtype != torch.uint64:
         raise TypeError(f"{name}: expected dtype torch.uint64, got {value.dtype}")
     if tuple(value.shape) != (2,):

@@ -21,61 +21,83 @@ _definitions = torch.library.Library("genkern", "FRAGMENT")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
-def define(schema: str, reference: Callable[..., Any], fake: Callable[..., Any], *, random: bool = False, compiled: bool = False) -> Any:
-    """Define an op that has no gradient and return it. `compiled`: C++ has it for every device."""
-    name = schema.partition("(")[0]
-    tags = (*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS
-    _definitions.define(schema, tags=tags)
-    if not (_backend.native and compiled):
-        _definitions.impl(name, reference, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"genkern::{name}", fake, lib=_definitions)
-    return getattr(torch.ops.genkern, name).default
-
-
-class Operation:
-    """A differentiable operation.
+class Op:
+    """An op without gradients.
 
     Parameters
     ----------
     schema : its schema, without the namespace
     reference : its definition in plain torch
     fake : checks the arguments and returns empty outputs of the right shape, dtype and strides
-    differentiable : the arguments that receive gradients
+    random : whether it draws from a torch generator
+    device_free : no argument says where it runs, so C++ has one implementation for all
 
     `reference` and `fake` take exactly the arguments of the schema.
     """
 
     def __init__(
-        self, schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any], differentiable: Sequence[str]
+        self,
+        schema: str,
+        *,
+        reference: Callable[..., Any],
+        fake: Callable[..., Any],
+        random: bool = False,
+        device_free: bool = False,
     ) -> None:
         self.reference = reference
         self.name = schema.partition("(")[0]
         self._fake = fake
-        _definitions.define(schema, tags=_TAGS)
+        _definitions.define(schema, tags=(*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS)
         self.op = getattr(torch.ops.genkern, self.name).default
-        self._arguments = self.op._schema.arguments
-        self._differentiable = [[a.name for a in self._arguments].index(name) for name in differentiable]
-        if _backend.native is None:
-            _definitions.impl(self.name, reference, "CompositeImplicitAutograd")
-            return
-        _definitions.impl(self.name, reference, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
-        self._define_gradients(schema)
-        _backend.native.register_autograd(self.name, self._differentiable)
+        if not (_backend.native and device_free):
+            _definitions.impl(self.name, reference, self._reference_key())
+        if self._reference_key() == "CompositeExplicitAutograd":
+            torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # functorch transforms and dual numbers must see every step: they take the definition.
         if (
-            _backend.mode == "reference"
-            or torch._C._are_functorch_transforms_active()
-            or forward_ad._current_level >= 0
-        ):
+            _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+        ) and self._wants_reference(args):
             return self.reference(*args, **kwargs)
         try:
             return self.op(*args, **kwargs)
         except RuntimeError:
             self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
             raise
+
+    def _wants_reference(self, args: tuple[Any, ...]) -> bool:
+        if _backend.mode != "native":
+            return True
+        device = next((a.device.type for a in args if isinstance(a, Tensor)), "cpu")
+        if why_not := _backend.why_not(device):
+            raise RuntimeError(f"backend 'native' has no compiled kernel for {self.name} on {device}: {why_not}")
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+            raise RuntimeError(
+                f"backend 'native' has no compiled kernel for {self.name} under torch.func or dual numbers"
+            )
+        return False
+
+    def _reference_key(self) -> str:
+        return "CompositeExplicitAutograd"
+
+
+class Operation(Op):
+    """A differentiable op: `differentiable` are the arguments that receive gradients."""
+
+    def __init__(
+        self, schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any], differentiable: Sequence[str]
+    ) -> None:
+        super().__init__(schema, reference=reference, fake=fake)
+        self._arguments = self.op._schema.arguments
+        self._differentiable = [[a.name for a in self._arguments].index(name) for name in differentiable]
+        if _backend.native is not None:
+            self._define_gradients(schema)
+            _backend.native.register_autograd(self.name, self._differentiable)
+
+    def _reference_key(self) -> str:
+        # Without kernels there is nothing to keep whole: the definition is differentiated and traced through.
+        return "CompositeExplicitAutograd" if _backend.native else "CompositeImplicitAutograd"
 
     def _define_gradients(self, schema: str) -> None:
         outputs = len(self.op._schema.returns)

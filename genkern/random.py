@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
-from genkern._library import define
+from genkern._library import Op
 from genkern.reference import random as reference
 
 __all__ = ["fold_in", "key", "normal", "reserve", "split", "uniform"]
@@ -74,7 +74,7 @@ def split(key: Tensor, num: int = 2) -> Tensor:
     >>> import genkern as gk
     >>> encoder_key, decoder_key = gk.random.split(gk.random.key(42))
     """
-    return _call(_SPLIT, reference.key_split, key, num)
+    return _split(key, num)
 
 
 def fold_in(key: Tensor, data: int) -> Tensor:
@@ -103,7 +103,7 @@ def fold_in(key: Tensor, data: int) -> Tensor:
     >>> gk.random.fold_in(gk.random.key(42), 1000).shape
     torch.Size([2])
     """
-    return _call(_FOLD_IN, reference.key_fold_in, key, data)
+    return _fold_in(key, data)
 
 
 def reserve(generator: torch.Generator | None = None, device: torch.device | str | None = None) -> Tensor:
@@ -141,7 +141,7 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
         device = generator.device
     elif device is None or not isinstance(device, torch.device):
         device = torch.device(device or "cpu")
-    return _RESERVE(generator) if device.type == "cpu" else _RESERVE_ON(generator, device)
+    return _reserve(generator) if device.type == "cpu" else _reserve_on(generator, device)
 
 
 def normal(
@@ -189,7 +189,7 @@ def normal(
     >>> bool((gk.random.normal(k, (2, 3), element_offset=6) == whole[2:]).all())
     True
     """
-    return _call(_NORMAL, reference.random_normal, key, shape, dtype, element_offset, _device(key, device))
+    return _normal(key, shape, dtype, element_offset, _device(key, device))
 
 
 def uniform(
@@ -211,7 +211,7 @@ def uniform(
     >>> gk.random.uniform(gk.random.key(42), (2,))
     tensor([0.9177, 0.9581])
     """
-    return _call(_UNIFORM, reference.random_uniform, key, shape, dtype, element_offset, _device(key, device))
+    return _uniform(key, shape, dtype, element_offset, _device(key, device))
 
 
 def _device(key: Tensor, device: torch.device | str | None) -> torch.device:
@@ -221,38 +221,38 @@ def _device(key: Tensor, device: torch.device | str | None) -> torch.device:
     return torch.device(device)
 
 
-def _call(op, reference, *args):  # type: ignore[no-untyped-def]
-    try:
-        return op(*args)
-    except RuntimeError:
-        reference(*args)  # raises the error that names the argument
-        raise
-
-
-def _fake_noise(key, shape, dtype, element_offset, device):  # type: ignore[no-untyped-def]
+def _fake_noise(
+    key: Tensor, shape: Sequence[int], dtype: torch.dtype, element_offset: int, device: torch.device
+) -> Tensor:
     reference.check_noise(key, shape, dtype, element_offset)
-    return torch.empty(shape, dtype=dtype, device=device)
+    return torch.empty(tuple(shape), dtype=dtype, device=device)
+
+
+def _fake_split(key: Tensor, num: int) -> Tensor:
+    reference.check_derivation(key, "num", num)
+    return key.new_empty((num, 2))
+
+
+def _fake_fold_in(key: Tensor, data: int) -> Tensor:
+    reference.check_derivation(key, "data", data)
+    return key.new_empty((2,))
 
 
 _NOISE = "(Tensor key, SymInt[] shape, ScalarType dtype, SymInt element_offset, Device device) -> Tensor"
-_NORMAL = define(f"random_normal{_NOISE}", reference.random_normal, _fake_noise)
-_UNIFORM = define(f"random_uniform{_NOISE}", reference.random_uniform, _fake_noise)
-_SPLIT = define(
-    "key_split(Tensor key, SymInt num) -> Tensor", reference.key_split, lambda key, num: key.new_empty((num, 2))
-)
-_FOLD_IN = define(
-    "key_fold_in(Tensor key, SymInt data) -> Tensor", reference.key_fold_in, lambda key, data: key.new_empty((2,))
-)
-_RESERVE = define(
+_normal = Op(f"random_normal{_NOISE}", reference=reference.random_normal, fake=_fake_noise)
+_uniform = Op(f"random_uniform{_NOISE}", reference=reference.random_uniform, fake=_fake_noise)
+_split = Op("key_split(Tensor key, SymInt num) -> Tensor", reference=reference.key_split, fake=_fake_split)
+_fold_in = Op("key_fold_in(Tensor key, SymInt data) -> Tensor", reference=reference.key_fold_in, fake=_fake_fold_in)
+_reserve = Op(
     "key_reserve(Generator? generator) -> Tensor",
-    reference.reserve,
-    lambda generator: torch.empty((2,), dtype=torch.uint64),
+    reference=reference.reserve,
+    fake=lambda generator: torch.empty((2,), dtype=torch.uint64),
     random=True,
-    compiled=True,
+    device_free=True,
 )
-_RESERVE_ON = define(
+_reserve_on = Op(
     "key_reserve_on(Generator? generator, Device device) -> Tensor",
-    reference.reserve,
-    lambda generator, device: torch.empty((2,), dtype=torch.uint64, device=device),
+    reference=reference.reserve,
+    fake=lambda generator, device: torch.empty((2,), dtype=torch.uint64, device=device),
     random=True,
 )

@@ -247,7 +247,7 @@ def test_damaged_checkpoint_is_refused_and_kept(train, tmp_path, damage):
         path.write_bytes({"truncated": good[: len(good) // 2], "noise": os.urandom(5000), "empty": b""}[damage])
     else:
         tensors, metadata = load_checkpoint(path)
-        header = {"format": "genkern.checkpoint/1", "genkern": json.dumps(metadata)}
+        header = {"genkern": json.dumps(metadata)}
         if damage == "foreign":
             header = {"format": "pt"}
         elif damage == "missing":

@@ -80,7 +80,9 @@ def test_augmented_images_stay_images_and_half_are_mirrored():
     assert 12 < mirrored < 52
 
 
-@pytest.mark.parametrize("options", [{"sigma": s} for s in ("learned", "optimal", "decoder", "0.3")] + [{"likelihood": "bernoulli"}])
+@pytest.mark.parametrize(
+    "options", [{"sigma": s} for s in ("learned", "optimal", "decoder", "0.3")] + [{"likelihood": "bernoulli"}]
+)
 def test_plain_torch_rival_computes_the_same_loss(options, monkeypatch):
     images = tiny_images()
     vae = build_vae(tiny_settings(beta=2.0, **options), images)

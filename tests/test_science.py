@@ -147,7 +147,7 @@ def test_with_the_exact_posterior_every_importance_weight_is_the_evidence(q, num
     vae = put_at_optimum(linear_vae(q), ppca)
     for run in range(3):
         estimate = vae.log_marginal(X, num_samples, chunk_size=3, key=gk.random.key(run))
-        # Exact in real arithmetic, for every datum and every draw: float64 rounding of sums of 64 terms is all there is.
+        # Exact in real arithmetic for every datum and draw: the rounding of sums of 64 terms is all there is.
         torch.testing.assert_close(estimate, ppca.log_prob(X), rtol=0.0, atol=1e-9)
 
 

@@ -47,8 +47,8 @@ inline constexpr DType kNative = sizeof(T) == 8 ? DType::f64 : DType::f32;
 template <class T>
 bool in_place(const Span& s, const Operand& o) {
   const Extent& e = s.extent;
-  return o.dtype == kNative<T> && s.n % Vec<T>::lanes == 0 && o.elem == 1 &&
-         (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
+  return o.dtype == kNative<T> && s.n % Vec<T>::lanes == 0 && o.elem == 1 && (e.runs == 1 || o.run == e.length) &&
+         (e.rows == 1 || o.row == e.event());
 }
 
 // A buffer for a tile, with room for the vector that the last element lies in.
@@ -104,9 +104,8 @@ class Output {
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
-    s.each_run(operand_, [&](int64_t at, int64_t index, int64_t n) {
-      store_run(operand_, shift + index, n, buffer_.data + at);
-    });
+    s.each_run(operand_,
+               [&](int64_t at, int64_t index, int64_t n) { store_run(operand_, shift + index, n, buffer_.data + at); });
   }
 
  private:

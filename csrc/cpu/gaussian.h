@@ -320,7 +320,7 @@ template <class F>
 void with_head_type(const GaussianHead& a, const F& f) {
   if (a.wide) return f(double(), std::false_type());
   is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale ? f(float(), std::true_type())
-                                                             : f(float(), std::false_type());
+                                                              : f(float(), std::false_type());
 }
 
 inline void gaussian_head_forward(const GaussianHeadForward& a, double* workspace, Parallel parallel) {
@@ -351,7 +351,8 @@ inline void gaussian_nll_backward(const GaussianNllBackward& a, double* workspac
 }
 
 inline void gaussian_entropy_forward(const GaussianEntropyForward& a, double* workspace, Parallel parallel) {
-  with_type(a.wide, [&](auto t) { reduce<decltype(t), EntropyForward<decltype(t)>>(a, a.entropy, workspace, parallel); });
+  with_type(a.wide,
+            [&](auto t) { reduce<decltype(t), EntropyForward<decltype(t)>>(a, a.entropy, workspace, parallel); });
 }
 
 inline void gaussian_entropy_backward(const GaussianEntropyBackward& a, Parallel parallel) {

@@ -40,7 +40,7 @@ struct Rounds {
   U64 c0, c1, c2, c3;
 
   GK_INLINE void step(uint32_t k0, uint32_t k1) {
-    const U64 p0 = multiply_low(c0, kPhiloxMultiplier[0]), p1 = multiply_low(c2, kPhiloxMultiplier[1]);
+    const U64 p0 = multiply_low(c0, kMultiplier0), p1 = multiply_low(c2, kMultiplier1);
     c0 = exclusive_or(p1 >> 32, c1, U64{} + k0);
     c1 = p1;
     c2 = exclusive_or(p0 >> 32, c3, U64{} + k1);
@@ -62,8 +62,8 @@ GK_INLINE WordVectors philox_vectors(uint64_t seed, uint64_t first) {
   for (int round = 0; round < 10; ++round) {
     a.step(k0, k1);
     b.step(k0, k1);
-    k0 += kPhiloxWeyl[0];
-    k1 += kPhiloxWeyl[1];
+    k0 += kWeyl0;
+    k1 += kWeyl1;
   }
   return {{join(a.c0, b.c0), join(a.c1, b.c1), join(a.c2, b.c2), join(a.c3, b.c3)}};
 }
@@ -111,24 +111,14 @@ inline const float* fill_normal(Key key, uint64_t index, int64_t n, NoiseBuffer&
   return buffer.narrow + skip;
 }
 
-inline Pair<double> cos_sin_2pi(double u) {
-  // 4u - quarter is exact; so is the reduction that a rounded 2 pi u would spoil.
-  const double quarter = __builtin_rint(4.0 * u), angle = (4.0 * u - quarter) * 1.5707963267948966;
-  const int q = static_cast<int>(quarter) & 3;
-  const double c = ::cos(angle), s = ::sin(angle);
-  const double cosine = q & 1 ? s : c, sine = q & 1 ? c : s;
-  return {q == 1 || q == 2 ? -cosine : cosine, q >= 2 ? -sine : sine};
-}
-
 inline const double* fill_normal(Key key, uint64_t index, int64_t n, NoiseBuffer& buffer, double) {
   const uint64_t skip = index % 2;
   uint64_t counter = key.offset + index / 2;
   for (int64_t i = 0; i < static_cast<int64_t>(skip) + n; i += 2, ++counter) {
     const Words w = philox(key.seed, counter);
-    const double radius = ::sqrt(-2.0 * ::log(open_unit(w.x0, w.x1)));
-    const Pair<double> angle = cos_sin_2pi(open_unit(w.x2, w.x3));
-    buffer.wide[i] = radius * angle.first;
-    buffer.wide[i + 1] = radius * angle.second;
+    const Pair<double> pair = box_muller(open_unit(w.x0, w.x1), open_unit(w.x2, w.x3));
+    buffer.wide[i] = pair.first;
+    buffer.wide[i + 1] = pair.second;
   }
   return buffer.wide + skip;
 }

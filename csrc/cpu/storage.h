@@ -70,10 +70,14 @@ void load_run(const Operand& o, int64_t index, int64_t n, T* to) {
     }
   };
   switch (o.dtype) {
-    case DType::f32: return each(static_cast<const float*>(o.data), [](float v) { return v; });
-    case DType::f64: return each(static_cast<const double*>(o.data), [](double v) { return v; });
-    case DType::bf16: return each(static_cast<const uint16_t*>(o.data), bfloat16_to_float);
-    case DType::f16: return each(static_cast<const uint16_t*>(o.data), half_to_float);
+    case DType::f32:
+      return each(static_cast<const float*>(o.data), [](float v) { return v; });
+    case DType::f64:
+      return each(static_cast<const double*>(o.data), [](double v) { return v; });
+    case DType::bf16:
+      return each(static_cast<const uint16_t*>(o.data), bfloat16_to_float);
+    case DType::f16:
+      return each(static_cast<const uint16_t*>(o.data), half_to_float);
   }
 }
 
@@ -90,8 +94,10 @@ void store_run(const Operand& o, int64_t index, int64_t n, const T* from) {
     }
   };
   switch (o.dtype) {
-    case DType::f32: return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
-    case DType::f64: return each(static_cast<double*>(o.data), [](T v) { return static_cast<double>(v); });
+    case DType::f32:
+      return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
+    case DType::f64:
+      return each(static_cast<double*>(o.data), [](T v) { return static_cast<double>(v); });
     case DType::bf16:
       return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_bfloat16(static_cast<float>(v)); });
     case DType::f16:

@@ -45,10 +45,10 @@ struct Vec {
 using F32 = Vec<float>;
 using F64 = Vec<double>;
 
-#define GENKERN_OPERATOR(op)                                                                 \
-  template <class T>                                                                         \
-  GK_INLINE Vec<T> operator op(Vec<T> a, Vec<T> b) {                                         \
-    return a.v op b.v;                                                                       \
+#define GENKERN_OPERATOR(op)                         \
+  template <class T>                                 \
+  GK_INLINE Vec<T> operator op(Vec<T> a, Vec<T> b) { \
+    return a.v op b.v;                               \
   }
 GENKERN_OPERATOR(+)
 GENKERN_OPERATOR(-)
@@ -61,10 +61,10 @@ GK_INLINE Vec<T> operator-(Vec<T> a) {
   return -a.v;
 }
 
-#define GENKERN_COMPARISON(op)                                                               \
-  template <class T>                                                                         \
-  GK_INLINE typename Vec<T>::Mask operator op(Vec<T> a, Vec<T> b) {                          \
-    return a.v op b.v;                                                                       \
+#define GENKERN_COMPARISON(op)                                      \
+  template <class T>                                                \
+  GK_INLINE typename Vec<T>::Mask operator op(Vec<T> a, Vec<T> b) { \
+    return a.v op b.v;                                              \
   }
 GENKERN_COMPARISON(<)
 GENKERN_COMPARISON(<=)

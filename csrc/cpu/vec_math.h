@@ -8,6 +8,16 @@
 
 namespace genkern::GENKERN_ISA {
 
+// c[0] + c[1] x + c[2] x^2 + ... by Horner's rule. (A tree of multiplications, shorter but with more of them, was no
+// faster: these kernels are bound by throughput.)
+template <int N>
+GK_INLINE F32 polynomial(F32 x, const float (&c)[N]) {
+  F32 y(c[N - 1]);
+  GK_UNROLL
+  for (int i = N - 2; i >= 0; --i) y = y * x + F32(c[i]);
+  return y;
+}
+
 // x to the nearest integer, as float and as int: adding 1.5 * 2^23 leaves the integer in the low bits.
 struct Rounded {
   F32 value;
@@ -28,13 +38,9 @@ struct Reduced {
 GK_INLINE Reduced reduce_exp(F32 x) {
   const Rounded n = round(x * F32(1.44269504088896341f));
   const F32 r = (x - n.value * F32(0.693359375f)) - n.value * F32(-2.12194440e-4f);
-  F32 p = F32(1.9875691500e-4f);
-  p = p * r + F32(1.3981999507e-3f);
-  p = p * r + F32(8.3334519073e-3f);
-  p = p * r + F32(4.1665795894e-2f);
-  p = p * r + F32(1.6666665459e-1f);
-  p = p * r + F32(5.0000001201e-1f);
-  return {n, r, p * (r * r)};
+  constexpr float p[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
+                         8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
+  return {n, r, polynomial(r, p) * (r * r)};
 }
 
 // m 2^n for |n| <= 252, correct where the result is not normal.
@@ -69,7 +75,8 @@ GK_INLINE Expm1<F32> expm1_terms(F32 x) {
   return {t.minus_x + (bounded - x), t.value};
 }
 
-// The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail + q^2.
+// The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail +
+// q^2.
 GK_INLINE ExpRoot<F32> exp_root_terms(F32 x) {
   const F32 bounded = min(F32(87.0f), max(F32(-87.0f), F32(0.5f) * x));  // exp of it, and 2^2n, stay within range
   const Reduced e = reduce_exp(bounded);
@@ -90,16 +97,9 @@ GK_INLINE F32 log_normal(F32 x, F32 exponent_bias = F32(0.0f)) {
   const F32 e = F32(__builtin_convertvector(exponent, F32::Native)) - exponent_bias;
   const F32 f = from_bits<float>(bits(x) - (exponent << 23)) - F32(1.0f);
   const F32 f2 = f * f;
-  F32 p = F32(7.0376836292e-2f);
-  p = p * f + F32(-1.1514610310e-1f);
-  p = p * f + F32(1.1676998740e-1f);
-  p = p * f + F32(-1.2420140846e-1f);
-  p = p * f + F32(1.4249322787e-1f);
-  p = p * f + F32(-1.6668057665e-1f);
-  p = p * f + F32(2.0000714765e-1f);
-  p = p * f + F32(-2.4999993993e-1f);
-  p = p * f + F32(3.3333331174e-1f);
-  const F32 tail = p * f * f2 + e * F32(-2.12194440e-4f) - F32(0.5f) * f2;
+  constexpr float p[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
+                         -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
+  const F32 tail = polynomial(f, p) * (f * f2) + e * F32(-2.12194440e-4f) - F32(0.5f) * f2;
   return (f + tail) + e * F32(0.693359375f);
 }
 
@@ -124,27 +124,25 @@ GK_INLINE Pair<F32> cos_sin_2pi(F32 u) {
   const Rounded q = round(t);
   const F32 r = t - q.value;  // the angle is r pi / 2, |r| <= 1/2
   const F32 r2 = r * r;
-  // Taylor series of sin(r pi / 2) and cos(r pi / 2); the first omitted terms are below 3e-9.
-  F32 s = F32(1.6044118478735982e-4f);
-  s = s * r2 + F32(-4.6817541353186881e-3f);
-  s = s * r2 + F32(7.9692626246167046e-2f);
-  s = s * r2 + F32(-6.4596409750624625e-1f);
-  s = s * r2 * r + F32(1.5707963267948966f) * r;
-  F32 c = F32(-2.5202042373060605e-5f);
-  c = c * r2 + F32(9.1926027483942659e-4f);
-  c = c * r2 + F32(-2.0863480763352961e-2f);
-  c = c * r2 + F32(2.5366950790104802e-1f);
-  c = c * r2 + F32(-1.2337005501361698f);
-  c = c * r2 + F32(1.0f);
+  // Taylor series of sin(r pi / 2) / r and cos(r pi / 2); the first omitted terms are below 3e-9.
+  constexpr float sine[] = {1.5707963267948966f, -6.4596409750624625e-1f, 7.9692626246167046e-2f,
+                            -4.6817541353186881e-3f, 1.6044118478735982e-4f};
+  constexpr float cosine[] = {1.0f,
+                              -1.2337005501361698f,
+                              2.5366950790104802e-1f,
+                              -2.0863480763352961e-2f,
+                              9.1926027483942659e-4f,
+                              -2.5202042373060605e-5f};
+  const F32 s = polynomial(r2, sine) * r, c = polynomial(r2, cosine);
   const F32::Mask odd = (q.integer & 1) != 0;
   const F32::Int sign_c = ((q.integer + 1) & 2) << 30, sign_s = (q.integer & 2) << 30;
   return {from_bits<float>(bits(select(odd, s, c)) ^ sign_c), from_bits<float>(bits(select(odd, c, s)) ^ sign_s)};
 }
 
-#define GENKERN_BY_LANE(name)                                               \
-  GK_INLINE F64 name(F64 x) {                                               \
-    for (int i = 0; i < F64::lanes; ++i) x.v[i] = ::name(x.v[i]);           \
-    return x;                                                               \
+#define GENKERN_BY_LANE(name)                                     \
+  GK_INLINE F64 name(F64 x) {                                     \
+    for (int i = 0; i < F64::lanes; ++i) x.v[i] = ::name(x.v[i]); \
+    return x;                                                     \
   }
 GENKERN_BY_LANE(exp)
 GENKERN_BY_LANE(log)

@@ -5,9 +5,15 @@
 
 #ifdef __CUDACC__
 #define GK_INLINE __host__ __device__ __forceinline__
-#define GK_UNROLL _Pragma("unroll")
 #else
 #define GK_INLINE inline __attribute__((always_inline))
+#endif
+
+#if defined(__CUDA_ARCH__)
+#define GK_UNROLL _Pragma("unroll")
+#elif defined(__CUDACC__)
+#define GK_UNROLL  // nvcc's pass over the host's code knows neither spelling
+#else
 #define GK_UNROLL _Pragma("GCC unroll 32")
 #endif
 

@@ -3,13 +3,9 @@
 #pragma once
 
 #include "math/philox.h"
+#include "math/scalar.h"
 
 namespace genkern {
-
-template <class F>
-struct Pair {
-  F first, second;
-};
 
 // u1, u2 in (0, 1] (Box & Muller 1958); the cosine comes first.
 template <class F>

@@ -2,7 +2,7 @@
 // `abs`, `exp`, `log`, `log1p`, `max` come with the type.
 #pragma once
 
-#include "math/config.h"
+#include "math/scalar.h"
 
 namespace genkern {
 
@@ -50,6 +50,11 @@ GK_INLINE Expm1<F> expm1_by_series(F x) {
   const F above = exp(x) - F(1);
   return {select(near, series, above - x), select(near, x + series, above)};
 }
+
+GK_INLINE Expm1<float> expm1_terms(float x) { return expm1_by_series(x); }
+GK_INLINE Expm1<double> expm1_terms(double x) { return expm1_by_series(x); }
+GK_INLINE ExpRoot<float> exp_root_terms(float x) { return {exp(0.5f * x), expm1_terms(x)}; }
+GK_INLINE ExpRoot<double> exp_root_terms(double x) { return {exp(0.5 * x), expm1_terms(x)}; }
 
 template <class F>
 GK_INLINE F softplus(F x) {

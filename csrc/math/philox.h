@@ -9,8 +9,8 @@ struct Key {
   uint64_t seed, offset;
 };
 
-inline constexpr uint32_t kPhiloxMultiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
-inline constexpr uint32_t kPhiloxWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
+inline constexpr uint32_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
+inline constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
 
 // The upper counter words of a reserved key, "genkern" in ASCII: torch's own kernels use counters with small
 // upper words, so a folded key shares no block with them.
@@ -24,16 +24,16 @@ GK_INLINE Words philox(uint64_t key, uint64_t counter_low, uint64_t counter_high
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
   uint32_t c0 = static_cast<uint32_t>(counter_low), c1 = static_cast<uint32_t>(counter_low >> 32);
   uint32_t c2 = static_cast<uint32_t>(counter_high), c3 = static_cast<uint32_t>(counter_high >> 32);
-GK_UNROLL
+  GK_UNROLL
   for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiplier[0]) * c0;
-    const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiplier[1]) * c2;
+    const uint64_t p0 = static_cast<uint64_t>(kMultiplier0) * c0;
+    const uint64_t p1 = static_cast<uint64_t>(kMultiplier1) * c2;
     c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
     c1 = static_cast<uint32_t>(p1);
     c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
     c3 = static_cast<uint32_t>(p0);
-    k0 += kPhiloxWeyl[0];
-    k1 += kPhiloxWeyl[1];
+    k0 += kWeyl0;
+    k1 += kWeyl1;
   }
   return {c0, c1, c2, c3};
 }

@@ -54,8 +54,8 @@ struct Function : torch::autograd::Function<Function> {
     const auto* d = reinterpret_cast<const Differentiable*>(ctx->saved_data["operation"].toInt());
     const auto saved = ctx->get_saved_variables();
     if (std::none_of(grads.begin(), grads.end(), [](const at::Tensor& g) { return g.defined(); })) {
-      const auto inputs = std::count_if(d->arguments.begin(), d->arguments.end(),
-                                        [&](int64_t i) { return saved[i].defined(); });
+      const auto inputs =
+          std::count_if(d->arguments.begin(), d->arguments.end(), [&](int64_t i) { return saved[i].defined(); });
       return torch::autograd::variable_list(inputs + 2);
     }
     const auto& others = ctx->saved_data["others"].toTupleRef().elements();

@@ -12,13 +12,14 @@ namespace {
 
 // The options of the schemas' fragments in genkern/functional/_gaussian_ops.py, in their order.
 #define SAMPLE_OPTIONS at::IntArrayRef sample_shape, double temperature, int64_t element_offset
-#define SCALE_OPTIONS                                                                                      \
+#define SCALE_OPTIONS                                                                                                \
   std::string_view scale_param, double scale_offset, std::optional<double> clamp_lo, std::optional<double> clamp_hi, \
       std::string_view clamp_mode
 #define KL_OPTIONS double free_bits, double grad_scale_q, double grad_scale_p
 #define REDUCE_OPTIONS std::string_view reduction, std::string_view units, std::optional<int64_t> event_ndim
 #define SCALE parse_scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
-#define REDUCE ReduceOptions{reduction, units, event_ndim}
+#define REDUCE \
+  ReduceOptions { reduction, units, event_ndim }
 
 struct SampleOptions {
   Tensor key, eps;
@@ -44,7 +45,7 @@ struct Head {
   ScaleOptions scale_options = {};
   std::optional<SampleOptions> sampling = {};
   std::optional<DivergenceOptions> divergence = {};
-  at::DimVector shape = {};              // of q, and of p where there is a divergence
+  at::DimVector shape = {};  // of q, and of p where there is a divergence
   std::optional<Reduce> reduce = {};
 
   void check() {
@@ -117,7 +118,8 @@ struct Head {
   void check_divergence() {
     const at::DimVector own = shape;
     shape = broadcast({{"loc", &loc}, {"scale", &scale}, {"prior_loc", &prior_loc}, {"prior_scale", &prior_scale}});
-    TORCH_CHECK_VALUE(!sampling || shape == own, "prior_loc, prior_scale: expected shapes that broadcast to that of loc and scale ",
+    TORCH_CHECK_VALUE(!sampling || shape == own,
+                      "prior_loc, prior_scale: expected shapes that broadcast to that of loc and scale ",
                       at::IntArrayRef(own), ", got ", at::IntArrayRef(shape), " with them");
     TORCH_CHECK_VALUE(divergence->free_bits >= 0, "free_bits: expected a number >= 0, got ", divergence->free_bits);
     reduce.emplace(divergence->reduce.reduction, divergence->reduce.units, divergence->reduce.event_ndim, shape);
@@ -180,20 +182,19 @@ Tensor wanted(const Tensor& argument, int64_t mask, int i) {
 
 Tensor gaussian_rsample(const Tensor& loc, const Tensor& scale, const OptionalTensor& key, const OptionalTensor& eps,
                         SAMPLE_OPTIONS, SCALE_OPTIONS) {
-  return std::get<0>(forward({.loc = loc,
-                              .scale = scale,
-                              .scale_options = SCALE,
-                              .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature,
-                                                   element_offset}}));
+  return std::get<0>(forward(
+      {.loc = loc,
+       .scale = scale,
+       .scale_options = SCALE,
+       .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset}}));
 }
 
 std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_backward(const OptionalTensor& grad_z, const Tensor& loc,
                                                              const Tensor& scale, const OptionalTensor& key,
                                                              const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS,
                                                              int64_t mask) {
-  const HeadGradients d{.loc = wanted(loc, mask, 0),
-                        .scale = wanted(scale, mask, 1),
-                        .eps = wanted(or_undefined(eps), mask, 2)};
+  const HeadGradients d{
+      .loc = wanted(loc, mask, 0), .scale = wanted(scale, mask, 1), .eps = wanted(or_undefined(eps), mask, 2)};
   backward({.loc = loc,
             .scale = scale,
             .scale_options = SCALE,
@@ -234,13 +235,14 @@ std::tuple<Tensor, Tensor> gaussian_rsample_kl(const Tensor& loc, const Tensor& 
                                                const OptionalTensor& prior_scale, const OptionalTensor& key,
                                                const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS,
                                                REDUCE_OPTIONS) {
-  return forward({.loc = loc,
-                  .scale = scale,
-                  .prior_loc = or_undefined(prior_loc),
-                  .prior_scale = or_undefined(prior_scale),
-                  .scale_options = SCALE,
-                  .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
-                  .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}});
+  return forward(
+      {.loc = loc,
+       .scale = scale,
+       .prior_loc = or_undefined(prior_loc),
+       .prior_scale = or_undefined(prior_scale),
+       .scale_options = SCALE,
+       .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
+       .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}});
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_rsample_kl_backward(
@@ -284,18 +286,21 @@ std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed(const Tensor& moments, int
                                                       const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS,
                                                       KL_OPTIONS, REDUCE_OPTIONS) {
   const auto [loc, scale] = unpack(moments, chunk_dim, latent);
-  return forward({.loc = loc,
-                  .scale = scale,
-                  .scale_options = SCALE,
-                  .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
-                  .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}});
+  return forward(
+      {.loc = loc,
+       .scale = scale,
+       .scale_options = SCALE,
+       .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
+       .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}});
 }
 
 // The gradient is written straight into the packed layout.
-std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed_backward(
-    const OptionalTensor& grad_z, const OptionalTensor& grad_kl, const Tensor& moments, int64_t chunk_dim,
-    std::optional<int64_t> latent, const OptionalTensor& key, const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS,
-    KL_OPTIONS, REDUCE_OPTIONS, int64_t mask) {
+std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed_backward(const OptionalTensor& grad_z,
+                                                               const OptionalTensor& grad_kl, const Tensor& moments,
+                                                               int64_t chunk_dim, std::optional<int64_t> latent,
+                                                               const OptionalTensor& key, const OptionalTensor& eps,
+                                                               SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS,
+                                                               REDUCE_OPTIONS, int64_t mask) {
   const auto [loc, scale] = unpack(moments, chunk_dim, latent);
   const Tensor d_moments = wanted(moments, mask, 0);
   HeadGradients d{.eps = wanted(or_undefined(eps), mask, 1)};

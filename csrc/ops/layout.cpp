@@ -10,11 +10,16 @@ namespace genkern {
 
 DType storage_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case at::kDouble: return DType::f64;
-    case at::kFloat: return DType::f32;
-    case at::kBFloat16: return DType::bf16;
-    case at::kHalf: return DType::f16;
-    default: TORCH_INTERNAL_ASSERT(false, "unchecked dtype ", tensor.scalar_type());
+    case at::kDouble:
+      return DType::f64;
+    case at::kFloat:
+      return DType::f32;
+    case at::kBFloat16:
+      return DType::bf16;
+    case at::kHalf:
+      return DType::f16;
+    default:
+      TORCH_INTERNAL_ASSERT(false, "unchecked dtype ", tensor.scalar_type());
   }
 }
 
@@ -51,7 +56,8 @@ void Layout::add(Operand& operand, const at::Tensor& tensor, bool is_output) {
 Extent Layout::resolve() {
   Extent extent;
   if (all_contiguous()) {
-    for (size_t d = 0; d < shape_.size(); ++d) (static_cast<int64_t>(d) < batch_ndim_ ? extent.rows : extent.length) *= shape_[d];
+    for (size_t d = 0; d < shape_.size(); ++d)
+      (static_cast<int64_t>(d) < batch_ndim_ ? extent.rows : extent.length) *= shape_[d];
     for (Slot& s : slots_) {
       s.operand->row = extent.length;
       s.operand->run = 0;

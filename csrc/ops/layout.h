@@ -15,8 +15,8 @@ class Layout {
   // any_order: nothing depends on the order of elements within an event, so it may follow memory.
   Layout(at::IntArrayRef shape, int64_t event_ndim, bool any_order);
 
-  void in(Operand& operand, const at::Tensor& tensor);   // broadcasts to the shape; undefined: absent
-  void out(Operand& operand, const at::Tensor& tensor);  // of the shape
+  void in(Operand& operand, const at::Tensor& tensor);        // broadcasts to the shape; undefined: absent
+  void out(Operand& operand, const at::Tensor& tensor);       // of the shape
   void gradient(Operand& operand, const at::Tensor& tensor);  // of an argument that was broadcast; undefined: absent
   Extent resolve();
   void finish();
@@ -24,8 +24,8 @@ class Layout {
  private:
   struct Slot {
     Operand* operand;
-    at::Tensor tensor;   // what the kernel uses
-    at::Tensor target;   // where an output goes that the kernel does not write in place, summed over what broadcast
+    at::Tensor tensor;  // what the kernel uses
+    at::Tensor target;  // where an output goes that the kernel does not write in place, summed over what broadcast
     bool is_output;
     c10::SmallVector<int64_t, 6> strides;  // over the shape
   };

@@ -16,6 +16,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("genkern"):
             raise
-        print(f"genkern: the command line needs {error.name}: pip install 'genkern[demo]'", file=sys.stderr)
+        package = error.name.partition(".")[0]
+        print(f"genkern: the command line needs {package}: pip install 'genkern[demo]'", file=sys.stderr)
         raise SystemExit(2) from None
     app.run()

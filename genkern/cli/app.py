@@ -189,7 +189,7 @@ def _report(metrics: dict[str, Any], console: Console) -> None:
     if "step_time" in metrics:
         times = metrics["step_time"]
         console.print(
-            f"training step, batch {times['batch_size']}, {times['threads']} threads: genkern {times['genkern_ms']:.2f} ms, "
-            f"plain torch {times['plain_torch_ms']:.2f} ms, ratio {times['plain_over_genkern']:.2f} "
-            f"(medians of {times['rounds']} interleaved rounds)"
+            f"training step, batch {times['batch_size']}, {times['threads']} threads: "
+            f"genkern {times['genkern_ms']:.2f} ms, plain torch {times['plain_torch_ms']:.2f} ms, "
+            f"ratio {times['plain_over_genkern']:.2f} (medians of {times['rounds']} interleaved rounds)"
         )

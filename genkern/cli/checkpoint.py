@@ -23,7 +23,8 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, 
         from safetensors.torch import save
     except ImportError as error:
         raise missing_extra("a checkpoint", error) from error
-    header = {"format": _FORMAT, "genkern": json.dumps(metadata, sort_keys=True)}
+    # One entry: safetensors writes several in no fixed order, and equal runs are to write equal files.
+    header = {"genkern": json.dumps({"format": _FORMAT, **metadata}, sort_keys=True)}
     replace_file(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=header))
 
 
@@ -35,12 +36,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise missing_extra("a checkpoint", error) from error
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
+            metadata = json.loads((file.metadata() or {}).get("genkern", "{}"))
+            if metadata.get("format") != _FORMAT:
                 raise CommandError(f"{path}: expected a checkpoint written by genkern, got another safetensors file")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            metadata = json.loads(header["genkern"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CommandError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); move it away") from error
     return tensors, metadata
 

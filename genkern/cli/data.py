@@ -1,4 +1,4 @@
-"""Images for the commands: the faces and digits that scikit-image and scikit-learn bundle, or a folder of the user's."""
+"""Images for the commands: faces from scikit-image, digits from scikit-learn, or a folder of the user's."""
 
 from __future__ import annotations
 

@@ -11,4 +11,5 @@ class CommandError(Exception):
 
 def missing_extra(what: str, error: ImportError) -> CommandError:
     """For an optional package that is not installed."""
-    return CommandError(f"{what} needs {error.name or error}, which is not installed: pip install 'genkern[demo]'")
+    package = error.name.partition(".")[0] if error.name else str(error)
+    return CommandError(f"{what} needs {package}, which is not installed: pip install 'genkern[demo]'")

@@ -19,7 +19,7 @@ __all__ = ["evaluate"]
 
 _ELBO_DRAWS = 20
 _IMPORTANCE_SAMPLES = 500
-_SMALLEST_SIGMA = 1 / 256
+_FINEST_GREY_LEVEL = 1 / 256
 
 
 def evaluate(trainer: Trainer) -> dict[str, Any]:
@@ -40,27 +40,36 @@ def evaluate(trainer: Trainer) -> dict[str, Any]:
         "elbo_bits_per_dim": bits_per_dim(elbo, dims),
         "log_likelihood_nats": log_likelihood,
         "log_likelihood_bits_per_dim": bits_per_dim(log_likelihood, dims),
-        "log_likelihood_bits_per_dim_256_levels": bits_per_dim(log_likelihood, dims) + GREY_LEVEL_BITS if density else None,
+        "log_likelihood_bits_per_dim_256_levels": bits_per_dim(log_likelihood, dims) + GREY_LEVEL_BITS
+        if density
+        else None,
         "importance_samples": _IMPORTANCE_SAMPLES,
         "measure": (
             "density over pixels in [0, 1]; + 8 bits/dim for pixels counted in 256 grey levels"
             if density
             else "Bernoulli cross-entropy of grey levels in [0, 1]: not a density, not comparable with Gaussian figures"
         ),
-        "baselines_nats": _gaussian_baselines(images, trainer.settings.latent_dim) if density else _bernoulli_baseline(images),
+        "baselines_nats": _gaussian_baselines(images, trainer.settings.latent_dim)
+        if density
+        else _bernoulli_baseline(images),
     }
 
 
 def _gaussian_baselines(images: Images, components: int) -> dict[str, float]:
     """Held-out log-likelihood of a Gaussian for every pixel, and of probabilistic PCA with as many latents."""
     train, held_out = _training_rows(images), images.held_out.flatten(1).double()
-    # A pixel that never changes in training would make one new grey level infinitely improbable.
-    std = train.std(dim=0).clamp(min=_SMALLEST_SIGMA)
+    std = train.std(dim=0).clamp(min=_half_a_grey_level(images.train))
     loss = GaussianNLLLoss(scale_param="std")
     return {
         "gaussian_per_pixel": -loss(held_out, train.mean(dim=0).expand_as(held_out), std.expand_as(held_out)).item(),
         f"ppca_{components}": _ppca_log_likelihood(train, held_out, components),
     }
+
+
+def _half_a_grey_level(images: Tensor) -> float:
+    """The smallest σ that says anything about data in steps: a pixel that never changes would be fitted without end."""
+    steps = images.unique().diff()
+    return 0.5 * max(steps.min().item() if len(steps) else 0.0, _FINEST_GREY_LEVEL)
 
 
 def _bernoulli_baseline(images: Images) -> dict[str, float]:

@@ -84,7 +84,9 @@ def _stop_signals() -> Iterator[Callable[[], int]]:
 def _progress(trainer: Trainer, steps: int, console: Console) -> Iterator[Callable[[bool], None]]:
     """A bar on a terminal, and a line for every interval anywhere."""
     dims = trainer.images.train[0].numel()
-    console.print("ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw", style="dim")
+    console.print(
+        "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw", style="dim"
+    )
     bar = Progress(
         TextColumn("training"),
         BarColumn(),
@@ -110,6 +112,7 @@ def _line(record: tuple[float, ...], dims: int) -> str:
     return (
         f"step {value['step']:6.0f}  ELBO {value['elbo']:8.1f} = {value['reconstruction']:8.1f} − {value['kl']:5.1f}"
         f"  ({bits_per_dim(value['elbo'], dims):+.3f} bits/dim)"
-        f"  held out {value['held_out_elbo']:8.1f} = {value['held_out_reconstruction']:8.1f} − {value['held_out_kl']:5.1f}"
+        f"  held out {value['held_out_elbo']:8.1f} = {value['held_out_reconstruction']:8.1f}"
+        f" − {value['held_out_kl']:5.1f}"
         f"  ({bits_per_dim(value['held_out_elbo'], dims):+.3f} bits/dim)"
     )

@@ -66,6 +66,7 @@ def _plain_distortion(vae: VAE, x: Tensor, out: Tensor) -> Tensor:
     likelihood = vae.likelihood
     if not isinstance(likelihood, GaussianLikelihood):
         return torch_functional.binary_cross_entropy_with_logits(out, x, reduction="none")
+    log_sigma: Tensor
     half_log_two_pi = 0.5 * math.log(2 * math.pi)
     if likelihood.sigma == "learned":
         log_sigma = likelihood.log_sigma

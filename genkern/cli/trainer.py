@@ -36,8 +36,8 @@ _ENCODER_NOISE = 0.1
 class Trainer:
     """A VAE, its optimiser, and an exponential average of its parameters, which is the model that is evaluated.
 
-    The learning rate is constant after a short warm-up and the average takes the place of a decay, so nothing depends on
-    how long the run is going to be: any run is the beginning of a longer one.
+    The learning rate is constant after a short warm-up and the average takes the place of a decay, so nothing depends
+    on how long the run is going to be: any run is the beginning of a longer one.
     """
 
     def __init__(self, settings: Settings, images: Images) -> None:
@@ -95,7 +95,9 @@ class Trainer:
             self._sums = tensors["interval_sums"].clone()
             self.step = int(metadata["step"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise CommandError(f"{where}: the checkpoint does not fit the model ({str(error).splitlines()[0]})") from error
+            raise CommandError(
+                f"{where}: the checkpoint does not fit the model ({str(error).splitlines()[0]})"
+            ) from error
 
     def _batch(self) -> Tensor:
         """The next `batch_size` images of an endless row of epochs, each in an order of its own."""
@@ -111,7 +113,7 @@ class Trainer:
         return self._order[1]
 
     def _augmented(self, x: Tensor) -> Tensor:
-        """Mirrored, moved by a pixel in 16 or so, nearer or farther, brighter or darker: each is as good a photograph."""
+        """Mirrored, moved a little, nearer or farther, brighter or darker: each is as good a photograph."""
         if not self.images.augment:
             return x
         u = random.uniform(random.fold_in(self._augment_key, self.step), (6, len(x)))
@@ -144,7 +146,9 @@ class Trainer:
     @torch.no_grad()
     def _close_interval(self) -> None:
         training = (self._sums / self.settings.interval).tolist()
-        held_out = [float(term.double().mean()) for term in self.average.elbo(self.images.held_out, key=self._held_out_key)]
+        held_out = [
+            float(term.double().mean()) for term in self.average.elbo(self.images.held_out, key=self._held_out_key)
+        ]
         self._sums.zero_()
         self.history.append((float(self.step), *training, *held_out))
         if not all(torch.tensor(training).isfinite()):

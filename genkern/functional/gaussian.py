@@ -552,10 +552,8 @@ def _optimal_nll(
     nll = half_square * torch.exp(-logvar) + 0.5 * event_numel * (logvar + constant)
     _checks.reduction(reduction, units, event_ndim, len(shape))
     factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
-    if units == "bits_per_dim" and reduction not in ("none", "mean"):
-        factor /= event_numel
-    if reduction == "mean":
-        factor /= event_numel
+    if reduction == "mean" or (units == "bits_per_dim" and reduction != "none"):
+        factor = factor / event_numel if event_numel else math.nan
     if reduction in ("sum", "mean", "batchmean"):
         nll = nll.sum() if reduction == "sum" else nll.mean()
     return nll if factor == 1.0 else nll * factor

@@ -29,15 +29,17 @@ class GaussianHead(nn.Module):
 
     Notes
     -----
-    ``forward(h, **options)``: `h` ``[B, in_features]`` → ``(z, kl)`` with `z` ``[B, latent_dim]`` in the features' dtype
-    and `kl` ``[B]`` in nats, float32 or wider. ``options`` are those of :func:`genkern.gaussian_rsample_kl_packed`, such
-    as ``key``, ``generator``, ``element_offset``, ``free_bits``, ``reduction``. ``moments(h)`` gives the packed moments
-    ``[B, 2·latent_dim]`` alone. The gradient is written straight into the packed layout: no split, no copy.
+    ``forward(h, **options)``: `h` ``[B, in_features]`` → ``(z, kl)`` with `z` ``[B, latent_dim]`` in the features'
+    dtype and `kl` ``[B]`` in nats, float32 or wider. ``options`` are those of
+    :func:`genkern.gaussian_rsample_kl_packed`, such as ``key``, ``generator``, ``element_offset``, ``free_bits``,
+    ``reduction``. ``moments(h)`` gives the packed moments ``[B, 2·latent_dim]`` alone. The gradient is written straight
+    into the packed layout: no split, no copy.
     Source: Kingma & Welling 2014, appendix B.
 
     Examples
     --------
     >>> import torch, genkern as gk
+    >>> from genkern.nn import GaussianHead
     >>> head = GaussianHead(10, 4)
     >>> z, kl = head(torch.zeros(3, 10), key=gk.random.key(0))
     >>> z.shape, kl.shape
@@ -63,7 +65,7 @@ class GaussianHead(nn.Module):
         if latent_dim < 1:
             raise ValueError(f"latent_dim: expected a positive integer, got {latent_dim}")
         self.latent_shape = (latent_dim,)
-        self.scale_options = {
+        self.scale_options: dict[str, Any] = {
             "scale_param": scale_param,
             "scale_offset": scale_offset,
             "clamp": clamp,

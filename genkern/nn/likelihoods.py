@@ -59,6 +59,7 @@ class GaussianLikelihood(Likelihood):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import GaussianLikelihood
     >>> likelihood = GaussianLikelihood(sigma=1.0)
     >>> likelihood.log_prob(torch.zeros(2, 3), torch.zeros(2, 3))  # −3 · ½ log 2π
     tensor([-2.7568, -2.7568])
@@ -139,6 +140,7 @@ class BernoulliLikelihood(Likelihood):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import BernoulliLikelihood
     >>> BernoulliLikelihood().log_prob(torch.ones(1, 2), torch.zeros(1, 2))  # −2 log 2
     tensor([-1.3863])
     """

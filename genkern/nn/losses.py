@@ -42,6 +42,7 @@ class GaussianNLLLoss(_FunctionalLoss):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import GaussianNLLLoss
     >>> loss = GaussianNLLLoss()(torch.zeros(4, 3), torch.zeros(4, 3))
     >>> round(loss.item(), 4)  # 3 · ½ log 2π
     2.7568
@@ -69,6 +70,7 @@ class GaussianKLLoss(_FunctionalLoss):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import GaussianKLLoss
     >>> GaussianKLLoss()(torch.ones(4, 3), torch.zeros(4, 3)).item()
     1.5
     """
@@ -97,6 +99,7 @@ class BernoulliNLLLoss(_FunctionalLoss):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import BernoulliNLLLoss
     >>> round(BernoulliNLLLoss(units="bits")(torch.ones(4, 3), torch.zeros(4, 3)).item(), 4)
     3.0
     """

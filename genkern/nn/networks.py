@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,6 +44,7 @@ class ConvEncoder(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import ConvEncoder
     >>> ConvEncoder((1, 25, 25), latent_dim=8)(torch.zeros(3, 1, 25, 25)).shape
     torch.Size([3, 16])
     """
@@ -56,7 +58,7 @@ class ConvEncoder(nn.Module):
         sizes = _halvings(height, width_px)
         widths = _stage_widths(width, len(sizes))
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **factory), nn.SiLU()]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **factory), nn.SiLU()]
         self.features = nn.Sequential(*layers)
         self.moments = nn.Linear(widths[-1] * math.prod(sizes[-1]), 2 * latent_dim, **factory)
@@ -89,6 +91,7 @@ class ConvDecoder(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import ConvDecoder
     >>> ConvDecoder((3, 25, 30), latent_dim=8)(torch.zeros(2, 8)).shape
     torch.Size([2, 3, 25, 30])
     """
@@ -113,8 +116,7 @@ class ConvDecoder(nn.Module):
         self.stem_shape = (widths[0], *self.sizes[0])
         self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **factory)
         self.stages = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1, **factory)
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, padding=1, **factory) for before, after in pairwise(widths)
         )
         self.head = nn.Conv2d(widths[-1], out_channels or channels, 3, padding=1, **factory)
 
@@ -144,6 +146,7 @@ class MLPEncoder(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import MLPEncoder
     >>> MLPEncoder((1, 8, 8), latent_dim=2)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 4])
     """
@@ -178,6 +181,7 @@ class MLPDecoder(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import MLPDecoder
     >>> MLPDecoder((1, 8, 8), latent_dim=2)(torch.zeros(5, 2)).shape
     torch.Size([5, 1, 8, 8])
     """
@@ -195,7 +199,7 @@ class MLPDecoder(nn.Module):
 
 def _mlp(sizes: list[int], factory: dict[str, Any]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after, **factory), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -22,8 +22,8 @@ class ELBO(nn.Module):
     free_bits_over : {"dim", "event", "batch"}
         What the threshold applies to: each latent dimension, each datum, or the batch mean.
     capacity : float, optional
-        In nats: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as in
-        the authors' later code.
+        In nats: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as
+        in the implementations in use.
     warmup : int
         Steps over which the KL weight grows linearly from 0 to `beta` (Sønderby et al. 2016), or, where `capacity` is
         given, over which C grows linearly from 0 to `capacity`. 0: no schedule.
@@ -43,6 +43,7 @@ class ELBO(nn.Module):
     Examples
     --------
     >>> import torch
+    >>> from genkern.nn import ELBO
     >>> ELBO(beta=4.0)(torch.tensor([-3.0, -5.0]), torch.tensor([1.0, 2.0])).item()
     10.0
     """
@@ -59,7 +60,12 @@ class ELBO(nn.Module):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("beta", beta), ("free_bits", free_bits), ("capacity", capacity or 0.0), ("warmup", warmup)):
+        for name, value in (
+            ("beta", beta),
+            ("free_bits", free_bits),
+            ("capacity", capacity or 0.0),
+            ("warmup", warmup),
+        ):
             if not value >= 0:
                 raise ValueError(f"{name}: expected a number that is not negative, got {value}")
         if free_bits_over not in _FREE_BITS_OVER:
@@ -87,7 +93,7 @@ class ELBO(nn.Module):
         )
 
     def _progress(self) -> Tensor | float:
-        """How much of the schedule has passed, in [0, 1]; a tensor, so that a compiled graph is not rebuilt each step."""
+        """The part of the schedule that has passed; a tensor, so that a compiled graph is not rebuilt each step."""
         if self.warmup == 0:
             return 1.0
         return (self.step / self.warmup).clamp(max=1.0)

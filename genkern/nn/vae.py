@@ -56,6 +56,7 @@ class VAE(nn.Module):
     Examples
     --------
     >>> import torch, genkern as gk
+    >>> from genkern.nn import MLPDecoder, MLPEncoder, VAE
     >>> vae = VAE(MLPEncoder((1, 8, 8), 2), MLPDecoder((1, 8, 8), 2))
     >>> x = torch.rand(5, 1, 8, 8)
     >>> vae.loss(x).backward()
@@ -97,7 +98,7 @@ class VAE(nn.Module):
         return self.loss(x, **noise)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and raw scale (see `scale_param`) of q(z | x), ``[B, latent, ...]`` each: views of the encoder's output."""
+        """Mean and raw scale (as `scale_param` says) of q(z | x), ``[B, latent, ...]`` each: views of one tensor."""
         moments = self._moments(x)
         loc, scale = moments.chunk(2, dim=1)
         return loc, scale
@@ -123,13 +124,12 @@ class VAE(nn.Module):
         Examples
         --------
         >>> import torch
+        >>> from genkern.nn import MLPDecoder, MLPEncoder, VAE
         >>> terms = VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2)).elbo(torch.rand(3, 4))
         >>> bool((terms.elbo == terms.reconstruction - terms.kl).all())
         True
         """
-        reconstruction, kl = self._parts(
-            x, encoder_input, key=key, generator=generator, element_offset=element_offset
-        )
+        reconstruction, kl = self._parts(x, encoder_input, key=key, generator=generator, element_offset=element_offset)
         return ELBOTerms(reconstruction - kl, reconstruction, kl)
 
     def loss(
@@ -170,7 +170,9 @@ class VAE(nn.Module):
         """
         _checks.integer("num", num, minimum=0)
         if self.latent_shape is None:
-            raise ValueError("latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None")
+            raise ValueError(
+                "latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None"
+            )
         dtype, device = self._floating_like()
         latent_key, noise_key = random.split(_one_key(key, generator, device))
         shape = (num, *self.latent_shape)
@@ -201,11 +203,11 @@ class VAE(nn.Module):
         generator: torch.Generator | None = None,
         element_offset: int = 0,
     ) -> Tensor:
-        """Importance-weighted estimate of log p(x), ``[B]`` in nats: a lower bound in expectation, tight as samples grow.
+        """Importance-weighted estimate of log p(x), ``[B]`` in nats: in expectation a lower bound.
 
-        log 1/K Σ p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x) (Burda et al. 2016). `chunk_size` samples of each
-        datum are in memory at a time and the sum is streamed, so `num_samples` is bounded by time alone; sample k has
-        a key of its own, so the draws do not depend on `chunk_size`. No graph is kept.
+        log 1/K Σ p(x | z_k) p(z_k) / q(z_k | x) with z_k ~ q(z | x) (Burda et al. 2016), tight as K grows. `chunk_size`
+        samples of each datum are in memory at a time and the sum is streamed, so `num_samples` is bounded by time
+        alone; sample k has a key of its own, so the draws do not depend on `chunk_size`. No graph is kept.
         """
         _checks.integer("num_samples", num_samples, minimum=1)
         _checks.integer("chunk_size", chunk_size, minimum=1)
@@ -232,7 +234,9 @@ class VAE(nn.Module):
         ]
         many = (len(draws), *[-1] * x.ndim)
         z = torch.cat(draws)
-        log_q = functional.gaussian_log_prob(z, *(m.repeat(len(draws), *[1] * (m.ndim - 1)) for m in (loc, scale)), **options)
+        log_q = functional.gaussian_log_prob(
+            z, *(m.repeat(len(draws), *[1] * (m.ndim - 1)) for m in (loc, scale)), **options
+        )
         log_prior = functional.gaussian_log_prob(z, torch.zeros_like(z))
         log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), self.decode(z), frozen=True)
         return (log_likelihood + log_prior - log_q).view(len(draws), -1)

@@ -293,7 +293,9 @@ def check_nll(x: object, loc: object, scale: object, scale_value: object, full: 
 def _expm1_minus(x: Tensor) -> Tensor:
     """exp(x) - 1 - x, by its series near 0, where the difference would lose every digit."""
     near = x.abs() < 1
-    inner = torch.where(near, x, torch.zeros_like(x))  # each branch sees only its own range, or 0: no nan * 0 in gradients
+    inner = torch.where(
+        near, x, torch.zeros_like(x)
+    )  # each branch sees only its own range, or 0: no nan * 0 in gradients
     outer = torch.where(near, torch.zeros_like(x), x)
     terms = 17 if x.dtype == torch.float64 else 10
     series = torch.full_like(x, 1 / math.factorial(terms + 1))

@@ -19,9 +19,7 @@ _MASK = 0xFFFFFFFF
 _FOLD = (0x67656E6B, 0x65726E00)
 
 
-def philox4x32(
-    seed: Tensor, low: Tensor, high: Tensor | int = 0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox4x32(seed: Tensor, low: Tensor, high: Tensor | int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Ten rounds over 64-bit seeds and the halves of 128-bit counters (int64 bit patterns); words 0..2**32 - 1."""
     k0, k1 = seed & _MASK, (seed >> 32) & _MASK
     c0, c1 = low & _MASK, (low >> 32) & _MASK
@@ -46,15 +44,13 @@ def _join(x0: Tensor, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
 
 
 def key_split(key: Tensor, num: int) -> Tensor:
-    _checks.key("key", key)
-    _checks.integer("num", num, minimum=0)
+    check_derivation(key, "num", num)
     seed, offset = key.view(torch.int64).unbind()
     return _join(*philox4x32(seed, offset + torch.arange(num, device=key.device)))
 
 
 def key_fold_in(key: Tensor, data: int) -> Tensor:
-    _checks.key("key", key)
-    _checks.integer("data", data, minimum=0)
+    check_derivation(key, "data", data)
     seed, offset = key.view(torch.int64).unbind()
     return _join(*philox4x32(seed, offset + data))
 
@@ -107,9 +103,7 @@ def random_normal(
     device = key.device if device is None else device
     if dtype == torch.float64:
         (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
-        u1, u2 = (
-            (a.double() * 2.0**-32 + b.double() * 2.0**-64) + 2.0**-65 for a, b in ((x0, x1), (x2, x3))
-        )
+        u1, u2 = ((a.double() * 2.0**-32 + b.double() * 2.0**-64) + 2.0**-65 for a, b in ((x0, x1), (x2, x3)))
         flat = torch.stack(_box_muller(u1, u2), dim=-1)
     else:
         words, skip, numel = _words(key, shape, 4, element_offset, device)
@@ -137,6 +131,11 @@ def random_uniform(
         words, skip, numel = _words(key, shape, 4, element_offset, device)
         flat = torch.stack([w & 0xFFFFFF for w in words], dim=-1).to(torch.float32) * 2.0**-24
     return flat.flatten()[skip : skip + numel].reshape(tuple(shape)).to(dtype)
+
+
+def check_derivation(key: object, name: str, value: object) -> None:
+    _checks.key("key", key)
+    _checks.integer(name, value, minimum=0)
 
 
 def check_noise(key: object, shape: object, dtype: object, element_offset: object) -> None:

@@ -55,7 +55,7 @@ def fits(layout: str, shape: Shape) -> bool:
     """Whether a tensor of this shape can lie so."""
     if layout == "channels_last":
         return len(shape) in (4, 5)
-    return len(shape) >= 2 if layout in ("chunk", "transposed") else True
+    return len(shape) >= {"chunk": 2, "transposed": 2, "expanded": 1}.get(layout, 0)
 
 
 def lay_out(t: Tensor, layout: str) -> Tensor:

@@ -1,0 +1,200 @@
+"""The one table of what is measured: operations, shapes, dtypes and modes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+import genkern as gk
+from benchmarks import rivals
+
+Shape = tuple[int, ...]
+Formula = Callable[..., rivals.Outputs]
+
+GENKERN = "genkern"
+EAGER = "eager"
+DISTRIBUTIONS = "torch.distributions"
+COMPILE = "torch.compile"
+OWN = "torch function"
+COPY = "copy"
+"""A plain copy of one tensor of the case's size: the bandwidth that the floor is stated in."""
+
+RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, OWN)
+MODES = ("forward", "forward_backward")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation and its contestants, all of one signature.
+
+    `moved` counts the values an element that is fused must move, forward and backward: each input once, each output
+    once, noise made again and not stored.
+    """
+
+    name: str
+    family: str
+    make_inputs: Callable[[Shape, torch.dtype], tuple]
+    genkern: Formula
+    rivals: dict[str, Formula]
+    moved: tuple[int, int]
+    compiled: str | None = EAGER
+    shapes: dict[str, tuple[Shape, ...]] = field(
+        default_factory=lambda: {
+            "small": ((2, 4), (128, 10), (256, 64)),
+            "typical": ((4096, 64),),
+            "large": ((8192, 512),),
+        }
+    )
+    also: tuple[tuple[Shape, torch.dtype], ...] = ()
+    modes: tuple[str, ...] = MODES
+
+
+@dataclass(frozen=True)
+class Case:
+    op: Operation
+    size: str
+    shape: Shape
+    dtype: torch.dtype
+    mode: str
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        return "-".join([self.op.name, shape, dtype_name(self.dtype), self.mode])
+
+    @property
+    def numel(self) -> int:
+        return torch.Size(self.shape).numel()
+
+    @property
+    def bytes_per_element(self) -> int:
+        forward, backward = self.op.moved
+        return (forward if self.mode == "forward" else forward + backward) * self.dtype.itemsize
+
+    @property
+    def quick(self) -> bool:
+        return self.shape in ((128, 10), (8192, 512)) and self.dtype == torch.float32
+
+    @property
+    def quick_compile(self) -> bool:
+        """Compiling takes seconds a formula: in a quick run, only where the comparison says most."""
+        return self.size == "large" and self.op.name in ("gaussian_rsample_kl", "gaussian_nll")
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def cases(family: str) -> list[Case]:
+    """In an order that keeps the modes of one problem side by side: they share a compiled formula."""
+    return [
+        Case(op, size, shape, dtype, mode)
+        for op in OPERATIONS
+        if op.family == family
+        for size, shape, dtype in [
+            *((size, shape, torch.float32) for size, shapes in op.shapes.items() for shape in shapes),
+            *(("large", shape, dtype) for shape, dtype in op.also),
+        ]
+        for mode in op.modes
+    ]
+
+
+def step(formula: Formula, inputs: Sequence, mode: str) -> Callable[[], object]:
+    """One call as a training step makes it: on leaves that want gradients; backward with dense random ones."""
+    if mode == "forward":
+        return lambda: formula(*inputs)
+    leaves = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    generator = torch.Generator().manual_seed(1)
+    # Drawn once, in the outputs' own dtype: eager bfloat16 sums to bfloat16 where genkern sums to float32.
+    grads = [torch.randn(y.shape, generator=generator).to(y.dtype) for y in formula(*inputs)]
+    return lambda: torch.autograd.grad(formula(*inputs), leaves, grads)
+
+
+def _gaussian(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return _leaf(shape, dtype, 2), _leaf(shape, dtype, 3, 0.5)
+
+
+def _packed(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """`shape` is that of the sample; the encoder's output has twice the channels."""
+    return (_leaf((shape[0], 2 * shape[1], *shape[2:]), dtype, 2, 0.5),)
+
+
+def _observed(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return _leaf(shape, dtype, 4).requires_grad_(False), *_gaussian(shape, dtype)
+
+
+def _observed_one_scale(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    x, loc, _ = _observed(shape, dtype)
+    return x, loc, _leaf((), dtype, 3, 0.5)
+
+
+def _leaf(shape: Shape, dtype: torch.dtype, seed: int, spread: float = 1.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (spread * torch.randn(shape, generator=generator)).to(dtype).requires_grad_()
+
+
+OPERATIONS = (
+    Operation(
+        "gaussian_rsample_kl",
+        "gaussian",
+        _gaussian,
+        gk.gaussian_rsample_kl,
+        {EAGER: rivals.rsample_kl, DISTRIBUTIONS: rivals.distributions_rsample_kl},
+        moved=(3, 5),
+        also=(((8192, 512), torch.bfloat16),),
+    ),
+    Operation(
+        "gaussian_rsample_kl_packed",
+        "gaussian",
+        _packed,
+        gk.gaussian_rsample_kl_packed,
+        {EAGER: rivals.rsample_kl_packed, DISTRIBUTIONS: rivals.distributions_rsample_kl_packed},
+        moved=(3, 5),
+        shapes={"small": ((2, 4), (128, 10)), "typical": ((64, 4, 32, 32),), "large": ((8192, 512),)},
+    ),
+    Operation(
+        "gaussian_kl",
+        "gaussian",
+        _gaussian,
+        lambda loc, logvar: (gk.gaussian_kl(loc, logvar),),
+        {EAGER: rivals.kl, DISTRIBUTIONS: rivals.distributions_kl},
+        moved=(2, 4),
+    ),
+    Operation(
+        "gaussian_rsample",
+        "gaussian",
+        _gaussian,
+        lambda loc, logvar: (gk.gaussian_rsample(loc, logvar),),
+        {EAGER: rivals.rsample, DISTRIBUTIONS: rivals.distributions_rsample},
+        moved=(3, 4),
+    ),
+    Operation(
+        "gaussian_nll",
+        "gaussian",
+        _observed,
+        lambda x, loc, logvar: (gk.gaussian_nll(x, loc, logvar),),
+        {EAGER: rivals.nll, DISTRIBUTIONS: rivals.distributions_nll, OWN: rivals.torch_nll},
+        moved=(3, 5),
+    ),
+    Operation(
+        "gaussian_nll_one_scale",
+        "gaussian",
+        _observed_one_scale,
+        lambda x, loc, logvar: (gk.gaussian_nll(x, loc, logvar),),
+        {EAGER: rivals.nll, DISTRIBUTIONS: rivals.distributions_nll, OWN: rivals.torch_nll},
+        moved=(2, 3),
+    ),
+    Operation(
+        "random_normal",
+        "random",
+        lambda shape, dtype: (shape, dtype),
+        # The key is drawn anew as the operations do, so that both sides make fresh noise.
+        lambda shape, dtype: (gk.random.normal(gk.random.reserve(), shape, dtype=dtype),),
+        {OWN: rivals.torch_normal},
+        moved=(1, 0),
+        compiled=OWN,
+        modes=("forward",),
+    ),
+)

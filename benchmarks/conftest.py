@@ -1,0 +1,164 @@
+"""Options, and the `arena` fixture that measures a case and keeps its rows for the results file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `from benchmarks import ...`, however pytest was started
+
+import genkern as gk
+from benchmarks import machine, results
+from benchmarks.cases import COMPILE, COPY, GENKERN, Case, Formula, step
+from benchmarks.measure import FULL, QUICK, compile_formula, interleave, peak_memory
+from benchmarks.progress import Progress
+
+_QUICK_FOLDER = Path(".benchmarks") / "quick"
+_SESSION = pytest.StashKey["Session"]()
+
+
+class Session:
+    """One run: what was asked for, and the rows so far."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.quick: bool = config.getoption("--quick")
+        threads: str = config.getoption("--threads")
+        self.threads = machine.describe()["cores"] if threads == "all" else int(threads)
+        self.effort = QUICK if self.quick else FULL
+        # A quick run is for the person who runs it; what is kept and reported is the full one.
+        default = config.rootpath / _QUICK_FOLDER if self.quick else results.FOLDER
+        self.folder = Path(config.getoption("--results") or default)
+        self.run = machine.describe_run()
+        self.rows: list[results.Row] = []
+        self.progress = Progress()
+        self._compiled: tuple[tuple, dict[str, Formula], dict[str, float], dict[str, str]] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{machine.describe()['name']}.json"
+
+    def measure(self, case: Case, benchmark: Any) -> None:
+        formulas: dict[str, Formula] = {GENKERN: case.op.genkern, **case.op.rivals}
+        inputs = case.op.make_inputs(case.shape, case.dtype)
+        compile_times: dict[str, float] = {}
+        failed: dict[str, str] = {}
+        if not benchmark.disabled and (case.quick_compile or not self.quick):
+            compiled, compile_times, failed = self._compile(case, inputs)
+            formulas |= compiled
+        steps = {name: step(formula, inputs, case.mode) for name, formula in formulas.items()}
+        if case.size == "large":
+            source = torch.randn(case.shape).to(case.dtype)
+            target = torch.empty_like(source)
+            steps[COPY] = lambda: target.copy_(source)
+        timings = interleave(benchmark, GENKERN, steps, self.effort)
+        if not timings:
+            return
+        contestants = [name for name in timings if name != COPY] if case.size == "large" else []
+        peaks = {name: peak_memory(steps[name]) for name in contestants}
+        rows = results.case_rows(case, self.threads, self.run["date"], timings, peaks, compile_times, failed)
+        benchmark.group = f"{case.op.name} {case.mode}"
+        benchmark.extra_info.update({row.rival: row.median for row in rows}, threads=self.threads)
+        self.rows += rows
+        self.progress.done(results.summary_line(rows))
+
+    def _compile(self, case: Case, inputs: tuple) -> tuple[dict[str, Formula], dict[str, float], dict[str, str]]:
+        """Once for all modes of a problem: forward on leaves compiles the backward, too."""
+        problem = (case.op.name, case.shape, case.dtype)
+        if case.op.compiled is None:
+            return {}, {}, {}
+        if self._compiled is None or self._compiled[0] != problem:
+            formula, longest = case.op.rivals[case.op.compiled], case.op.modes[-1]
+            try:
+                # Two calls each: `step` makes one to know the outputs.
+                compiled, seconds = compile_formula(formula, lambda f: step(f, inputs, longest)())
+                self._compiled = problem, {COMPILE: compiled}, {COMPILE: seconds}, {}
+            except Exception as error:  # a missing C++ compiler, mostly: the other contestants are still measured
+                self._compiled = problem, {}, {}, {COMPILE: (str(error).splitlines() or [repr(error)])[0][:200]}
+        return self._compiled[1:]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("genkern benchmarks")
+    group.addoption("--quick", action="store_true", help="two shapes, few rounds: under two minutes, kept apart")
+    group.addoption("--threads", default="1", help="torch threads: a number, or 'all' (default: 1)")
+    group.addoption("--results", metavar="FOLDER", help="where <machine>.json goes (default: benchmarks/results)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    threads = config.getoption("--threads")
+    if threads != "all" and (not threads.isdigit() or int(threads) < 1):
+        raise pytest.UsageError(f"--threads: expected a positive number or 'all', got {threads!r}")
+    if not gk.has_native("cpu"):
+        raise pytest.UsageError(
+            f"benchmarks measure compiled kernels, and genkern has none here: {gk.info()['reason']}"
+        )
+    config.stash[_SESSION] = Session(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        left_out = [item for item in items if (case := _case(item)) and not case.quick]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """The line a case prints says more than a dot."""
+    measured = report.passed and report.when == "call" and config.stash[_SESSION].rows
+    return ("passed", "", "") if measured else None
+
+
+@pytest.fixture(scope="session")
+def session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    run = request.config.stash[_SESSION]
+    # An empty cache: compile times are those of a first run, and nothing of an older torch is met.
+    cache = tempfile.mkdtemp(prefix="genkern-bench-")
+    before = torch.get_num_threads()
+    torch.set_num_threads(run.threads)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+    yield run
+    torch.set_num_threads(before)
+    del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.fixture
+def arena(request: pytest.FixtureRequest, session: Session, benchmark: Any) -> Callable[[Case], None]:
+    def measure(case: Case) -> None:
+        if not benchmark.disabled:
+            session.progress.begin(str(case), sum(_case(item) is not None for item in request.session.items))
+        torch.manual_seed(0)
+        session.measure(case, benchmark)
+
+    return measure
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Also after an interruption: what was measured until then is kept."""
+    run = session.config.stash[_SESSION]
+    run.progress.close()
+    if run.rows:
+        old = results.load(run.path) if run.path.exists() else results.Results(machine.describe(), {}, ())
+        results.save(run.path, old.updated(run.run, run.rows))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    run = config.stash[_SESSION]
+    if run.rows:
+        terminalreporter.section("genkern")
+        terminalreporter.line(f"{len(run.rows)} rows at {run.threads} thread(s): {os.path.relpath(run.path)}")
+        if run.folder == results.FOLDER:
+            terminalreporter.line("tables and plot: python -m benchmarks.report")
+
+
+def _case(item: pytest.Item) -> Case | None:
+    return item.callspec.params.get("case") if hasattr(item, "callspec") else None

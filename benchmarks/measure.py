@@ -1,0 +1,150 @@
+"""How a case is measured: contestants in alternating rounds of one run, compilation and memory apart."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import gc
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.cases import Formula
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure; a turn is as many calls of one contestant in a row as fill `turn_s`."""
+
+    budget_s: float
+    fewest_rounds: int
+    most_rounds: int
+    turn_s: float = 2e-3
+
+
+FULL = Effort(budget_s=3.0, fewest_rounds=11, most_rounds=101)
+QUICK = Effort(budget_s=0.5, fewest_rounds=5, most_rounds=31)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call; `quantiles` are the 20th and the 80th percentile over rounds."""
+
+    median: float
+    quantiles: tuple[float, float]
+    rounds: int
+    calls: int
+
+
+def interleave(benchmark: Any, own: str, steps: dict[str, Step], effort: Effort) -> dict[str, Timing]:
+    """Time every step; `own` through pytest-benchmark's fixture, the others between its rounds.
+
+    Whatever else the machine does meets all sides, and each follows every other by chance, so none always finds the
+    caches as one certain rival left them. Empty where benchmarks are disabled: every step has then run once.
+    """
+    seconds = {name: _call_seconds(step) for name, step in steps.items()}
+    calls = {name: min(10_000, max(1, math.ceil(effort.turn_s / s))) for name, s in seconds.items()}
+    a_round = sum(calls[name] * seconds[name] for name in steps)
+    rounds = min(effort.most_rounds, max(effort.fewest_rounds, int(effort.budget_s / a_round)))
+    times: dict[str, list[float]] = {name: [] for name in steps if name != own}
+    order = list(times)
+
+    def rivals_turn() -> None:
+        random.shuffle(order)
+        for name in order:
+            step, n = steps[name], calls[name]
+            start = time.perf_counter()
+            for _ in range(n):
+                step()
+            times[name].append((time.perf_counter() - start) / n)
+
+    with _no_garbage_collection():
+        benchmark.pedantic(steps[own], teardown=rivals_turn, rounds=rounds, iterations=calls[own])
+    if benchmark.stats is None:
+        return {}
+    times[own] = list(benchmark.stats.stats.data)
+    return {name: timing(times[name], calls[name]) for name in steps}
+
+
+def timing(seconds: list[float], calls: int = 1) -> Timing:
+    fifths = statistics.quantiles(seconds, n=5, method="inclusive")
+    return Timing(statistics.median(seconds), (fifths[0], fifths[-1]), len(seconds), calls)
+
+
+def compile_formula(formula: Formula, run: Callable[[Formula], object]) -> tuple[Formula, float]:
+    """torch.compile with its defaults, and the seconds that `run`'s first call takes more than its second."""
+    _warm_compiler()
+    # Else the second shape would be compiled for any shape, and not as a program of one shape gets it.
+    torch._dynamo.reset()
+    compiled: Formula = torch.compile(formula)
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        run(compiled)
+        times.append(time.perf_counter() - start)
+    return compiled, times[0] - times[1]
+
+
+def peak_memory(step: Step) -> int | None:
+    """Bytes of resident memory that one call adds at its peak: outputs, what is saved, workspace; not the inputs.
+
+    The kernel's own high-water mark (VmHWM, reset before the call) after free pages have been given back, so memory
+    that does not come from torch's allocator counts, too. None where the system has neither.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim") or not Path("/proc/self/clear_refs").exists():
+        return None
+    peaks = []
+    for _ in range(3):
+        gc.collect()
+        libc.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _status_bytes("VmRSS")
+        step()
+        peaks.append(max(0, _status_bytes("VmHWM") - before))
+    return int(statistics.median(peaks))
+
+
+def _status_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {field}")
+
+
+def _call_seconds(step: Step) -> float:
+    """A rough figure, after the first calls that allocate and look up kernels."""
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@functools.cache
+def _warm_compiler() -> None:
+    """The compiler's own import and first start are not part of any formula's compile time."""
+    torch.compile(lambda x: x + 1)(torch.zeros(8))
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,86 @@
+"""What genkern is measured against: the formulas as people write them, and what torch itself offers.
+
+Each returns a tuple of outputs. Noise is drawn inside, so every side pays for its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional as torch_functional
+
+Outputs = tuple[Tensor, ...]
+
+_LOG_TWO_PI = math.log(2 * math.pi)
+
+
+# By hand; torch.compile compiles these.
+
+
+def rsample_kl(loc: Tensor, logvar: Tensor) -> Outputs:
+    z = loc + torch.exp(0.5 * logvar) * torch.randn_like(loc)
+    kl = -0.5 * torch.sum(1 + logvar - loc.pow(2) - logvar.exp(), dim=1)
+    return z, kl
+
+
+def rsample_kl_packed(moments: Tensor) -> Outputs:
+    loc, logvar = moments.chunk(2, dim=1)
+    z = loc + torch.exp(0.5 * logvar) * torch.randn_like(loc)
+    kl = -0.5 * torch.sum((1 + logvar - loc.pow(2) - logvar.exp()).flatten(1), dim=1)
+    return z, kl
+
+
+def kl(loc: Tensor, logvar: Tensor) -> Outputs:
+    return (-0.5 * torch.sum(1 + logvar - loc.pow(2) - logvar.exp(), dim=1),)
+
+
+def rsample(loc: Tensor, logvar: Tensor) -> Outputs:
+    return (loc + torch.exp(0.5 * logvar) * torch.randn_like(loc),)
+
+
+def nll(x: Tensor, loc: Tensor, logvar: Tensor) -> Outputs:
+    """`logvar` per element, or a 0-dim parameter."""
+    return (0.5 * torch.sum(logvar + (x - loc).pow(2) / logvar.exp() + _LOG_TWO_PI, dim=1),)
+
+
+# torch.distributions, with its default validation of arguments.
+
+
+def distributions_rsample_kl(loc: Tensor, logvar: Tensor) -> Outputs:
+    q = Normal(loc, torch.exp(0.5 * logvar))
+    return q.rsample(), kl_divergence(q, Normal(0.0, 1.0)).sum(dim=1)
+
+
+def distributions_rsample_kl_packed(moments: Tensor) -> Outputs:
+    loc, logvar = moments.chunk(2, dim=1)
+    q = Normal(loc, torch.exp(0.5 * logvar))
+    return q.rsample(), kl_divergence(q, Normal(0.0, 1.0)).flatten(1).sum(dim=1)
+
+
+def distributions_kl(loc: Tensor, logvar: Tensor) -> Outputs:
+    return (kl_divergence(Normal(loc, torch.exp(0.5 * logvar)), Normal(0.0, 1.0)).sum(dim=1),)
+
+
+def distributions_rsample(loc: Tensor, logvar: Tensor) -> Outputs:
+    return (Normal(loc, torch.exp(0.5 * logvar)).rsample(),)
+
+
+def distributions_nll(x: Tensor, loc: Tensor, logvar: Tensor) -> Outputs:
+    return (-Normal(loc, torch.exp(0.5 * logvar)).log_prob(x).sum(dim=1),)
+
+
+# torch's own function of the same meaning.
+
+
+def torch_nll(x: Tensor, loc: Tensor, logvar: Tensor) -> Outputs:
+    """It takes a variance of the input's shape, so a 0-dim one is expanded; its reductions are not per datum."""
+    variance = logvar.exp().expand_as(x)
+    return (torch_functional.gaussian_nll_loss(loc, x, variance, full=True, reduction="none").sum(dim=1),)
+
+
+def torch_normal(shape: Sequence[int], dtype: torch.dtype) -> Outputs:
+    return (torch.randn(shape, dtype=dtype),)

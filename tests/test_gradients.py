@@ -1,0 +1,217 @@
+"""Derivatives: against finite differences, between the backends, and however autograd hands over what it has."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from support.backends import Backend, oracle
+from support.cases import CASES, Case, Options, Tensors, evaluate
+from support.inputs import Shape, cotangent
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def small(case: Case, options: Options, dtype: torch.dtype = torch.float64, shape: Shape = (3, 2)) -> Tensors:
+    tensors = case.inputs(shape, dtype, options.get("scale_param", "logvar"))
+    if "eps" in tensors and "sample_shape" in options:
+        tensors["eps"] = tensors["eps"].expand(*options["sample_shape"], *shape).clone()
+    return {name: t.requires_grad_() for name, t in tensors.items()}
+
+
+def function_of(case: Case, tensors: Tensors, options: Options) -> Callable[..., tuple[Tensor, ...]]:
+    return lambda *values: case(dict(zip(tensors, values, strict=True)), **options)
+
+
+def text(options: Options) -> str:
+    return "-".join(f"{name}={value}" for name, value in options.items()) or "default"
+
+
+@every_case
+def test_first_derivatives_agree_with_finite_differences(case: Case, backend: Backend) -> None:
+    for options in case.variants:
+        tensors = small(case, options)
+        assert gradcheck(function_of(case, tensors, options), tuple(tensors.values())), text(options)
+
+
+@every_case
+def test_second_derivatives_agree_with_finite_differences(case: Case, backend: Backend) -> None:
+    for options in case.variants:
+        tensors = small(case, options, shape=(2, 2))
+        assert gradgradcheck(function_of(case, tensors, options), tuple(tensors.values())), text(options)
+
+
+@every_case
+def test_gradients_of_every_variant_are_those_of_the_definition(case: Case, every_isa: Backend) -> None:
+    for options in (*case.variants, *case.rescaled):
+        tensors = case.inputs((3, 37), torch.float64, options.get("scale_param", "logvar"))
+        result = evaluate(case, tensors, options)
+        with oracle():
+            expected = evaluate(case, tensors, options)
+        for name, value in result.items():
+            # Two float64 implementations of sums of up to 111 terms of order 1.
+            torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-13, msg=f"{name}: {text(options)}")
+
+
+@every_case
+def test_second_derivatives_of_every_variant_are_those_of_the_definition(case: Case, native: Backend) -> None:
+    def second(options: Options) -> list[Tensor]:
+        tensors = small(case, options, shape=(3, 5))
+        outputs = case(tensors, **options)
+        first = torch.autograd.grad(
+            outputs, list(tensors.values()), [cotangent(o, 9) for o in outputs], create_graph=True, materialize_grads=True
+        )
+        total = sum((g * cotangent(g, 10)).sum() for g in first) + sum(0 * t.sum() for t in tensors.values())
+        return list(torch.autograd.grad(total, list(tensors.values()), allow_unused=True, materialize_grads=True))
+
+    for options in case.rescaled:
+        result = second(options)
+        with oracle():
+            expected = second(options)
+        for value, right in zip(result, expected, strict=True):
+            torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13)
+
+
+@every_case
+def test_a_gradient_is_computed_for_each_argument_alone(case: Case, backend: Backend) -> None:
+    everything = evaluate(case, case.inputs((4, 3), torch.float64), {})
+    for name in case.inputs((4, 3), torch.float64):
+        tensors = case.inputs((4, 3), torch.float64)
+        tensors[name].requires_grad_()
+        outputs = case(tensors)
+        assert all(o.requires_grad for o in outputs if o.grad_fn is not None)
+        alone = torch.autograd.grad(
+            [o for o in outputs if o.requires_grad],
+            tensors[name],
+            [cotangent(o, 100 + i) for i, o in enumerate(outputs) if o.requires_grad],
+            materialize_grads=True,
+        )[0]
+        torch.testing.assert_close(alone, everything[f"gradient of {name}"], rtol=1e-14, atol=1e-15)
+
+
+def _grads(case: Case, tensors: Tensors, cotangents: list[Tensor | None]) -> list[Tensor]:
+    outputs = case(tensors)
+    pairs = [(o, g) for o, g in zip(outputs, cotangents, strict=True) if g is not None]
+    return list(
+        torch.autograd.grad(
+            [o for o, _ in pairs], list(tensors.values()), [g for _, g in pairs], allow_unused=True, materialize_grads=True
+        )
+    )
+
+
+@every_case
+@pytest.mark.parametrize("arriving", ["expanded", "transposed", "strided", "channels_last"])
+def test_gradients_may_arrive_in_any_layout(case: Case, backend: Backend, arriving: str) -> None:
+    shape = (4, 6, 5, 3)
+    tensors = small(case, {}, torch.float32, shape)
+    if case.reduces:
+        outputs = case(tensors, reduction="none")
+    else:
+        outputs = case(tensors)
+    layouts: dict[str, Callable[[Tensor], Tensor]] = {
+        "expanded": lambda t: t.flatten()[:1].view([1] * t.dim()).expand(t.shape),
+        "transposed": lambda t: t.mT.contiguous().mT,
+        "strided": lambda t: torch.stack((t, t), -1)[..., 0],
+        "channels_last": lambda t: t.contiguous(memory_format=torch.channels_last),
+    }
+    given = [layouts[arriving](cotangent(o, 3)) for o in outputs]
+    leaves = list(tensors.values())
+    result = torch.autograd.grad(outputs, leaves, given, retain_graph=True, materialize_grads=True)
+    expected = torch.autograd.grad(outputs, leaves, [g.contiguous() for g in given], materialize_grads=True)
+    for value, right in zip(result, expected, strict=True):
+        torch.testing.assert_close(value, right, rtol=1e-6, atol=1e-6)  # the order of sums, and fused rounding
+
+
+@every_case
+def test_a_gradient_of_a_row_loss_may_arrive_expanded_or_strided(case: Case, backend: Backend) -> None:
+    tensors = small(case, {}, torch.float32, (4, 6))
+    outputs = case(tensors)
+    leaves = list(tensors.values())
+    ones = torch.autograd.grad([o.sum() for o in outputs], leaves, retain_graph=True, materialize_grads=True)
+    strided = [torch.ones(*o.shape, 2)[..., 0] for o in outputs]
+    for value, right in zip(torch.autograd.grad(outputs, leaves, strided, materialize_grads=True), ones, strict=True):
+        torch.testing.assert_close(value, right, rtol=1e-6, atol=1e-6)
+
+
+@every_case
+def test_an_output_that_is_not_used_has_no_share_in_the_gradient(case: Case, backend: Backend) -> None:
+    tensors = small(case, {})
+    cotangents = [cotangent(o, 5) for o in case(tensors)]
+    for used in range(len(cotangents)):
+        only = _grads(case, tensors, [g if i == used else None for i, g in enumerate(cotangents)])
+        zeros = _grads(case, tensors, [g if i == used else torch.zeros_like(g) for i, g in enumerate(cotangents)])
+        for value, right in zip(only, zeros, strict=True):
+            torch.testing.assert_close(value, right, rtol=1e-14, atol=1e-15)
+
+
+@every_case
+def test_a_scalar_loss_takes_a_zero_dim_gradient(case: Case, backend: Backend) -> None:
+    tensors = small(case, {}, torch.float32)
+    for reduction in ("sum", "mean", "batchmean") if case.reduces else ():
+        loss = case(tensors, reduction=reduction)[-1]
+        rows = case(tensors, reduction="none")[-1]
+        by_hand = {"sum": rows.sum(), "mean": rows.mean(), "batchmean": rows.sum() / 3}[reduction]
+        leaves = list(tensors.values())
+        got = torch.autograd.grad(loss * 3, leaves, allow_unused=True, materialize_grads=True)
+        expected = torch.autograd.grad(by_hand * 3, leaves, allow_unused=True, materialize_grads=True)
+        for value, right in zip(got, expected, strict=True):
+            torch.testing.assert_close(value, right, rtol=2e-6, atol=2e-6)  # float32 sums in another order
+    if not case.reduces:
+        outputs = case({name: t[0, 0] if t.dim() else t for name, t in tensors.items()})
+        assert outputs[0].dim() == 0
+        assert torch.autograd.grad(outputs[0], tensors["loc"])[0][0, 0] == 1
+
+
+@every_case
+def test_backward_runs_twice_with_the_same_result_and_leaves_its_inputs(case: Case, backend: Backend) -> None:
+    tensors = small(case, {}, torch.float32, (5, 7))
+    before = {name: t.detach().clone() for name, t in tensors.items()}
+    outputs = case(tensors)
+    values = copy.deepcopy([o.detach() for o in outputs])
+    cotangents = [cotangent(o, 5) for o in outputs]
+    leaves = list(tensors.values())
+    first = torch.autograd.grad(outputs, leaves, cotangents, retain_graph=True)
+    second = torch.autograd.grad(outputs, leaves, cotangents)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(a, b.detach()) for a, b in zip(values, outputs, strict=True))
+    assert all(torch.equal(before[name], t) for name, t in tensors.items())
+    assert all(torch.equal(g, cotangent(o, 5)) for g, o in zip(cotangents, outputs, strict=True))
+
+
+@every_case
+def test_gradients_have_the_dtype_and_shape_of_their_argument(case: Case, backend: Backend) -> None:
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        tensors = case.inputs((4, 6), dtype)
+        result = evaluate(case, tensors, {})
+        for name, t in tensors.items():
+            gradient = result[f"gradient of {name}"]
+            assert (gradient.dtype, gradient.shape) == (t.dtype, t.shape)
+
+
+@every_case
+def test_one_tensor_may_be_given_for_every_argument(case: Case, backend: Backend) -> None:
+    names = list(case.inputs((4, 4), torch.float64))
+    if len(names) == 1:
+        names = names * 2
+    value = case.inputs((4, 4), torch.float64)[names[0]].requires_grad_()
+    shared = case(dict.fromkeys(names, value))
+    total = sum(o.sum() for o in shared)
+    copies = {name: value.detach().clone().requires_grad_() for name in names}
+    separate = sum(o.sum() for o in case(copies))
+    got = torch.autograd.grad(total, value, allow_unused=True, materialize_grads=True)[0]
+    parts = torch.autograd.grad(separate, list(copies.values()), allow_unused=True, materialize_grads=True)
+    # x = loc has no optimal scale: nan for both
+    torch.testing.assert_close(got, sum(parts), rtol=1e-13, atol=1e-14, equal_nan=True)
+
+
+@every_case
+def test_an_input_changed_in_place_before_backward_is_refused(case: Case, native: Backend) -> None:
+    tensors = {name: t * 1 for name, t in small(case, {}).items()}
+    outputs = case(tensors)
+    needed = [t for t in tensors.values() if t.requires_grad]
+    for t in needed:
+        t.detach().add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        sum((o * o).sum() for o in outputs).backward()
