@@ -22,7 +22,10 @@ OWN = "torch function"
 COPY = "copy"
 """A plain copy of one tensor of the case's size: the bandwidth that the floor is stated in."""
 
-RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, OWN)
+ONE_THREAD = "genkern, 1 thread"
+"""genkern itself, where a run has more threads: what they bring."""
+
+RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, OWN, ONE_THREAD)
 MODES = ("forward", "forward_backward")
 
 

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for `from benchmarks impor
 
 import genkern as gk
 from benchmarks import machine, results
-from benchmarks.cases import COMPILE, COPY, GENKERN, Case, Formula, step
-from benchmarks.measure import FULL, QUICK, compile_formula, interleave, peak_memory
+from benchmarks.cases import COMPILE, COPY, GENKERN, ONE_THREAD, Case, Formula, step
+from benchmarks.measure import FULL, QUICK, compile_formula, interleave, on_one_thread, peak_memory
 from benchmarks.progress import Progress
 
 _QUICK_FOLDER = Path(".benchmarks") / "quick"
@@ -58,10 +58,12 @@ class Session:
             source = torch.randn(case.shape).to(case.dtype)
             target = torch.empty_like(source)
             steps[COPY] = lambda: target.copy_(source)
+            if self.threads > 1:
+                steps[ONE_THREAD] = on_one_thread(steps[GENKERN])
         timings = interleave(benchmark, GENKERN, steps, self.effort)
         if not timings:
             return
-        contestants = [name for name in timings if name != COPY] if case.size == "large" else []
+        contestants = [name for name in timings if name not in (COPY, ONE_THREAD)] if case.size == "large" else []
         peaks = {name: peak_memory(steps[name]) for name in contestants}
         rows = results.case_rows(case, self.threads, self.run["date"], timings, peaks, compile_times, failed)
         benchmark.group = f"{case.op.name} {case.mode}"
@@ -81,7 +83,7 @@ class Session:
                 compiled, seconds = compile_formula(formula, lambda f: step(f, inputs, longest)())
                 self._compiled = problem, {COMPILE: compiled}, {COMPILE: seconds}, {}
             except Exception as error:  # a missing C++ compiler, mostly: the other contestants are still measured
-                self._compiled = problem, {}, {}, {COMPILE: (str(error).splitlines() or [repr(error)])[0][:200]}
+                self._compiled = problem, {}, {}, {COMPILE: type(error).__name__}
         return self._compiled[1:]
 
 
@@ -101,6 +103,13 @@ def pytest_configure(config: pytest.Config) -> None:
             f"benchmarks measure compiled kernels, and genkern has none here: {gk.info()['reason']}"
         )
     config.stash[_SESSION] = Session(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """No file names in the middle of the progress."""
+    if reporter := session.config.pluginmanager.get_plugin("terminalreporter"):
+        reporter.showfspath = False
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

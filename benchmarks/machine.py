@@ -24,10 +24,6 @@ def describe() -> dict[str, Any]:
 
 
 def machine_name(cpu: str, cores: int, isa: str) -> str:
-    """
-    >>> machine_name("Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", 28, "avx2")
-    'intel-xeon-e5-2690-v4-28-cores-avx2'
-    """
     words = re.sub(r"\((r|tm)\)|@.*|\bcpu\b|\bprocessor\b|\b\d+-core\b", " ", cpu.lower())
     return re.sub(r"[^a-z0-9]+", "-", f"{words} {cores} cores {isa}").strip("-")
 

@@ -115,6 +115,18 @@ def peak_memory(step: Step) -> int | None:
     return int(statistics.median(peaks))
 
 
+def on_one_thread(step: Step) -> Step:
+    """The same call with one thread, and the threads of the run again after it."""
+
+    def run() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        step()
+        torch.set_num_threads(threads)
+
+    return run
+
+
 def _status_bytes(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):

@@ -6,6 +6,7 @@ and to explain a call that the dispatcher refused. They read types, shapes and o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -87,20 +88,17 @@ def shape_text(shape: Sequence[int]) -> str:
 def broadcast(**tensors: Tensor | None) -> torch.Size:
     """The shape all broadcast to; the first that does not fit is named."""
     shape: torch.Size | None = None
-    described = ""
     for name, value in tensors.items():
         if value is None:
             continue
-        if shape is None:
-            shape, described = value.shape, f"{name} {shape_text(value.shape)}"
-            continue
         try:
-            shape = torch.broadcast_shapes(shape, value.shape)
+            shape = value.shape if shape is None else torch.broadcast_shapes(shape, value.shape)
         except RuntimeError:
+            before = itertools.takewhile(lambda item: item[0] != name, tensors.items())
+            fitting = ", ".join(f"{other} {shape_text(t.shape)}" for other, t in before if t is not None)
             raise ValueError(
-                f"{name}: expected a shape that broadcasts with {described}, got {shape_text(value.shape)}"
+                f"{name}: expected a shape that broadcasts with {fitting}, got {shape_text(value.shape)}"
             ) from None
-        described += f", {name} {shape_text(value.shape)}"
     assert shape is not None
     return shape
 

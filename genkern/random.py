@@ -141,7 +141,8 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
         device = generator.device
     elif device is None or not isinstance(device, torch.device):
         device = torch.device(device or "cpu")
-    return _reserve(generator) if device.type == "cpu" else _reserve_on(generator, device)
+    # Always as ops: a traced graph must draw anew at each run.
+    return _reserve.op(generator) if device.type == "cpu" else _reserve_on.op(generator, device)
 
 
 def normal(

@@ -9,7 +9,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
 
-from support.backends import BACKENDS, EVERY_ISA, Backend
+from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE, Backend
 
 
 @pytest.fixture(params=BACKENDS, ids=str)
@@ -24,10 +24,16 @@ def every_isa(request: pytest.FixtureRequest) -> Iterator[Backend]:
     yield from _in_force(request.param)
 
 
+@pytest.fixture(params=[REFERENCE, AUTO], ids=str)
+def chosen(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The reference and the choice that users get, for what no compiled kernel serves alone."""
+    yield from _in_force(request.param)
+
+
 @pytest.fixture
 def native() -> Iterator[Backend]:
     """The compiled CPU kernels, in force for the test."""
-    yield from _in_force(BACKENDS[1])
+    yield from _in_force(NATIVE)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import torch
 from support.backends import Backend, oracle
 from support.capture import genkern_calls
 from support.cases import CASES, KEY, Case, Tensors
-from support.inputs import cotangent
+from support.inputs import cotangent, lay_out
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -69,7 +69,7 @@ def test_only_reserving_a_key_is_tagged_random() -> None:
 
 @every_case
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
-def test_compiles_whole_without_a_graph_break(case: Case, backend: Backend, dynamic: bool) -> None:
+def test_compiles_whole_without_a_graph_break(case: Case, chosen: Backend, dynamic: bool) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(
         lambda tensors: case(tensors), fullgraph=True, dynamic=dynamic or None, backend="aot_eager"
@@ -113,7 +113,7 @@ def test_inductor_compiles_it_inside_a_model(name: str, native: Backend) -> None
         torch.testing.assert_close(value, right, rtol=1e-5, atol=2e-6)
 
 
-def test_a_compiled_region_draws_fresh_noise_and_manual_seed_reproduces_it(backend: Backend) -> None:
+def test_a_compiled_region_draws_fresh_noise_and_manual_seed_reproduces_it(chosen: Backend) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(lambda a, b: gk.gaussian_rsample(a, b), fullgraph=True, backend="aot_eager")
     loc, scale = torch.zeros(3, 4), torch.zeros(3, 4)
@@ -139,11 +139,13 @@ def test_changing_the_backend_compiles_anew(native: Backend) -> None:
 
 
 @every_case
-def test_meta_tensors_give_shapes_and_dtypes(case: Case, backend: Backend) -> None:
+def test_meta_tensors_give_shapes_and_dtypes(case: Case, chosen: Backend) -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         for options in (*case.variants, *({"reduction": r} for r in ("none", "sum") if case.reduces)):
             tensors = case.inputs((2, 4, 3, 5), dtype, options.get("scale_param", "logvar"))
-            layouts = {name: t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for name, t in tensors.items()}
+            layouts = {
+                name: t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for name, t in tensors.items()
+            }
             for given in (tensors, layouts):
                 real = case(given, **options)
                 meta = case({name: t.to("meta") for name, t in given.items()}, **options)
@@ -165,7 +167,7 @@ def test_fake_tensors_have_the_strides_of_real_ones(case: Case, native: Backend)
 
 
 @every_case
-def test_func_grad_is_the_gradient(case: Case, backend: Backend) -> None:
+def test_func_grad_is_the_gradient(case: Case, chosen: Backend) -> None:
     tensors = leaves(case, torch.float64)
     expected = torch.autograd.grad(
         sum(o.sum() for o in case(tensors)), list(tensors.values()), allow_unused=True, materialize_grads=True
@@ -176,7 +178,7 @@ def test_func_grad_is_the_gradient(case: Case, backend: Backend) -> None:
 
 
 @every_case
-def test_vmap_is_a_loop_over_rows(case: Case, backend: Backend) -> None:
+def test_vmap_is_a_loop_over_rows(case: Case, chosen: Backend) -> None:
     tensors = case.inputs((5, 3, 4), torch.float64)
     shared = {name for name, t in tensors.items() if t.dim() < 3 or t.shape[0] != 5}
     axes = {name: None if name in shared else 0 for name in tensors}
@@ -188,7 +190,7 @@ def test_vmap_is_a_loop_over_rows(case: Case, backend: Backend) -> None:
 
 
 @every_case
-def test_per_sample_gradients_come_from_vmap_of_grad(case: Case, backend: Backend) -> None:
+def test_per_sample_gradients_come_from_vmap_of_grad(case: Case, chosen: Backend) -> None:
     tensors = case.inputs((3, 2, 4), torch.float64)
     shared = {name for name, t in tensors.items() if t.dim() < 3 or t.shape[0] != 3}
     axes = {name: None if name in shared else 0 for name in tensors}
@@ -201,7 +203,7 @@ def test_per_sample_gradients_come_from_vmap_of_grad(case: Case, backend: Backen
 
 
 @every_case
-def test_jvp_agrees_with_the_gradient(case: Case, backend: Backend) -> None:
+def test_jvp_agrees_with_the_gradient(case: Case, chosen: Backend) -> None:
     tensors = leaves(case, torch.float64)
     tangents = {name: cotangent(t, i) for i, (name, t) in enumerate(tensors.items())}
     values, directional = torch.func.jvp(lambda t: case(t), (detached(tensors),), (tangents,))
@@ -214,7 +216,16 @@ def test_jvp_agrees_with_the_gradient(case: Case, backend: Backend) -> None:
 
 
 @every_case
-def test_hessians_agree_with_autograd(case: Case, backend: Backend) -> None:
+def test_the_native_backend_names_what_it_does_not_serve(case: Case, native: Backend) -> None:
+    tensors = case.inputs((3, 2), torch.float32)
+    with pytest.raises(RuntimeError, match=f"'native' has no compiled kernel for {case.op}.* meta"):
+        case({name: t.to("meta") for name, t in tensors.items()})
+    with pytest.raises(RuntimeError, match=f"'native' has no compiled kernel for {case.op} under torch.func"):
+        torch.func.grad(lambda t: case(t)[-1].sum())(tensors)
+
+
+@every_case
+def test_hessians_agree_with_autograd(case: Case, chosen: Backend) -> None:
     tensors = case.inputs((2, 2), torch.float64)
     name = next(iter(tensors))
 

@@ -61,7 +61,11 @@ def test_second_derivatives_of_every_variant_are_those_of_the_definition(case: C
         tensors = small(case, options, shape=(3, 5))
         outputs = case(tensors, **options)
         first = torch.autograd.grad(
-            outputs, list(tensors.values()), [cotangent(o, 9) for o in outputs], create_graph=True, materialize_grads=True
+            outputs,
+            list(tensors.values()),
+            [cotangent(o, 9) for o in outputs],
+            create_graph=True,
+            materialize_grads=True,
         )
         total = sum((g * cotangent(g, 10)).sum() for g in first) + sum(0 * t.sum() for t in tensors.values())
         return list(torch.autograd.grad(total, list(tensors.values()), allow_unused=True, materialize_grads=True))
@@ -93,12 +97,9 @@ def test_a_gradient_is_computed_for_each_argument_alone(case: Case, backend: Bac
 
 def _grads(case: Case, tensors: Tensors, cotangents: list[Tensor | None]) -> list[Tensor]:
     outputs = case(tensors)
-    pairs = [(o, g) for o, g in zip(outputs, cotangents, strict=True) if g is not None]
-    return list(
-        torch.autograd.grad(
-            [o for o, _ in pairs], list(tensors.values()), [g for _, g in pairs], allow_unused=True, materialize_grads=True
-        )
-    )
+    used = [o for o, g in zip(outputs, cotangents, strict=True) if g is not None]
+    given = [g for g in cotangents if g is not None]
+    return list(torch.autograd.grad(used, list(tensors.values()), given, allow_unused=True, materialize_grads=True))
 
 
 @every_case
@@ -106,10 +107,7 @@ def _grads(case: Case, tensors: Tensors, cotangents: list[Tensor | None]) -> lis
 def test_gradients_may_arrive_in_any_layout(case: Case, backend: Backend, arriving: str) -> None:
     shape = (4, 6, 5, 3)
     tensors = small(case, {}, torch.float32, shape)
-    if case.reduces:
-        outputs = case(tensors, reduction="none")
-    else:
-        outputs = case(tensors)
+    outputs = case(tensors, **({"reduction": "none"} if case.reduces else {}))
     layouts: dict[str, Callable[[Tensor], Tensor]] = {
         "expanded": lambda t: t.flatten()[:1].view([1] * t.dim()).expand(t.shape),
         "transposed": lambda t: t.mT.contiguous().mT,

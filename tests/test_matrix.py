@@ -102,9 +102,7 @@ def test_the_memory_layout_does_not_change_a_sample_or_an_elementwise_loss(case:
             continue  # holds other values
         result = case({name: lay_out(t, layout) for name, t in tensors.items()}, **options)
         for value, wanted in zip(result, expected, strict=True):
-            torch.testing.assert_close(
-                value, wanted, rtol=2e-7, atol=2e-7
-            )  # one rounding
+            torch.testing.assert_close(value, wanted, rtol=2e-7, atol=2e-7)  # one rounding
 
 
 @every_loss

@@ -206,7 +206,9 @@ def test_reserve_is_the_same_folded_draw_on_every_backend(backend: Backend) -> N
     high = torch.tensor(0x65726E0067656E6B)
     words = tuple(int(w) for w in reference.philox4x32(draw, torch.tensor(0), high))
     assert words_of(gk.random.reserve(torch.Generator().manual_seed(8))) == words
-    assert torch.equal(gk.random.reserve(torch.Generator().manual_seed(8)), reference.fold(draw, torch.zeros_like(draw)))
+    assert torch.equal(
+        gk.random.reserve(torch.Generator().manual_seed(8)), reference.fold(draw, torch.zeros_like(draw))
+    )
 
 
 def test_reserve_advances_the_generator_by_one_draw(backend: Backend) -> None:

@@ -74,7 +74,7 @@ struct HeadForward {
     for (int64_t i = 0; i < s.n; i += F::lanes) {
       const Scale<F> q = in.map(in.scale[i]);
       also(i, q);
-      z.set(i, in.loc[i] + in.temperature * q.sigma * in.eps[i]);
+      z.set(i, gaussian_sample(in.loc[i], q.sigma, in.temperature, in.eps[i]));
     }
     z.commit(s, k * a.z_sample);
   }
@@ -160,8 +160,8 @@ struct HeadBackward {
     if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
     const DivergenceGradient<F> d = gradient(kl);
     const F g_q = to_q * g;
-    loc = loc + g_q * d.loc;
-    scale = scale + g_q * d.logvar_q * q.d_logvar;
+    loc = fma(g_q, d.loc, loc);
+    scale = fma(g_q * d.logvar_q, q.d_logvar, scale);
     if (kPlain) return;
     d_prior_loc.set(i, -(to_p * g * d.loc));
     d_prior_scale.set(i, to_p * g * d.logvar_p * d_logvar_p);
@@ -284,8 +284,7 @@ struct EntropyForward {
 
   void operator()(const Span& s, Values<T>& entropy) {
     scale.fetch(s);
-    for (int64_t i = 0; i < s.n; i += F::lanes)
-      entropy.set(i, F(T(0.5)) * (map(scale[i]).logvar + F(T(1.0 + kLog2Pi))));
+    for (int64_t i = 0; i < s.n; i += F::lanes) entropy.set(i, gaussian_entropy(map(scale[i]).logvar));
   }
 };
 

@@ -105,6 +105,27 @@ GK_INLINE T sum(Vec<T> a) {
   return total;
 }
 
+// a b + c, rounded once where the machine can. The compiler is told not to fuse on its own: which products it fuses
+// would change from kernel to kernel, and with them the last bit of a sample.
+GK_INLINE F32 fma(F32 a, F32 b, F32 c) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return (F32::Native)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v);
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  return (F32::Native)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v);
+#else
+  return a * b + c;
+#endif
+}
+GK_INLINE F64 fma(F64 a, F64 b, F64 c) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return (F64::Native)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v);
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  return (F64::Native)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v);
+#else
+  return a * b + c;
+#endif
+}
+
 // (The maskz forms spare GCC a false warning about the plain ones' undefined source.)
 #if defined(__x86_64__)
 GK_INLINE F32 sqrt(F32 a) {

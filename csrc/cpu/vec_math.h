@@ -1,5 +1,5 @@
-// exp, log, log1p and cos_sin_2pi on vectors. float by polynomials (within 1 to 2 ulp over the whole range,
-// tests/test_math.py), double by the C library, lane by lane: training runs in float.
+// exp, log, log1p and cos_sin_2pi on vectors. float by polynomials (errors: docs/numerics.md),
+// double by the C library, lane by lane: training runs in float.
 #pragma once
 
 #include "cpu/vec.h"
@@ -14,18 +14,18 @@ template <int N>
 GK_INLINE F32 polynomial(F32 x, const float (&c)[N]) {
   F32 y(c[N - 1]);
   GK_UNROLL
-  for (int i = N - 2; i >= 0; --i) y = y * x + F32(c[i]);
+  for (int i = N - 2; i >= 0; --i) y = fma(y, x, F32(c[i]));
   return y;
 }
 
-// x to the nearest integer, as float and as int: adding 1.5 * 2^23 leaves the integer in the low bits.
+// factor x to the nearest integer, as float and as int: adding 1.5 * 2^23 leaves the integer in the low bits.
 struct Rounded {
   F32 value;
   F32::Int integer;
 };
-GK_INLINE Rounded round(F32 x) {
+GK_INLINE Rounded round(F32 x, F32 factor) {
   const F32 magic(0x1.8p23f);
-  const F32 shifted = x + magic;
+  const F32 shifted = fma(x, factor, magic);
   return {shifted - magic, bits(shifted) - bits(magic)};
 }
 
@@ -36,20 +36,21 @@ struct Reduced {
   F32 r, tail;
 };
 GK_INLINE Reduced reduce_exp(F32 x) {
-  const Rounded n = round(x * F32(1.44269504088896341f));
-  const F32 r = (x - n.value * F32(0.693359375f)) - n.value * F32(-2.12194440e-4f);
+  const Rounded n = round(x, F32(1.44269504088896341f));
+  const F32 r = fma(n.value, F32(2.12194440e-4f), fma(n.value, F32(-0.693359375f), x));
   constexpr float p[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
                          8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
   return {n, r, polynomial(r, p) * (r * r)};
 }
 
-// m 2^n for |n| <= 252, correct where the result is not normal.
+// m 2^n, correct where the result is not normal.
 GK_INLINE F32 times_power_of_2(F32 m, Rounded n) {
 #if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
   return (F32::Native)_mm512_maskz_scalef_ps(0xFFFF, (__m512)m.v, (__m512)n.value.v);
 #else
-  const F32::Int half = n.integer >> 1;  // two factors, each a normal number
-  return m * from_bits<float>((half + 127) << 23) * from_bits<float>((n.integer - half + 127) << 23);
+  const F32::Int low = n.integer < -252 ? F32::Int{} - 252 : n.integer, bounded = low > 252 ? F32::Int{} + 252 : low;
+  const F32::Int half = bounded >> 1;  // two factors, each a normal number
+  return m * from_bits<float>((half + 127) << 23) * from_bits<float>((bounded - half + 127) << 23);
 #endif
 }
 
@@ -63,8 +64,8 @@ GK_INLINE F32 exp(F32 x) {
 // cancel little elsewhere. With half_s = s / 2, all by halves, so that s = 2^128 is a float too.
 GK_INLINE Expm1<F32> expm1_from(F32 half_s, F32 n, F32 r, F32 tail) {
   const F32 base = half_s - F32(0.5f);
-  const F32 minus_x = (base - n * F32(0.34657359028f)) + (base * r + half_s * tail);
-  const F32 value = base + half_s * (r + tail);
+  const F32 minus_x = fma(n, F32(-0.34657359028f), base) + fma(base, r, half_s * tail);
+  const F32 value = fma(half_s, r + tail, base);
   return {minus_x + minus_x, value + value};
 }
 
@@ -78,11 +79,12 @@ GK_INLINE Expm1<F32> expm1_terms(F32 x) {
 // The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail +
 // q^2.
 GK_INLINE ExpRoot<F32> exp_root_terms(F32 x) {
-  const F32 bounded = min(F32(87.0f), max(F32(-87.0f), F32(0.5f) * x));  // exp of it, and 2^2n, stay within range
+  const F32 bounded = min(F32(89.0f), max(F32(-105.0f), F32(0.5f) * x));
   const Reduced e = reduce_exp(bounded);
   const F32 q = e.r + e.tail;
   const Rounded twice{e.n.value + e.n.value, e.n.integer + e.n.integer};
-  const Expm1<F32> t = expm1_from(times_power_of_2(F32(0.5f), twice), twice.value, e.r + e.r, e.tail + e.tail + q * q);
+  const Expm1<F32> t =
+      expm1_from(times_power_of_2(F32(0.5f), twice), twice.value, e.r + e.r, fma(q, q, e.tail + e.tail));
   const F32 inf(__builtin_inff());
   const F32::Mask over = x > F32(88.72283935546875f);
   return {times_power_of_2(q + F32(1.0f), e.n),
@@ -99,8 +101,8 @@ GK_INLINE F32 log_normal(F32 x, F32 exponent_bias = F32(0.0f)) {
   const F32 f2 = f * f;
   constexpr float p[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
                          -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
-  const F32 tail = polynomial(f, p) * (f * f2) + e * F32(-2.12194440e-4f) - F32(0.5f) * f2;
-  return (f + tail) + e * F32(0.693359375f);
+  const F32 tail = fma(F32(-0.5f), f2, fma(polynomial(f, p), f * f2, e * F32(-2.12194440e-4f)));
+  return fma(e, F32(0.693359375f), f + tail);
 }
 
 GK_INLINE F32 log(F32 x) {
@@ -120,9 +122,8 @@ GK_INLINE F32 log1p(F32 x) {
 
 // cos and sin of 2 pi u for u in [0, 1]. The quadrant splits off exactly, so only the polynomial rounds.
 GK_INLINE Pair<F32> cos_sin_2pi(F32 u) {
-  const F32 t = F32(4.0f) * u;
-  const Rounded q = round(t);
-  const F32 r = t - q.value;  // the angle is r pi / 2, |r| <= 1/2
+  const Rounded q = round(u, F32(4.0f));
+  const F32 r = fma(u, F32(4.0f), -q.value);  // the angle is r pi / 2, |r| <= 1/2
   const F32 r2 = r * r;
   // Taylor series of sin(r pi / 2) / r and cos(r pi / 2); the first omitted terms are below 3e-9.
   constexpr float sine[] = {1.5707963267948966f, -6.4596409750624625e-1f, 7.9692626246167046e-2f,

@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kThreads, 2) head_forward(const GaussianHeadFo
     for (int64_t sample = 0; sample < a.samples; ++sample) {
       const T eps = a.noise.eps ? load<T>(a.noise.eps, sample * a.noise.eps_sample + place.in(a.noise.eps))
                                 : made(sample * a.extent.numel() + row * a.extent.event() + column);
-      store(a.z, sample * a.z_sample + place.in(a.z), loc + temperature * q.sigma * eps);
+      store(a.z, sample * a.z_sample + place.in(a.z), gaussian_sample(loc, q.sigma, temperature, eps));
     }
     const T delta = a.prior_loc ? loc - load<T>(a.prior_loc, place.in(a.prior_loc)) : loc;
     const auto kl = a.prior_scale ? divergence(map, q, delta, map(load<T>(a.prior_scale, place.in(a.prior_scale))))

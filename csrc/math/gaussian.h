@@ -18,7 +18,7 @@ struct Divergence {
 template <class F>
 GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F delta, F inverse_sigma_p) {
   const F standard = delta * inverse_sigma_p;
-  return {F(0.5f) * (d.minus_x + standard * standard), inverse_sigma_p, standard, d.value};
+  return {F(0.5f) * fma(standard, standard, d.minus_x), inverse_sigma_p, standard, d.value};
 }
 
 // To N(0, I), or to a Gaussian with a scale of its own.
@@ -49,7 +49,18 @@ inline constexpr double kLog2Pi = 1.8378770664093454835606594728112;
 // -log N(x; loc, sigma^2), standard = (x - loc) / sigma, without the constant.
 template <class F>
 GK_INLINE F gaussian_nll(F standard, F logvar) {
-  return F(0.5f) * (standard * standard + logvar);
+  return F(0.5f) * fma(standard, standard, logvar);
+}
+
+template <class F>
+GK_INLINE F gaussian_entropy(F logvar) {
+  return F(0.5f) * (logvar + F(scalar_t<F>(1.0 + kLog2Pi)));
+}
+
+// z = loc + temperature sigma eps
+template <class F>
+GK_INLINE F gaussian_sample(F loc, F sigma, F temperature, F eps) {
+  return fma(temperature * sigma, eps, loc);
 }
 
 }  // namespace genkern

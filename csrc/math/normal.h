@@ -18,7 +18,7 @@ GK_INLINE Pair<F> box_muller(F u1, F u2) {
 // x * 2^-32 is exact in float, so this rounds once with or without a fused multiply-add.
 template <class F>
 GK_INLINE F open_unit(F word) {
-  return word * F(0x1p-32f) + F(0x1p-33f);
+  return fma(word, F(0x1p-32f), F(0x1p-33f));
 }
 
 GK_INLINE double open_unit(uint32_t high, uint32_t low) {

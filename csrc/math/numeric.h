@@ -44,7 +44,7 @@ GK_INLINE Expm1<F> expm1_by_series(F x) {
   constexpr auto coefficient = inverse_factorials<scalar_t<F>, terms>();
   F series = F(coefficient.value[terms - 1]);
   GK_UNROLL
-  for (int k = terms - 2; k >= 0; --k) series = series * x + F(coefficient.value[k]);
+  for (int k = terms - 2; k >= 0; --k) series = fma(series, x, F(coefficient.value[k]));
   series = series * x * x;
   const auto near = abs(x) < F(1);
   const F above = exp(x) - F(1);

@@ -20,6 +20,8 @@ GK_INLINE float log1p(float x) { return ::log1pf(x); }
 GK_INLINE double log1p(double x) { return ::log1p(x); }
 GK_INLINE float sqrt(float x) { return ::sqrtf(x); }
 GK_INLINE double sqrt(double x) { return ::sqrt(x); }
+GK_INLINE float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+GK_INLINE double fma(double a, double b, double c) { return ::fma(a, b, c); }
 GK_INLINE float abs(float x) { return ::fabsf(x); }
 GK_INLINE double abs(double x) { return ::fabs(x); }
 
@@ -45,7 +47,7 @@ __device__ __forceinline__ Pair<double> cos_sin_2pi(double u) {
 }
 #else
 template <class T>
-inline Pair<T> cos_sin_2pi(T u) {
+GK_INLINE Pair<T> cos_sin_2pi(T u) {
   const T quarter = ::rint(T(4) * u), angle = (T(4) * u - quarter) * T(1.5707963267948966);
   const int q = static_cast<int>(quarter) & 3;
   const T c = ::cos(angle), s = ::sin(angle);

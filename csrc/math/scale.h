@@ -15,7 +15,7 @@ struct Scale {
 };
 
 // What nearly every model uses, and what a kernel can be compiled for: log variance, no offset, no clamp.
-inline bool is_plain(const ScaleOptions& o) {
+GK_INLINE bool is_plain(const ScaleOptions& o) {
   return o.param == ScaleParam::logvar && o.offset == 0.0 && o.clamp == ClampMode::none;
 }
 

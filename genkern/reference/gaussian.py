@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def gaussian_kl(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """KL(q || p) = 1/2 (exp(d) - 1 - d + (delta / sigma_p)^2), d = log sigma_q^2 / sigma_p^2; N(0, I) where p is None."""
+    """KL(q || p) = 1/2 (exp(d) - 1 - d + (delta / sigma_p)^2) with d = log sigma_q^2 / sigma_p^2; p None: N(0, I)."""
     check_kl(loc, scale, prior_loc, prior_scale)
     _checks.scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
     check_kl_options(free_bits, grad_scale_q, grad_scale_p)
@@ -123,13 +124,13 @@ def gaussian_rsample_kl(
     """A sample of q and KL(q || p)."""
     shape = _checks.broadcast(loc=loc, scale=scale)
     _checks.within(shape, "loc and scale", prior_loc=prior_loc, prior_scale=prior_scale)
-    parameter = dict(
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=clamp_lo,
-        clamp_hi=clamp_hi,
-        clamp_mode=clamp_mode,
-    )
+    parameter: dict[str, Any] = {
+        "scale_param": scale_param,
+        "scale_offset": scale_offset,
+        "clamp_lo": clamp_lo,
+        "clamp_hi": clamp_hi,
+        "clamp_mode": clamp_mode,
+    }
     z = gaussian_rsample(
         loc,
         scale,
@@ -138,7 +139,7 @@ def gaussian_rsample_kl(
         sample_shape=sample_shape,
         temperature=temperature,
         element_offset=element_offset,
-        **parameter,  # type: ignore[arg-type]
+        **parameter,
     )
     kl = gaussian_kl(
         loc,
@@ -151,17 +152,17 @@ def gaussian_rsample_kl(
         reduction=reduction,
         units=units,
         event_ndim=event_ndim,
-        **parameter,  # type: ignore[arg-type]
+        **parameter,
     )
     return z, kl
 
 
 def gaussian_rsample_kl_packed(
-    moments: Tensor, chunk_dim: int, latent: int | None, key: Tensor | None, eps: Tensor | None, **options: object
+    moments: Tensor, chunk_dim: int, latent: int | None, key: Tensor | None, eps: Tensor | None, **options: Any
 ) -> tuple[Tensor, Tensor]:
     """The same with loc and scale side by side along `chunk_dim`."""
     loc, scale = unpack(moments, chunk_dim, latent)
-    return gaussian_rsample_kl(loc, scale, None, None, key, eps, **options)  # type: ignore[arg-type]
+    return gaussian_rsample_kl(loc, scale, None, None, key, eps, **options)
 
 
 def unpack(moments: Tensor, chunk_dim: int, latent: int | None) -> tuple[Tensor, Tensor]:
@@ -262,9 +263,8 @@ def check_sample(
         raise ValueError(f"key, eps: expected exactly one of the two, got {'neither' if key is None else 'both'}")
     expected = (*sample_shape, *shape)
     if eps is not None and tuple(eps.shape) != expected:
-        raise ValueError(
-            f"eps: expected shape {_checks.shape_text(expected)}, that of the sample, got {_checks.shape_text(eps.shape)}"
-        )
+        got = _checks.shape_text(eps.shape)
+        raise ValueError(f"eps: expected shape {_checks.shape_text(expected)}, that of the sample, got {got}")
 
 
 def check_kl(loc: object, scale: object, prior_loc: object, prior_scale: object) -> None:
@@ -301,7 +301,9 @@ def _expm1_minus(x: Tensor) -> Tensor:
     series = torch.full_like(x, 1 / math.factorial(terms + 1))
     for k in range(terms, 1, -1):
         series = series * inner + 1 / math.factorial(k)
-    return torch.where(near, inner * inner * series, torch.expm1(outer) - outer)
+    # Above 100 the last term is lost in rounding; left out, it spares infinity the difference inf - inf.
+    last = torch.where(outer < 100, outer, torch.zeros_like(x))
+    return torch.where(near, inner * inner * series, torch.expm1(outer) - last)
 
 
 def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_offset: float) -> Tensor:

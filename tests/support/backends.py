@@ -48,6 +48,7 @@ class Backend:
 
 REFERENCE = Backend("reference", "reference")
 NATIVE = Backend("native", "native")
+AUTO = Backend("auto", "auto")  # what users have: kernels, and the definition where torch must see every step
 BACKENDS = [REFERENCE, NATIVE]
 if torch.cuda.is_available() and gk.has_native("cuda"):
     BACKENDS.append(Backend("cuda", "native", device="cuda"))

@@ -1,0 +1,177 @@
+"""The benchmarks compare equals, and the report says what the files say. Nothing is timed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import ...`
+
+from benchmarks import machine, report, results, tables
+from benchmarks.cases import EAGER, GENKERN, OPERATIONS, Case, Formula, Operation, step
+from benchmarks.results import Results, Row
+
+# Large enough for the statistics of noise, small enough to be quick.
+_SHAPE = (64, 64)
+# float32 sums of 64 terms that cancel in parts; no contestant is more exact than that.
+_TOLERANCE = {"rtol": 2e-5, "atol": 2e-4}
+
+_CONTESTANTS = [
+    pytest.param(op, formula, id=f"{op.name}-{name}")
+    for op in OPERATIONS
+    for name, formula in [(GENKERN, op.genkern), *op.rivals.items()]
+]
+
+
+@pytest.mark.parametrize(("op", "formula"), _CONTESTANTS)
+@pytest.mark.parametrize("shape", [(2, 4), (1, 1), (3, 4, 2, 2)], ids=str)
+def test_every_contestant_runs_in_every_mode(op: Operation, formula: Formula, shape: tuple[int, ...]) -> None:
+    inputs = op.make_inputs(shape, torch.float32)
+    for mode in op.modes:
+        outputs = step(formula, inputs, mode)()
+        assert all(isinstance(y, Tensor) and y.isfinite().all() for y in outputs)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("op", "formula"), _CONTESTANTS)
+def test_contestants_compute_the_same(op: Operation, formula: Formula) -> None:
+    """Losses are equal; samples are noise of the right law; gradients are those of the sample that was drawn."""
+    inputs = op.make_inputs(_SHAPE, torch.float32)
+    outputs = formula(*inputs)
+    if op.name == "random_normal":
+        _check_standard_normal(outputs[0])
+        return
+    expected = op.rivals[EAGER](*inputs)
+    assert [y.shape for y in outputs] == [y.shape for y in expected]
+    if "rsample" in op.name:
+        loc, logvar = inputs if len(inputs) == 2 else inputs[0].chunk(2, dim=1)
+        eps = ((outputs[0] - loc) / torch.exp(0.5 * logvar)).detach()
+        _check_standard_normal(eps)
+        expected = (loc + torch.exp(0.5 * logvar) * eps, *expected[1:])
+    leaves = [x for x in inputs if x.requires_grad]
+    grads = [torch.randn_like(y) for y in expected]
+    pairs = [
+        *zip(outputs, expected, strict=True),
+        *zip(torch.autograd.grad(outputs, leaves, grads), torch.autograd.grad(expected, leaves, grads), strict=True),
+    ]
+    for got, want in pairs:
+        torch.testing.assert_close(got, want, **_TOLERANCE)
+
+
+def test_bytes_per_element_count_each_input_and_output_once() -> None:
+    nll = next(op for op in OPERATIONS if op.name == "gaussian_nll")
+    assert Case(nll, "large", (8, 8), torch.float32, "forward").bytes_per_element == 12
+    assert Case(nll, "large", (8, 8), torch.bfloat16, "forward_backward").bytes_per_element == 16
+
+
+def test_no_ratio_is_stated_where_the_spread_exceeds_the_difference() -> None:
+    own, rival = _row(GENKERN, 1.0, spread=0.1), _row(EAGER, 3.0, spread=0.2)
+    assert results.speedup(own, rival) == 3.0
+    assert results.speedup(own, dataclasses.replace(rival, q80=6.0)) is None
+    assert results.speedup(own, None) is None
+    assert "| ≈ |" in tables.short([_results(own, dataclasses.replace(rival, q80=6.0))])
+
+
+def test_results_survive_a_file_and_newer_rows_replace_older_ones(tmp_path: Path) -> None:
+    old = _results(_row(GENKERN, 1.0), _row(EAGER, 3.0))
+    newer = dataclasses.replace(_row(GENKERN, 0.5), run="2026-02-02T00:00:00Z")
+    updated = old.updated({**_RUN, "date": newer.run}, [newer])
+    results.save(tmp_path / "machine.json", updated)
+    assert results.load(tmp_path / "machine.json") == updated
+    assert updated.rows == (newer,) and list(updated.runs) == [newer.run]
+    assert [path.name for path in tmp_path.iterdir()] == ["machine.json"]
+
+
+def test_report_writes_the_pages_and_check_compares_them(tmp_path: Path) -> None:
+    pages = [tmp_path / "README.md", tmp_path / "docs" / "performance.md"]
+    pages[1].parent.mkdir()
+    for page in pages:
+        page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    results.save(tmp_path / "machine.json", _results(_row(GENKERN, 1e-3), _row(EAGER, 3.5e-3)))
+    arguments = ["--results", str(tmp_path), "--root", str(tmp_path)]
+    assert report.main([*arguments, "--check"]) == 1
+    assert report.main(arguments) == 0
+    assert report.main([*arguments, "--check"]) == 0
+    for page in pages:
+        text = page.read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert "| 1 ms |" in text and "| 3.5 |" in text
+    pages[0].write_text(pages[0].read_text().replace("| 3.5 |", "| 9.9 |"))
+    assert report.main([*arguments, "--check"]) == 1
+
+
+@pytest.mark.parametrize("broken", ["not JSON", '{"format": "other"}', '{"format": "genkern.benchmarks/1"}'])
+def test_a_broken_results_file_is_named_and_nothing_is_written(
+    tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "machine.json").write_text(broken)
+    assert report.main(["--results", str(tmp_path), "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("benchmarks.report: machine.json: not a file of benchmark results")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("cpu", "name"),
+    [
+        ("AMD EPYC", "amd-epyc-2-cores-avx2"),
+        ("Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "intel-xeon-e5-2690-v4-2-cores-avx2"),
+        ("AMD EPYC 7763 64-Core Processor", "amd-epyc-7763-2-cores-avx2"),
+    ],
+)
+def test_a_machine_is_named_after_its_processor(cpu: str, name: str) -> None:
+    assert machine.machine_name(cpu, 2, "avx2") == name
+
+
+def test_a_page_without_markers_is_an_error() -> None:
+    with pytest.raises(ValueError, match="README.md: expected one pair of"):
+        report.replace_block("README.md", "no markers", "block")
+
+
+_RUN = {
+    "date": "2026-01-01T00:00:00Z",
+    "commit": "abc",
+    "versions": {"python": "3.11", "torch": "2.13", "genkern": "0.1"},
+    "isa": "avx2",
+    "load_before": 0.0,
+}
+
+
+def _results(*rows: Row) -> Results:
+    return Results({"name": "machine", "cpu": "A CPU", "cores": 2, "isa": "avx2"}, {_RUN["date"]: _RUN}, rows)
+
+
+def _row(rival: str, median: float, spread: float = 0.0) -> Row:
+    return Row(
+        op="gaussian_kl",
+        size="large",
+        shape=(8192, 512),
+        dtype="float32",
+        device="cpu",
+        threads=1,
+        mode="forward_backward",
+        rival=rival,
+        run="2026-01-01T00:00:00Z",
+        median=median,
+        q20=median - spread / 2,
+        q80=median + spread / 2,
+        rounds=11,
+        calls=1,
+        bytes_per_element=24,
+        copy_bandwidth=2.5e10,
+        floor=median / 2,
+        peak_memory=2**25,
+        compile_time=None,
+        reason=None,
+    )
+
+
+def _check_standard_normal(eps: Tensor) -> None:
+    """Mean and variance within five standard errors; and no two draws alike."""
+    n = eps.numel()
+    assert abs(eps.mean().item()) < 5 / n**0.5
+    assert abs(eps.var().item() - 1) < 5 * (2 / n) ** 0.5
+    assert eps.unique().numel() > 0.99 * n

@@ -1,0 +1,146 @@
+"""The elementary functions inside the kernels, measured through public operations that expose them.
+
+sigma = exp(scale) is a sample with loc 0 and eps 1; log and log1p come out of the entropy; exp(d) − 1 − d is twice the
+divergence of two Gaussians with one mean. Truth is float64, or mpmath where float64 cancels.
+"""
+
+import mpmath
+import pytest
+import torch
+from support.backends import Backend
+from torch import Tensor
+
+import genkern as gk
+
+ULP = 2.0**-23
+
+
+def sweep(low: float, high: float, count: int = 200_003) -> Tensor:
+    """float32 numbers evenly spaced, and their neighbours around whole numbers."""
+    return torch.linspace(low, high, count, dtype=torch.float64).to(torch.float32)
+
+
+def magnitudes(low: float, high: float, count: int = 100_003) -> Tensor:
+    return torch.logspace(low, high, count, dtype=torch.float64).to(torch.float32)
+
+
+def assert_within_ulps(what: str, value: Tensor, truth: Tensor, ulps: float) -> None:
+    """Errors in units of the last place of a float32 of the truth's size, denormals included."""
+    unit = torch.exp2(truth.abs().log2().floor().clamp(min=-126)) * ULP
+    error = ((value.double() - truth).abs() / unit).nan_to_num()
+    assert error.max() <= ulps, f"{what}: {error.max().item():.2f} ulp at {int(error.argmax())}"
+
+
+def sigma(scale: Tensor, scale_param: str) -> Tensor:
+    return gk.gaussian_rsample(torch.zeros_like(scale), scale, eps=torch.ones_like(scale), scale_param=scale_param)
+
+
+def test_exp_is_accurate_over_its_whole_range(every_isa: Backend) -> None:
+    x = sweep(-103.0, 88.7)
+    assert_within_ulps("exp", sigma(x, "logstd"), x.double().exp(), 2.0)
+    tiny = magnitudes(-40, -1)
+    for signed in (tiny, -tiny):
+        assert_within_ulps("exp near 0", sigma(signed, "logstd"), signed.double().exp(), 1.0)
+
+
+def test_exp_overflows_to_infinity_and_underflows_to_zero(every_isa: Backend) -> None:
+    x = torch.tensor(
+        [88.722, 88.73, 89.0, 100.0, 1e30, torch.inf, -103.0, -104.5, -200.0, -1e30, -torch.inf, torch.nan]
+    )
+    result = sigma(x, "logstd")
+    expected = x.double().exp().float()
+    assert torch.equal(result.isinf(), expected.isinf())
+    assert torch.equal(result.isnan(), expected.isnan())
+    assert torch.equal(result == 0, expected == 0)
+
+
+def test_log_is_accurate_over_its_whole_range(every_isa: Backend) -> None:
+    constant = 0.5 * (1 + torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64)))
+    for var in (magnitudes(-44, 38), sweep(0.5, 2.0)):
+        entropy = gk.gaussian_entropy(var, scale_param="var", event_ndim=0)
+        truth = 0.5 * var.double().log() + constant
+        # The constant's rounding and the sum's: one ulp of the largest of the three.
+        unit = torch.maximum(truth.abs(), constant) * ULP
+        assert ((entropy.double() - truth).abs() <= 1.5 * unit).all()
+
+
+def test_log_of_zero_negative_infinite_and_nan_is_what_ieee_says(every_isa: Backend) -> None:
+    var = torch.tensor([0.0, -0.0, -1.0, torch.inf, torch.nan, 1e-45])
+    entropy = gk.gaussian_entropy(var, scale_param="var", event_ndim=0)
+    assert entropy[:2].isneginf().all()
+    assert entropy[2].isnan()
+    assert entropy[3].isposinf()
+    assert entropy[4].isnan()
+    assert entropy[5].isfinite()
+
+
+def test_softplus_is_accurate_on_both_sides(every_isa: Backend) -> None:
+    x = torch.cat((sweep(-87.0, 60.0), magnitudes(-30, 0), -magnitudes(-30, 0)))
+    truth = x.double().exp().log1p()
+    assert_within_ulps("softplus", sigma(x, "softplus"), truth, 4.0)
+
+
+def test_sqrt_is_within_an_ulp(every_isa: Backend) -> None:
+    x = magnitudes(-37, 38)
+    assert_within_ulps("sqrt", sigma(x, "var"), x.double().sqrt(), 1.0)
+
+
+def collapsed(x: float) -> float:
+    """½ (exp(x) − 1 − x) to 60 digits."""
+    with mpmath.workdps(60):
+        return float((mpmath.expm1(mpmath.mpf(x)) - mpmath.mpf(x)) / 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_the_divergence_of_a_collapsed_latent_is_accurate_to_a_few_ulp(every_isa: Backend, dtype: torch.dtype) -> None:
+    sizes = torch.cat(
+        (torch.logspace(-9, 1.9, 400, dtype=torch.float64), torch.linspace(0.3, 3, 200, dtype=torch.float64))
+    )
+    for signed in (sizes, -sizes):
+        logvar = signed.to(dtype)
+        kl = gk.gaussian_kl(torch.zeros_like(logvar), logvar, event_ndim=0)
+        truth = torch.tensor([collapsed(v) for v in logvar.double().tolist()], dtype=torch.float64)
+        relative = (kl.double() - truth).abs() / truth
+        assert relative.max() <= 6 * torch.finfo(dtype).eps, f"at {logvar[relative.argmax()].item()}"
+    # the mean adds ½ loc², exact but for one rounding
+    loc = sizes.to(dtype)
+    truth = 0.5 * loc.double() ** 2
+    kl = gk.gaussian_kl(loc, torch.zeros_like(loc), event_ndim=0)
+    assert ((kl.double() - truth).abs() <= 2 * torch.finfo(dtype).eps * truth).all()
+
+
+@pytest.mark.parametrize("scale_param", ["logvar", "logstd", "std", "var", "softplus"])
+def test_the_divergence_of_nearly_equal_gaussians_keeps_its_digits(every_isa: Backend, scale_param: str) -> None:
+    """As accurate as the ratio of two rounded scales allows: their relative difference is the condition."""
+    prior = torch.full((301,), 1.3)
+    gap = torch.logspace(-5, -1, 301)
+    scale = prior * (1 + gap)
+    kl = gk.gaussian_kl(torch.zeros(301), scale, torch.zeros(301), prior, scale_param=scale_param, event_ndim=0)
+
+    def sigma_of(raw: Tensor) -> Tensor:
+        raw = raw.double()
+        sigmas = {"logvar": (raw / 2).exp(), "logstd": raw.exp(), "std": raw, "var": raw.sqrt()}
+        return sigmas.get(scale_param, raw.exp().log1p())
+
+    log_ratio = 2 * (sigma_of(scale) / sigma_of(prior)).log()
+    truth = torch.tensor([collapsed(v) for v in log_ratio.tolist()], dtype=torch.float64)
+    # logarithmic parameters are subtracted exactly; the others round each sigma: a few ulp over the relative gap.
+    exact = scale_param in ("logvar", "logstd", "std")
+    allowed = 8 * ULP * (1 if exact else 1 + 2 / log_ratio)
+    assert ((kl.double() - truth).abs() <= allowed * truth).all()
+
+
+def test_the_gradient_of_a_collapsed_latent_is_accurate_to_a_few_ulp(every_isa: Backend) -> None:
+    sizes = torch.logspace(-12, 1.5, 500, dtype=torch.float64)
+    for signed in (sizes, -sizes):
+        logvar = signed.float().requires_grad_()
+        (gradient,) = torch.autograd.grad(gk.gaussian_kl(torch.zeros(500), logvar, reduction="sum"), logvar)
+        assert_within_ulps("expm1", gradient, 0.5 * logvar.detach().double().expm1(), 4.0)
+
+
+def test_long_sums_do_not_lose_digits(every_isa: Backend) -> None:
+    loc = torch.rand(2, 1_000_003) * 1e-3 + 1.0
+    total = gk.gaussian_kl(loc, torch.zeros(()))
+    truth = 0.5 * loc.double().square().sum(1)
+    # Elements are rounded to float32 (½ ulp, either way), their sum is not.
+    assert ((total.double() - truth).abs() <= 2 * ULP * truth).all()
