@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def draw(results: Results, path: Path) -> bool:
 
 
 def _lines(results: Results, rival: str) -> dict[str, list[tuple[int, float]]]:
-    """Points of each operation by size; a ratio that the spread does not allow is left out."""
+    """Points of each operation by size; where the spread does not allow a ratio, the line has a gap."""
     problems: dict[tuple, dict[str, Row]] = {}
     for row in results.rows:
         if row.threads == 1 and row.dtype == "float32" and row.mode == "forward_backward":
@@ -65,6 +66,6 @@ def _lines(results: Results, rival: str) -> dict[str, list[tuple[int, float]]]:
     for contestants in problems.values():
         own = contestants.get(GENKERN)
         ratio = speedup(own, contestants.get(rival))
-        if own is not None and ratio is not None:
-            lines.setdefault(own.op, []).append((own.numel, ratio))
-    return {op: sorted(points) for op, points in lines.items()}
+        if own is not None and rival in contestants:
+            lines.setdefault(own.op, []).append((own.numel, math.nan if ratio is None else ratio))
+    return {op: sorted(points) for op, points in lines.items() if not all(math.isnan(y) for _, y in points)}

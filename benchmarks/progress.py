@@ -28,20 +28,25 @@ class Progress:
                 rich_progress.TimeElapsedColumn(),
                 rich_progress.TimeRemainingColumn(),
                 console=Console(file=self._file),
+                # A thread that redraws ten times a second would take its time from what is measured.
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
-            self._task = self._bar.add_task("benchmarks")
+            self._task = self._bar.add_task("benchmarks", total=None)
 
     def begin(self, what: str, total: int) -> None:
         self._total = total
         if self._bar is not None:
             self._bar.start()
-            self._bar.update(self._task, description=what, total=total)
+            self._bar.update(self._task, description=what, total=total, refresh=True)
 
     def done(self, line: str) -> None:
         self._done += 1
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False)
             self._bar.advance(self._task)
+            self._bar.refresh()
         else:
             print(f"[{self._done:3}/{self._total}] {line}", file=self._file, flush=True)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import COPY, EAGER, GENKERN, Case, dtype_name
+from benchmarks.cases import COPY, GENKERN, Case, dtype_name
 from benchmarks.measure import Timing
 
 FORMAT = "genkern.benchmarks/1"
@@ -131,7 +131,7 @@ def summary_line(rows: Sequence[Row]) -> str:
         if name in (GENKERN, COPY):
             continue
         ratio = speedup(own, row)
-        parts.append(f"{name} {'failed' if row.reason else 'too noisy' if ratio is None else f'{ratio:.3g}×'}")
+        parts.append(f"{name} {'failed' if row.reason else 'unclear' if ratio is None else f'{ratio:.3g}×'}")
     if own.floor and own.median:
         parts.append(f"{100 * own.floor / own.median:.0f} % of the floor")
     return f"{own.op} {list(own.shape)} {own.dtype} {own.mode}: " + ", ".join(parts)
@@ -177,6 +177,3 @@ def save(path: Path, results: Results) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
-
-
-__all__ = ["EAGER", "FOLDER", "Results", "Row", "case_rows", "format_time", "load", "save", "speedup", "summary_line"]

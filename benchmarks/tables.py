@@ -9,13 +9,14 @@ from benchmarks.results import Results, Row, format_time, speedup
 
 _SHORT_SHAPES = ((128, 10), (8192, 512))
 _MODES = {"forward": "Forward", "forward_backward": "Forward and backward"}
-_NOISY = "≈"
+_NOISY = "unclear"
 _NOTHING = "No results are recorded yet: `make bench`, then `python -m benchmarks.report`.\n"
 
 _LEGEND = (
-    f"Speed-ups are medians over the same, alternating rounds; `{_NOISY}`: the spread (20–80 % quantiles) exceeds the "
-    "difference, so no ratio is stated. % of floor: time to move each input and output once at the bandwidth of a "
-    "copy measured in the same rounds, over the time taken (reading alone can be faster than copying). Peak memory is what one call adds to its inputs."
+    f"Speed-ups are medians over the same, alternating rounds; {_NOISY}: the spread (20–80 % quantiles) exceeds the "
+    "difference, so no ratio is stated. % of floor: time to move each input and output once at the bandwidth of a copy "
+    "measured in the same rounds, over the time taken (reading alone can be faster than copying). Peak memory is what "
+    "one call adds to its inputs."
 )
 
 
@@ -155,7 +156,10 @@ def _ratio(own: Row, rival: Row | None) -> str:
 
 
 def _per_element(row: Row) -> str:
-    return "–" if row.median is None else f"{row.median / row.numel * 1e9:.3g}"
+    if row.median is None:
+        return "–"
+    ns = row.median / row.numel * 1e9
+    return f"{ns:.0f}" if ns >= 100 else f"{ns:.3g}"
 
 
 def _bytes(row: Row | None) -> str:

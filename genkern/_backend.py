@@ -36,7 +36,7 @@ def why_not(device_type: str) -> str | None:
     """Why no compiled kernel serves this device type; None where one does."""
     if native is None:
         return reason
-    if device_type in native.devices():
+    if device_type in _devices:
         return None
     if device_type == "cuda":
         return _record["cuda"]["reason"] or "genkern's CUDA kernels compile, but are not registered with torch yet"
@@ -191,6 +191,7 @@ _record, reason = _read_record()
 native: ModuleType | None = None
 if reason is None:
     native, reason = _load(_record)
+_devices = frozenset(native.devices() if native else ())  # once: torch.compile does not trace into the binary
 if native is None and mode == "native":
     raise ImportError(f"GENKERN_BACKEND=native, but {reason}")
 if native is None and mode == "auto" and not _record.get("on_request"):

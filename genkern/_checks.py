@@ -54,21 +54,21 @@ def choice(name: str, value: object, allowed: Sequence[str]) -> None:
 def number(name: str, value: object, *, optional: bool = False, minimum: float | None = None) -> None:
     if value is None and optional:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float | torch.SymInt | torch.SymFloat):
+    if not isinstance(value, int | float | torch.SymInt | torch.SymFloat):
         raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected a number >= {minimum:g}, got {value}")
 
 
 def boolean(name: str, value: object) -> None:
-    if not isinstance(value, bool):
+    if not isinstance(value, int):
         raise TypeError(f"{name}: expected a bool, got {type_name(value)}")
 
 
 def integer(name: str, value: object, *, optional: bool = False, minimum: int | None = None) -> None:
     if value is None and optional:
         return
-    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
+    if not isinstance(value, int | torch.SymInt):
         raise TypeError(f"{name}: expected an int{' or None' if optional else ''}, got {type_name(value)}")
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
@@ -119,7 +119,8 @@ def within(shape: Sequence[int], target: str, **tensors: Tensor | None) -> None:
             )
 
 
-def key(name: str, value: object, *, optional: bool = False) -> None:
+def key(name: str, value: object, *, device: torch.device | None = None, optional: bool = False) -> None:
+    """A key, on the CPU or on the device that the noise is for."""
     if value is None and optional:
         return
     if not isinstance(value, Tensor):
@@ -130,6 +131,9 @@ def key(name: str, value: object, *, optional: bool = False) -> None:
         raise TypeError(f"{name}: expected dtype torch.uint64, got {value.dtype}")
     if tuple(value.shape) != (2,):
         raise ValueError(f"{name}: expected shape (2,), got {shape_text(value.shape)}")
+    if device is not None and value.device.type not in ("cpu", device.type):
+        where = "cpu" if device.type == "cpu" else f"cpu or {device}"
+        raise ValueError(f"{name}: expected device {where}, got {value.device}")
 
 
 def scale(scale_param: object, scale_offset: object, clamp_lo: object, clamp_hi: object, clamp_mode: object) -> None:

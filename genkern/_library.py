@@ -49,6 +49,12 @@ class Op:
         self._fake = fake
         _definitions.define(schema, tags=(*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS)
         self.op = getattr(torch.ops.genkern, self.name).default
+        # Options at their defaults are not passed: naming each costs the dispatcher's parser more than the op takes.
+        self._defaults = {
+            a.name: tuple(a.default_value) if isinstance(a.default_value, list) else a.default_value
+            for a in self.op._schema.arguments
+            if a.kwarg_only
+        }
         if not (_backend.native and device_free):
             _definitions.impl(self.name, reference, self._reference_key())
         if self._reference_key() == "CompositeExplicitAutograd":
@@ -61,7 +67,7 @@ class Op:
         ) and self._wants_reference(args):
             return self.reference(*args, **kwargs)
         try:
-            return self.op(*args, **kwargs)
+            return self.op(*args) if kwargs == self._defaults else self.op(*args, **kwargs)
         except RuntimeError:
             self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
             raise

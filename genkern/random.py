@@ -225,7 +225,7 @@ def _device(key: Tensor, device: torch.device | str | None) -> torch.device:
 def _fake_noise(
     key: Tensor, shape: Sequence[int], dtype: torch.dtype, element_offset: int, device: torch.device
 ) -> Tensor:
-    reference.check_noise(key, shape, dtype, element_offset)
+    reference.check_noise(key, shape, dtype, element_offset, device)
     return torch.empty(tuple(shape), dtype=dtype, device=device)
 
 

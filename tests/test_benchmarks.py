@@ -73,7 +73,7 @@ def test_no_ratio_is_stated_where_the_spread_exceeds_the_difference() -> None:
     assert results.speedup(own, rival) == 3.0
     assert results.speedup(own, dataclasses.replace(rival, q80=6.0)) is None
     assert results.speedup(own, None) is None
-    assert "| ≈ |" in tables.short([_results(own, dataclasses.replace(rival, q80=6.0))])
+    assert "| unclear |" in tables.short([_results(own, dataclasses.replace(rival, q80=6.0))])
 
 
 def test_results_survive_a_file_and_newer_rows_replace_older_ones(tmp_path: Path) -> None:

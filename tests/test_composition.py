@@ -1,9 +1,11 @@
 """What torch does with an operation besides calling it: compile, transform, checkpoint, autocast, trace shapes."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch._dynamo.testing
 from support.backends import Backend, oracle
 from support.capture import genkern_calls
 from support.cases import CASES, KEY, Case, Tensors
@@ -90,9 +92,11 @@ def test_dynamic_shapes_do_not_compile_anew(case: Case, native: Backend) -> None
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(lambda tensors: case(tensors), fullgraph=True, dynamic=True, backend=counter)
-    for rows in (3, 4, 5, 17, 128):
+    compiled(case.inputs((3, 6), torch.float32))
+    first = counter.frame_count
+    for rows in (4, 5, 17, 128):
         compiled(case.inputs((rows, 6), torch.float32))
-    assert counter.frame_count == 1
+    assert counter.frame_count == first
 
 
 @pytest.mark.parametrize("name", ["gaussian_rsample_kl", "gaussian_nll"])
@@ -132,10 +136,13 @@ def test_changing_the_backend_compiles_anew(native: Backend) -> None:
     compiled = torch.compile(lambda s: gk.gaussian_entropy(s), fullgraph=True, backend=counter)
     scale = torch.randn(3, 4)
     result = compiled(scale)
+    first = counter.frame_count
     with oracle():
         torch.testing.assert_close(compiled(scale), result)
+    assert counter.frame_count > first
+    second = counter.frame_count
     compiled(scale)
-    assert counter.frame_count == 2
+    assert counter.frame_count == second
 
 
 @every_case
@@ -143,10 +150,7 @@ def test_meta_tensors_give_shapes_and_dtypes(case: Case, chosen: Backend) -> Non
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         for options in (*case.variants, *({"reduction": r} for r in ("none", "sum") if case.reduces)):
             tensors = case.inputs((2, 4, 3, 5), dtype, options.get("scale_param", "logvar"))
-            layouts = {
-                name: t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for name, t in tensors.items()
-            }
-            for given in (tensors, layouts):
+            for given in (tensors, {name: lay_out(t, "channels_last") for name, t in tensors.items()}):
                 real = case(given, **options)
                 meta = case({name: t.to("meta") for name, t in given.items()}, **options)
                 for a, b in zip(real, meta, strict=True):
@@ -217,10 +221,11 @@ def test_jvp_agrees_with_the_gradient(case: Case, chosen: Backend) -> None:
 
 @every_case
 def test_the_native_backend_names_what_it_does_not_serve(case: Case, native: Backend) -> None:
+    kernel = case.op.replace("log_prob", "nll")  # minus which it is
     tensors = case.inputs((3, 2), torch.float32)
-    with pytest.raises(RuntimeError, match=f"'native' has no compiled kernel for {case.op}.* meta"):
+    with pytest.raises(RuntimeError, match=f"'native' has no compiled kernel for {kernel}.* meta"):
         case({name: t.to("meta") for name, t in tensors.items()})
-    with pytest.raises(RuntimeError, match=f"'native' has no compiled kernel for {case.op} under torch.func"):
+    with pytest.raises(RuntimeError, match=f"'native' has no compiled kernel for {kernel} under torch.func"):
         torch.func.grad(lambda t: case(t)[-1].sum())(tensors)
 
 
@@ -287,9 +292,10 @@ def test_runs_and_thread_counts_give_the_same_bits(case: Case, every_isa: Backen
             tensors = leaves(case, shape=shape)
             outputs = case(tensors, **({"reduction": "batchmean"} if case.reduces and shape[0] == 3 else {}))
             seen.append([*outputs, *grads(outputs, tensors)])
-        for other in seen[1:] if every_isa.mode == "native" and "optimal" not in case.name else seen[2:]:
-            again = seen[0] if other is seen[1] or every_isa.mode == "native" else seen[1]
-            assert all(torch.equal(a, b) for a, b in zip(again, other, strict=True)), shape
+        # Plain torch's own sums depend on the number of threads; so does the optimal scale, which is made of them.
+        depends = every_isa.mode == "reference" or case.name == "gaussian_nll-optimal"
+        for one, other in [(1, 2)] if depends else [(0, 1), (1, 2)]:
+            assert all(torch.equal(a, b) for a, b in zip(seen[one], seen[other], strict=True)), shape
 
 
 @every_case
@@ -318,8 +324,6 @@ def test_no_grad_and_inference_mode_give_the_same_values(case: Case, backend: Ba
 
 
 def test_calls_from_several_threads_do_not_disturb_each_other(backend: Backend) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     loc, scale = torch.randn(2, 64, 100).unbind()
     keys = gk.random.split(KEY, 32)
     expected = [gk.gaussian_rsample_kl(loc, scale, key=k) for k in keys]

@@ -44,11 +44,15 @@ struct Span {
 template <class T>
 inline constexpr DType kNative = sizeof(T) == 8 ? DType::f64 : DType::f32;
 
+// The span's first element in the operand, or null where it must pass through a buffer: elements of another type
+// or apart, a span over several runs that do not follow one another, a last vector that would leave the tensor.
 template <class T>
-bool in_place(const Span& s, const Operand& o) {
+T* in_place(const Span& s, const Operand& o, int64_t shift) {
+  if (o.dtype != kNative<T> || o.elem != 1 || s.n % Vec<T>::lanes != 0) return nullptr;
   const Extent& e = s.extent;
-  return o.dtype == kNative<T> && s.n % Vec<T>::lanes == 0 && o.elem == 1 && (e.runs == 1 || o.run == e.length) &&
-         (e.rows == 1 || o.row == e.event());
+  const bool dense = (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
+  if (!dense && s.elem + s.n > e.length) return nullptr;
+  return static_cast<T*>(o.data) + shift + s.row * o.row + s.run * o.run + s.elem;
 }
 
 // A buffer for a tile, with room for the vector that the last element lies in.
@@ -66,8 +70,8 @@ class Input {
 
   void fetch(const Span& s, int64_t shift = 0) {
     if (!operand_) return;
-    if (in_place<T>(s, operand_)) {
-      at_ = static_cast<const T*>(operand_.data) + shift + s.first;
+    if (const T* direct = in_place<T>(s, operand_, shift)) {
+      at_ = direct;
       return;
     }
     if (operand_.row == 0 && operand_.run == 0 && operand_.elem == 0) {
@@ -98,7 +102,8 @@ class Output {
   explicit operator bool() const { return static_cast<bool>(operand_); }
 
   void prepare(const Span& s, int64_t shift = 0) {
-    at_ = operand_ && in_place<T>(s, operand_) ? static_cast<T*>(operand_.data) + shift + s.first : buffer_.data;
+    T* direct = operand_ ? in_place<T>(s, operand_, shift) : nullptr;
+    at_ = direct ? direct : buffer_.data;
   }
   GK_INLINE void set(int64_t i, Vec<T> v) { v.store(at_ + i); }
   const T* data() const { return at_; }

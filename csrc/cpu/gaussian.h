@@ -113,17 +113,20 @@ struct HeadBackward {
     if (!kPlain) d_prior_loc.prepare(s), d_prior_scale.prepare(s);
     if (!grad_z || a.samples == 0) {
       if (d_eps) no_eps(s);
-      gradients(s, [](int64_t) { return Pair<F>{F(T(0)), F(T(0))}; });
+      gradients(s, [](int64_t, const Scale<F>&, F&, F&) {});
     } else if (a.samples == 1) {
       fetch_sample(s, 0);
       if (d_eps) by_eps(s, 0);
-      gradients(s, [&](int64_t i) {
-        const F g = grad_z[i];
-        return Pair<F>{g, g * in.temperature * in.eps[i]};
+      gradients(s, [&](int64_t i, const Scale<F>& q, F& loc, F& scale) {
+        loc = grad_z[i];
+        scale = loc * in.temperature * in.eps[i] * q.d_sigma;
       });
     } else {
       sum_samples(s);
-      gradients(s, [&](int64_t i) { return Pair<F>{F::load(sum_z.data + i), F::load(sum_z_eps.data + i)}; });
+      gradients(s, [&](int64_t i, const Scale<F>& q, F& loc, F& scale) {
+        loc = F::load(sum_z.data + i);
+        scale = F::load(sum_z_eps.data + i) * q.d_sigma;
+      });
     }
     d_loc.commit(s);
     d_scale.commit(s);
@@ -131,40 +134,41 @@ struct HeadBackward {
   }
 
  private:
-  // by_sample(i): the gradients of loc and of sigma through z.
+  // by_sample(i, q, loc, scale): sets the gradients through z, which are 0 before.
   template <class BySample>
   void gradients(const Span& s, const BySample& by_sample) {
     for (int64_t i = 0; i < s.n; i += F::lanes) {
       const Scale<F> q = in.map(in.scale[i]);
-      const Pair<F> through_z = by_sample(i);
-      F loc = through_z.first, scale = through_z.second * q.d_sigma;
+      F loc(T(0)), scale(T(0));
+      by_sample(i, q, loc, scale);
       if (grad_kl) {
         const F delta = in.delta(i);
         if (in.has_prior_scale()) {
           const Scale<F> p = in.map(in.prior_scale[i]);
-          add(divergence(in.map, q, delta, p), i, q, loc, scale, p.d_logvar);
+          const F by_p = add(divergence(in.map, q, delta, p), i, q, loc, scale);
+          d_prior_scale.set(i, in.map.through_clamp(p, by_p * p.d_logvar));
         } else {
-          add(divergence(q, delta), i, q, loc, scale, F(T(0)));
+          add(divergence(q, delta), i, q, loc, scale);
         }
       } else if (!kPlain) {
         d_prior_loc.set(i, F(T(0)));
         d_prior_scale.set(i, F(T(0)));
       }
       d_loc.set(i, loc);
-      d_scale.set(i, scale);
+      d_scale.set(i, in.map.through_clamp(q, scale));
     }
   }
 
-  GK_INLINE void add(const Divergence<F>& kl, int64_t i, const Scale<F>& q, F& loc, F& scale, F d_logvar_p) {
+  // Adds the divergence's part for q and sets that of prior_loc; the gradient by p's log variance is returned.
+  GK_INLINE F add(const Divergence<F>& kl, int64_t i, const Scale<F>& q, F& loc, F& scale) {
     F g = grad_kl[i] * factor;
     if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
     const DivergenceGradient<F> d = gradient(kl);
     const F g_q = to_q * g;
     loc = fma(g_q, d.loc, loc);
     scale = fma(g_q * d.logvar_q, q.d_logvar, scale);
-    if (kPlain) return;
-    d_prior_loc.set(i, -(to_p * g * d.loc));
-    d_prior_scale.set(i, to_p * g * d.logvar_p * d_logvar_p);
+    if (!kPlain) d_prior_loc.set(i, -(to_p * g * d.loc));
+    return to_p * g * d.logvar_p;
   }
 
   void fetch_sample(const Span& s, int64_t k) {
@@ -197,10 +201,10 @@ struct HeadBackward {
 };
 
 // x and the parameters of a tile; a scale that is a number is the same as a tensor of that value everywhere.
-template <class T>
+template <class T, bool kPlain>
 struct NllInputs {
   using F = Vec<T>;
-  ScaleMap<F> map;
+  ScaleMap<F, kPlain> map;
   Input<T> x, loc, scale;
   F value;
 
@@ -215,10 +219,10 @@ struct NllInputs {
   GK_INLINE Scale<F> sigma(int64_t i) const { return map(scale ? scale[i] : value); }
 };
 
-template <class T>
+template <class T, bool kPlain>
 struct NllForward {
   using F = Vec<T>;
-  NllInputs<T> in;
+  NllInputs<T, kPlain> in;
   F constant;
 
   explicit NllForward(const GaussianNllForward& a) : in(a), constant(T(a.full ? 0.5 * kLog2Pi : 0.0)) {}
@@ -234,10 +238,10 @@ struct NllForward {
 };
 
 // The gradient by scale is the tile's value: summed over rows where one scale serves a row.
-template <class T>
+template <class T, bool kPlain>
 struct NllBackward {
   using F = Vec<T>;
-  NllInputs<T> in;
+  NllInputs<T, kPlain> in;
   Input<T> grad;
   F factor;
   Output<T> d_x, d_loc, d_scale;
@@ -267,7 +271,7 @@ struct NllBackward {
       const F standard = (in.x[i] - in.loc[i]) * inverse, by_x = g * standard * inverse;
       d_x.set(i, by_x);
       d_loc.set(i, -by_x);
-      set(i, F(T(0.5)) * g * (F(T(1)) - standard * standard) * sigma.d_logvar);
+      set(i, in.map.through_clamp(sigma, F(T(0.5)) * g * (F(T(1)) - standard * standard) * sigma.d_logvar));
     }
     d_x.commit(s);
     d_loc.commit(s);
@@ -303,27 +307,25 @@ struct EntropyBackward {
     scale.fetch(s);
     grad.fetch(s);
     d_scale.prepare(s);
-    for (int64_t i = 0; i < s.n; i += F::lanes) d_scale.set(i, grad[i] * factor * map(scale[i]).d_logvar);
+    for (int64_t i = 0; i < s.n; i += F::lanes) {
+      const Scale<F> sigma = map(scale[i]);
+      d_scale.set(i, map.through_clamp(sigma, grad[i] * factor * sigma.d_logvar));
+    }
     d_scale.commit(s);
   }
 };
 
-// f(T()) with the type of arithmetic.
+// f(T(), plain) with the type of arithmetic; float kernels are compiled apart for plain arguments.
 template <class F>
-void with_type(bool wide, const F& f) {
-  wide ? f(double()) : f(float());
+void with_type(bool wide, bool plain, const F& f) {
+  if (wide) return f(double(), std::false_type());
+  plain ? f(float(), std::true_type()) : f(float(), std::false_type());
 }
 
-// f(T(), plain) where float kernels are compiled apart for plain arguments.
-template <class F>
-void with_head_type(const GaussianHead& a, const F& f) {
-  if (a.wide) return f(double(), std::false_type());
-  is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale ? f(float(), std::true_type())
-                                                              : f(float(), std::false_type());
-}
+inline bool is_plain(const GaussianHead& a) { return is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale; }
 
 inline void gaussian_head_forward(const GaussianHeadForward& a, double* workspace, Parallel parallel) {
-  with_head_type(a, [&](auto t, auto plain) {
+  with_type(a.wide, is_plain(a), [&](auto t, auto plain) {
     using T = decltype(t);
     using Tile = HeadForward<T, decltype(plain)::value>;
     a.divergence ? reduce<T, Tile>(a, a.kl, workspace, parallel) : map<Tile>(a, parallel);
@@ -331,31 +333,34 @@ inline void gaussian_head_forward(const GaussianHeadForward& a, double* workspac
 }
 
 inline void gaussian_head_backward(const GaussianHeadBackward& a, Parallel parallel) {
-  with_head_type(a, [&](auto t, auto plain) { map<HeadBackward<decltype(t), decltype(plain)::value>>(a, parallel); });
+  with_type(a.wide, is_plain(a),
+            [&](auto t, auto plain) { map<HeadBackward<decltype(t), decltype(plain)::value>>(a, parallel); });
 }
 
 inline void gaussian_nll_forward(const GaussianNllForward& a, double* workspace, Parallel parallel) {
-  with_type(a.wide, [&](auto t) { reduce<decltype(t), NllForward<decltype(t)>>(a, a.nll, workspace, parallel); });
+  with_type(a.wide, is_plain(a.scale_options), [&](auto t, auto plain) {
+    using T = decltype(t);
+    reduce<T, NllForward<T, decltype(plain)::value>>(a, a.nll, workspace, parallel);
+  });
 }
 
 inline void gaussian_nll_backward(const GaussianNllBackward& a, double* workspace, Parallel parallel) {
-  with_type(a.wide, [&](auto t) {
+  with_type(a.wide, is_plain(a.scale_options), [&](auto t, auto plain) {
     using T = decltype(t);
-    if (a.d_scale_sum.out) {
-      reduce<T, NllBackward<T>>(a, a.d_scale_sum, workspace, parallel);
-    } else {
-      map<NllBackward<T>>(a, parallel);
-    }
+    using Tile = NllBackward<T, decltype(plain)::value>;
+    a.d_scale_sum.out ? reduce<T, Tile>(a, a.d_scale_sum, workspace, parallel) : map<Tile>(a, parallel);
   });
 }
 
 inline void gaussian_entropy_forward(const GaussianEntropyForward& a, double* workspace, Parallel parallel) {
-  with_type(a.wide,
-            [&](auto t) { reduce<decltype(t), EntropyForward<decltype(t)>>(a, a.entropy, workspace, parallel); });
+  with_type(a.wide, false, [&](auto t, auto) {
+    using T = decltype(t);
+    reduce<T, EntropyForward<T>>(a, a.entropy, workspace, parallel);
+  });
 }
 
 inline void gaussian_entropy_backward(const GaussianEntropyBackward& a, Parallel parallel) {
-  with_type(a.wide, [&](auto t) { map<EntropyBackward<decltype(t)>>(a, parallel); });
+  with_type(a.wide, false, [&](auto t, auto) { map<EntropyBackward<decltype(t)>>(a, parallel); });
 }
 
 }  // namespace genkern::GENKERN_ISA

@@ -75,9 +75,9 @@ void load_run(const Operand& o, int64_t index, int64_t n, T* to) {
     case DType::f64:
       return each(static_cast<const double*>(o.data), [](double v) { return v; });
     case DType::bf16:
-      return each(static_cast<const uint16_t*>(o.data), bfloat16_to_float);
+      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return bfloat16_to_float(v); });
     case DType::f16:
-      return each(static_cast<const uint16_t*>(o.data), half_to_float);
+      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return half_to_float(v); });
   }
 }
 

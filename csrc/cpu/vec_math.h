@@ -69,11 +69,18 @@ GK_INLINE Expm1<F32> expm1_from(F32 half_s, F32 n, F32 r, F32 tail) {
   return {minus_x + minus_x, value + value};
 }
 
+// Where exp(x) overflows, both are infinite; correction is what a bound on x took from exp(x) - 1 - x.
+GK_INLINE Expm1<F32> or_infinite(F32 x, Expm1<F32> e, F32 correction) {
+  const F32::Mask over = x > F32(88.72283935546875f);
+  const F32 inf(__builtin_inff());
+  return {select(over, inf, e.minus_x + correction), select(over, inf, e.value)};
+}
+
 GK_INLINE Expm1<F32> expm1_terms(F32 x) {
   const F32 bounded = min(F32(89.0f), max(F32(-80.0f), x));
   const Reduced e = reduce_exp(bounded);
-  const Expm1<F32> t = expm1_from(from_bits<float>((e.n.integer + 126) << 23), e.n.value, e.r, e.tail);
-  return {t.minus_x + (bounded - x), t.value};
+  const F32 half_s = from_bits<float>((e.n.integer + 126) << 23);
+  return or_infinite(x, expm1_from(half_s, e.n.value, e.r, e.tail), bounded - x);
 }
 
 // The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail +
@@ -85,10 +92,7 @@ GK_INLINE ExpRoot<F32> exp_root_terms(F32 x) {
   const Rounded twice{e.n.value + e.n.value, e.n.integer + e.n.integer};
   const Expm1<F32> t =
       expm1_from(times_power_of_2(F32(0.5f), twice), twice.value, e.r + e.r, fma(q, q, e.tail + e.tail));
-  const F32 inf(__builtin_inff());
-  const F32::Mask over = x > F32(88.72283935546875f);
-  return {times_power_of_2(q + F32(1.0f), e.n),
-          {select(over, inf, t.minus_x + (bounded + bounded - x)), select(over, inf, t.value)}};
+  return {times_power_of_2(q + F32(1.0f), e.n), or_infinite(x, t, bounded + bounded - x)};
 }
 
 // log of a positive normal number: x = 2^e m, m in [sqrt(1/2), sqrt(2)), and Cephes' logf polynomial in m - 1,

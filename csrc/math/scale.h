@@ -6,12 +6,13 @@
 
 namespace genkern {
 
-// A scale made explicit, with derivatives by the raw value. What a formula leaves unused costs nothing.
+// A scale made explicit, with derivatives by the clamped raw value. What a formula leaves unused costs nothing.
 template <class F>
 struct Scale {
   F sigma, logvar;
   Expm1<F> variance;  // of logvar: sigma^2 - 1 - logvar and sigma^2 - 1
   F d_sigma, d_logvar;
+  F slope;  // of the clamp
 };
 
 // What nearly every model uses, and what a kernel can be compiled for: log variance, no offset, no clamp.
@@ -34,9 +35,14 @@ struct ScaleMap {
     F slope = F(1);
     raw = clamp(raw, slope);
     Scale<F> s = unclamped(raw);
-    s.d_sigma = s.d_sigma * slope;
-    s.d_logvar = s.d_logvar * slope;
+    s.slope = slope;
     return s;
+  }
+
+  // A gradient by the clamped raw value, taken back through the clamp: 0 where that is flat, whatever came.
+  GK_INLINE F through_clamp(const Scale<F>& s, F gradient) const {
+    if (kPlain || mode_ == ClampMode::none) return gradient;
+    return select(s.slope == F(0), F(0), gradient * s.slope);
   }
 
   // 1 / sigma, without a division where the exponent need only change its sign.

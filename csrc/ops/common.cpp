@@ -29,9 +29,9 @@ constexpr double kLn2 = 0.69314718055994530941723212145818;
 
 }  // namespace
 
-void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name) {
+void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name, bool optional) {
   if (!tensor.defined()) {
-    TORCH_CHECK_TYPE(&tensor != &first, name, ": expected a Tensor, got None");
+    TORCH_CHECK_TYPE(optional, name, ": expected a Tensor, got None");
     return;
   }
   const auto type = tensor.scalar_type();

@@ -18,8 +18,9 @@ using OptionalTensor = std::optional<Tensor>;
 
 inline Tensor or_undefined(const OptionalTensor& t) { return t.value_or(Tensor()); }
 
-// Floating, and on the device of the first. Undefined optional arguments pass.
-void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name);
+// Floating, and on the device of the first. An optional argument may be undefined.
+void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name,
+                  bool optional = false);
 
 // The shape that all broadcast to; names the one that does not fit.
 at::DimVector broadcast(std::initializer_list<std::pair<const char*, const Tensor*>> tensors);

@@ -51,8 +51,8 @@ struct Head {
   void check() {
     check_tensor("loc", loc, loc, "loc");
     check_tensor("scale", scale, loc, "loc");
-    check_tensor("prior_loc", prior_loc, loc, "loc");
-    check_tensor("prior_scale", prior_scale, loc, "loc");
+    check_tensor("prior_loc", prior_loc, loc, "loc", true);
+    check_tensor("prior_scale", prior_scale, loc, "loc", true);
     shape = broadcast({{"loc", &loc}, {"scale", &scale}});
     if (sampling) check_sampling();
     if (divergence) check_divergence();
@@ -106,7 +106,7 @@ struct Head {
     const auto& [key, eps, extra, temperature, element_offset] = *sampling;
     for (const int64_t size : extra) TORCH_CHECK_VALUE(size >= 0, "sample_shape: expected an int >= 0, got ", size);
     TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
-    check_tensor("eps", eps, loc, "loc");
+    check_tensor("eps", eps, loc, "loc", true);
     TORCH_CHECK_VALUE(key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
                       key.defined() ? "both" : "neither");
     if (key.defined()) check_key(key);
@@ -177,7 +177,7 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
 
 // The i-th argument's gradient, if the mask asks for it.
 Tensor wanted(const Tensor& argument, int64_t mask, int i) {
-  return mask >> i & 1 ? at::empty_like(argument) : Tensor();
+  return mask >> i & 1 && argument.defined() ? at::empty_like(argument) : Tensor();
 }
 
 Tensor gaussian_rsample(const Tensor& loc, const Tensor& scale, const OptionalTensor& key, const OptionalTensor& eps,
@@ -350,8 +350,7 @@ struct Nll {
   at::DimVector check() const {
     check_tensor("x", x, x, "x");
     check_tensor("loc", loc, x, "x");
-    check_tensor("scale", scale, x, "x");
-    TORCH_CHECK_TYPE(loc.defined(), "loc: expected a Tensor, got None");
+    check_tensor("scale", scale, x, "x", true);
     return broadcast({{"x", &x}, {"loc", &loc}, {"scale", &scale}});
   }
 };
@@ -413,6 +412,7 @@ Tensor gaussian_entropy(const Tensor& scale, SCALE_OPTIONS, REDUCE_OPTIONS) {
 
 Tensor gaussian_entropy_backward(const OptionalTensor& grad, const Tensor& scale, SCALE_OPTIONS, REDUCE_OPTIONS,
                                  int64_t mask) {
+  check_tensor("scale", scale, scale, "scale");
   const Reduce reduce(reduction, units, event_ndim, scale.sizes());
   const Tensor d_scale = wanted(scale, mask, 0);
   GaussianEntropyBackward a;

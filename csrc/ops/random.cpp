@@ -13,7 +13,9 @@
 namespace genkern {
 
 void check_key(const Tensor& key) {
+  TORCH_CHECK_TYPE(key.defined(), "key: expected a uint64 Tensor of shape (2,), got None");
   TORCH_CHECK_TYPE(key.scalar_type() == at::kUInt64, "key: expected dtype torch.uint64, got ", key.scalar_type());
+  TORCH_CHECK_VALUE(key.is_cpu(), "key: expected device cpu, got ", key.device());
   TORCH_CHECK_VALUE(key.dim() == 1 && key.size(0) == 2, "key: expected shape (2,), got ", key.sizes());
 }
 

@@ -255,7 +255,7 @@ def check_sample(
     _checks.sizes("sample_shape", sample_shape)
     _checks.number("temperature", temperature)
     _checks.integer("element_offset", element_offset, minimum=0)
-    _checks.key("key", key, optional=True)
+    _checks.key("key", key, device=loc.device, optional=True)
     _checks.tensor("eps", eps, optional=True)
     assert eps is None or isinstance(eps, Tensor)
     _checks.same_device(loc=loc, scale=scale, eps=eps)

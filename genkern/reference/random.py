@@ -99,7 +99,7 @@ def random_normal(
     device: torch.device | None = None,
 ) -> Tensor:
     """Standard normal noise; element i is a function of (key, element_offset + i) alone."""
-    check_noise(key, shape, dtype, element_offset)
+    check_noise(key, shape, dtype, element_offset, device)
     device = key.device if device is None else device
     if dtype == torch.float64:
         (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
@@ -121,7 +121,7 @@ def random_uniform(
     device: torch.device | None = None,
 ) -> Tensor:
     """Uniform noise in [0, 1); element i is a function of (key, element_offset + i) alone."""
-    check_noise(key, shape, dtype, element_offset)
+    check_noise(key, shape, dtype, element_offset, device)
     device = key.device if device is None else device
     if dtype == torch.float64:
         (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
@@ -138,8 +138,10 @@ def check_derivation(key: object, name: str, value: object) -> None:
     _checks.integer(name, value, minimum=0)
 
 
-def check_noise(key: object, shape: object, dtype: object, element_offset: object) -> None:
-    _checks.key("key", key)
+def check_noise(
+    key: object, shape: object, dtype: object, element_offset: object, device: torch.device | None
+) -> None:
+    _checks.key("key", key, device=device)
     _checks.sizes("shape", shape)
     if dtype not in _checks.FLOATING:
         raise TypeError(f"dtype: expected float64, float32, bfloat16 or float16, got {dtype}")
