@@ -6,7 +6,6 @@ and to explain a call that the dispatcher refused. They read types, shapes and o
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -44,6 +43,15 @@ def same_device(**tensors: Tensor | None) -> None:
             raise ValueError(f"{name}: expected device {first[1]} as {first[0]}, got {value.device}")
 
 
+def device(name: str, value: object) -> torch.device:
+    try:
+        if isinstance(value, str | torch.device):
+            return torch.device(value)
+    except RuntimeError as error:
+        raise ValueError(f"{name}: expected a torch device, got {value!r}") from error
+    raise TypeError(f"{name}: expected a torch.device or str, got {type_name(value)}")
+
+
 def choice(name: str, value: object, allowed: Sequence[str]) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a str, got {type_name(value)}")
@@ -56,6 +64,8 @@ def number(name: str, value: object, *, optional: bool = False, minimum: float |
         return
     if not isinstance(value, int | float | torch.SymInt | torch.SymFloat):
         raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
+    if isinstance(value, int) and abs(value) >= 2**1023:
+        raise ValueError(f"{name}: expected a number in the range of float64, got an int of {len(str(value))} digits")
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected a number >= {minimum:g}, got {value}")
 
@@ -70,8 +80,14 @@ def integer(name: str, value: object, *, optional: bool = False, minimum: int | 
         return
     if not isinstance(value, int | torch.SymInt):
         raise TypeError(f"{name}: expected an int{' or None' if optional else ''}, got {type_name(value)}")
+    _fits(name, value)
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
+
+
+def _fits(name: str, value: int | torch.SymInt) -> None:
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}: expected an int of 64 bits, got {value}")
 
 
 def sizes(name: str, value: object) -> None:
@@ -94,7 +110,7 @@ def broadcast(**tensors: Tensor | None) -> torch.Size:
         try:
             shape = value.shape if shape is None else torch.broadcast_shapes(shape, value.shape)
         except RuntimeError:
-            before = itertools.takewhile(lambda item: item[0] != name, tensors.items())
+            before = list(tensors.items())[: list(tensors).index(name)]
             fitting = ", ".join(f"{other} {shape_text(t.shape)}" for other, t in before if t is not None)
             raise ValueError(
                 f"{name}: expected a shape that broadcasts with {fitting}, got {shape_text(value.shape)}"

@@ -55,6 +55,7 @@ class Op:
             for a in self.op._schema.arguments
             if a.kwarg_only
         }
+        self._floats = {a.name for a in self.op._schema.arguments if "float" in str(a.type)}
         if not (_backend.native and device_free):
             _definitions.impl(self.name, reference, self._reference_key())
         if self._reference_key() == "CompositeExplicitAutograd":
@@ -65,10 +66,10 @@ class Op:
         if (
             _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
         ) and self._wants_reference(args):
-            return self.reference(*args, **kwargs)
+            return self.reference(*args, **self._as_floats(kwargs))
         try:
             return self.op(*args) if kwargs == self._defaults else self.op(*args, **kwargs)
-        except RuntimeError:
+        except (RuntimeError, OverflowError):
             self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
             raise
 
@@ -83,6 +84,13 @@ class Op:
                 f"backend 'native' has no compiled kernel for {self.name} under torch.func or dual numbers"
             )
         return False
+
+    def _as_floats(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Ints for floats, as the dispatcher's parser converts them: torch takes no int of more than 64 bits."""
+        return {
+            name: float(value) if type(value) is int and name in self._floats and abs(value) < 2**1023 else value
+            for name, value in options.items()
+        }
 
     def _reference_key(self) -> str:
         return "CompositeExplicitAutograd"

@@ -44,9 +44,11 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
     >>> gk.random.key(42)
     tensor([42,  0], dtype=torch.uint64)
     """
-    _checks.integer("seed", seed)
-    _checks.integer("offset", offset)
-    return torch.tensor([seed % 2**64, offset % 2**64], dtype=torch.uint64, device=device)
+    for name, value in (("seed", seed), ("offset", offset)):
+        if not isinstance(value, int):
+            raise TypeError(f"{name}: expected an int, got {_checks.type_name(value)}")
+    where = None if device is None else _checks.device("device", device)
+    return torch.tensor([seed % 2**64, offset % 2**64], dtype=torch.uint64, device=where)
 
 
 def split(key: Tensor, num: int = 2) -> Tensor:
@@ -139,8 +141,8 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
         raise TypeError(f"generator: expected a torch.Generator or None, got {_checks.type_name(generator)}")
     if generator is not None:
         device = generator.device
-    elif device is None or not isinstance(device, torch.device):
-        device = torch.device(device or "cpu")
+    elif not isinstance(device, torch.device):
+        device = torch.device("cpu") if device is None else _checks.device("device", device)
     # Always as ops: a traced graph must draw anew at each run.
     return _reserve.op(generator) if device.type == "cpu" else _reserve_on.op(generator, device)
 
@@ -219,7 +221,7 @@ def _device(key: Tensor, device: torch.device | str | None) -> torch.device:
     if device is None:
         _checks.key("key", key)
         return key.device
-    return torch.device(device)
+    return _checks.device("device", device)
 
 
 def _fake_noise(

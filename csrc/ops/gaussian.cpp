@@ -67,6 +67,11 @@ struct Head {
   at::ScalarType sample_type() const { return c10::promoteTypes(loc.scalar_type(), scale.scalar_type()); }
   at::ScalarType type() const { return compute_type({&loc, &scale, &prior_loc, &prior_scale}); }
 
+  // A wider prior must not change the noise: the sample then has a launch of its own.
+  bool is_mixed() const { return sampling && divergence && type() != compute_type({&loc, &scale}); }
+  Head only_sample() const { return {loc, scale, {}, {}, scale_options, sampling}; }
+  Head only_divergence() const { return {loc, scale, prior_loc, prior_scale, scale_options, {}, divergence}; }
+
   // A tensor of samples as the layout takes it: that of the first sample, and the stride to the next.
   template <class Add>
   void each_sample(const Tensor& tensor, int64_t& stride, const Add& add) const {
@@ -128,6 +133,7 @@ struct Head {
 
 std::tuple<Tensor, Tensor> forward(Head head) {
   head.check();
+  if (head.is_mixed()) return {std::get<0>(forward(head.only_sample())), std::get<1>(forward(head.only_divergence()))};
   GaussianHeadForward a;
   Layout layout = head.make_layout();
   head.fill(a, layout);
@@ -153,6 +159,15 @@ struct HeadGradients {
 
 void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const HeadGradients& d) {
   head.check();
+  if (head.is_mixed()) {
+    const auto like = [](const Tensor& t) { return t.defined() ? at::empty_like(t) : Tensor(); };
+    const HeadGradients through_z{.loc = like(d.loc), .scale = like(d.scale), .eps = d.eps};
+    backward(head.only_sample(), grad_z, {}, through_z);
+    backward(head.only_divergence(), {}, grad_kl, {d.loc, d.scale, d.prior_loc, d.prior_scale, {}});
+    if (d.loc.defined()) d.loc.add_(through_z.loc);
+    if (d.scale.defined()) d.scale.add_(through_z.scale);
+    return;
+  }
   GaussianHeadBackward a;
   Layout layout = head.make_layout();
   head.fill(a, layout);

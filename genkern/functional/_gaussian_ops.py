@@ -97,6 +97,7 @@ def _fake_rsample_kl(
 ) -> tuple[Tensor, Tensor]:
     sample = {name: value for name, value in options.items() if name in _SAMPLE_OPTIONS + _SCALE_OPTIONS}
     divergence = {name: value for name, value in options.items() if name not in _SAMPLE_OPTIONS}
+    reference.check_kl(loc, scale, prior_loc, prior_scale)
     z = _fake_rsample(loc, scale, key, eps, **sample)
     shape = _checks.broadcast(loc=loc, scale=scale)
     _checks.within(shape, "loc and scale", prior_loc=prior_loc, prior_scale=prior_scale)

@@ -122,6 +122,7 @@ def gaussian_rsample_kl(
     event_ndim: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A sample of q and KL(q || p)."""
+    check_kl(loc, scale, prior_loc, prior_scale)
     shape = _checks.broadcast(loc=loc, scale=scale)
     _checks.within(shape, "loc and scale", prior_loc=prior_loc, prior_scale=prior_scale)
     parameter: dict[str, Any] = {

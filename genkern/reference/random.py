@@ -138,9 +138,7 @@ def check_derivation(key: object, name: str, value: object) -> None:
     _checks.integer(name, value, minimum=0)
 
 
-def check_noise(
-    key: object, shape: object, dtype: object, element_offset: object, device: torch.device | None
-) -> None:
+def check_noise(key: object, shape: object, dtype: object, element_offset: object, device: torch.device | None) -> None:
     _checks.key("key", key, device=device)
     _checks.sizes("shape", shape)
     if dtype not in _checks.FLOATING:
