@@ -76,6 +76,7 @@ def split(key: Tensor, num: int = 2) -> Tensor:
     >>> import genkern as gk
     >>> encoder_key, decoder_key = gk.random.split(gk.random.key(42))
     """
+    _checks.integer("num", num, minimum=0)  # the dispatcher would take a one-element Tensor for it
     return _split(key, num)
 
 
@@ -105,6 +106,7 @@ def fold_in(key: Tensor, data: int) -> Tensor:
     >>> gk.random.fold_in(gk.random.key(42), 1000).shape
     torch.Size([2])
     """
+    _checks.integer("data", data, minimum=0)
     return _fold_in(key, data)
 
 

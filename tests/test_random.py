@@ -101,8 +101,8 @@ def test_the_stream_is_that_of_torch(every_isa: Backend) -> None:
         key = stateless.key(42)
         expected = stateless.normal(key, (4099,))
         uniforms = stateless.uniform(key, (4099,))
-    except (NotImplementedError, RuntimeError) as error:
-        pytest.skip(f"this torch's torch.func._random has no CPU kernel: {error}".splitlines()[0])
+    except (NotImplementedError, RuntimeError):
+        pytest.skip(f"torch {torch.__version__} has no CPU kernel for torch.func._random (2.14 has)")
     assert (gk.random.normal(KEY, (4099,)) - expected).abs().max() < 2e-6
     assert torch.equal(gk.random.uniform(KEY, (4099,)), uniforms)
 
