@@ -7,7 +7,6 @@ higher orders through the definition in `genkern.reference`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +16,8 @@ from genkern import _checks
 from genkern.functional import _free_bits
 from genkern.functional import _gaussian_ops as _ops
 from genkern.functional._noise import Generators, source
+from genkern.functional._optimal import optimal_nll
 from genkern.reference import gaussian as reference
-from genkern.reference import scale as _scale
 
 __all__ = [
     "gaussian_entropy",
@@ -403,7 +402,9 @@ def gaussian_nll(
     tensor([0., 0.])
     """
     if isinstance(scale, str):
-        return _optimal_nll(x, loc, scale, full, clamp, clamp_mode, reduction, units, event_ndim)
+        if scale != "optimal":
+            raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
+        return optimal_nll(x, loc, full, *_bounds(clamp), clamp_mode, reduction, units, event_ndim)
     lo, hi = _bounds(clamp)
     learned = isinstance(scale, Tensor)
     return _ops.nll(
@@ -521,39 +522,3 @@ def _bounds(clamp: Clamp | None) -> Clamp:
     if not isinstance(clamp, tuple | list) or len(clamp) != 2:
         raise TypeError(f"clamp: expected (lo, hi) or None, got {clamp!r}")
     return clamp[0], clamp[1]
-
-
-def _optimal_nll(
-    x: Tensor,
-    loc: Tensor,
-    scale: str,
-    full: bool,
-    clamp: Clamp | None,
-    clamp_mode: str,
-    reduction: str,
-    units: str,
-    event_ndim: int | None,
-) -> Tensor:
-    """One fused pass for the squared errors; what depends on sigma^2 is arithmetic on [batch] values."""
-    if scale != "optimal":
-        raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
-    lo, hi = _bounds(clamp)
-    _checks.scale("logvar", 0.0, lo, hi, clamp_mode)
-    _checks.choice("units", units, _checks.UNITS)
-    half_square = _ops.nll(
-        x, loc, None, full=False, reduction="none" if reduction == "none" else "event", event_ndim=event_ndim
-    )
-    shape = _checks.broadcast(x=x, loc=loc)
-    batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
-    event_numel = 1 if reduction == "none" else math.prod(shape[batch:])
-    variance = 2 * half_square.sum() / math.prod(shape)
-    logvar = _scale.clamp(torch.log(variance), lo, hi, clamp_mode)
-    constant = math.log(2 * math.pi) if full else 0.0
-    nll = half_square * torch.exp(-logvar) + 0.5 * event_numel * (logvar + constant)
-    _checks.reduction(reduction, units, event_ndim, len(shape))
-    factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
-    if reduction == "mean" or (units == "bits_per_dim" and reduction != "none"):
-        factor = factor / event_numel if event_numel else math.nan
-    if reduction in ("sum", "mean", "batchmean"):
-        nll = nll.sum() if reduction == "sum" else nll.mean()
-    return nll if factor == 1.0 else nll * factor

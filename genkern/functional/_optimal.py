@@ -1,0 +1,45 @@
+"""The likelihood whose sigma^2 is the mean squared error over the batch (Rybkin et al. 2021, sigma-VAE)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+from genkern.functional._gaussian_ops import nll
+from genkern.reference import scale as _scale
+
+
+def optimal_nll(
+    x: Tensor,
+    loc: Tensor,
+    full: bool,
+    lo: float | None,
+    hi: float | None,
+    clamp_mode: str,
+    reduction: str,
+    units: str,
+    event_ndim: int | None,
+) -> Tensor:
+    """One fused pass for the squared errors; what depends on sigma^2 is arithmetic on [batch] values."""
+    _checks.scale("logvar", 0.0, lo, hi, clamp_mode)
+    _checks.choice("units", units, _checks.UNITS)
+    half_square = nll(
+        x, loc, None, full=False, reduction="none" if reduction == "none" else "event", event_ndim=event_ndim
+    )
+    shape = _checks.broadcast(x=x, loc=loc)
+    batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
+    event_numel = 1 if reduction == "none" else math.prod(shape[batch:])
+    variance = 2 * half_square.sum() / math.prod(shape)
+    logvar = _scale.clamp(torch.log(variance), lo, hi, clamp_mode)
+    constant = math.log(2 * math.pi) if full else 0.0
+    value = half_square * torch.exp(-logvar) + 0.5 * event_numel * (logvar + constant)
+    _checks.reduction(reduction, units, event_ndim, len(shape))
+    factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
+    if reduction == "mean" or (units == "bits_per_dim" and reduction != "none"):
+        factor = factor / event_numel if event_numel else math.nan
+    if reduction in ("sum", "mean", "batchmean"):
+        value = value.sum() if reduction == "sum" else value.mean()
+    return value if factor == 1.0 else value * factor
