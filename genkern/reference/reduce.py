@@ -29,7 +29,3 @@ def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None)
             rows = math.prod(elements.shape[:batch])
             value = value / rows if rows else value * math.nan
     return value if factor == 1.0 else value * factor
-
-
-def widen(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return None if tensor is None else tensor.to(dtype)
