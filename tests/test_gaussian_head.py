@@ -192,6 +192,26 @@ def test_ranks_that_share_a_batch_draw_its_sample_between_them(
             assert torch.equal(part, sample[1:4])
 
 
+@pytest.mark.parametrize("sample_shape", [(), (3,), (2, 2)], ids=str)
+def test_given_noise_and_arguments_of_unlike_layouts_agree_with_the_definition(
+    every_isa: Backend, sample_shape: tuple[int, ...]
+) -> None:
+    def run() -> list[Tensor]:
+        loc = torch.linspace(-1, 1, 120).view(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
+        scale = torch.linspace(-2, 1, 120).view(2, 3, 5, 4).transpose(2, 3).requires_grad_()
+        noise = gk.random.normal(KEY, (*sample_shape, 5, 4, 3, 2))
+        eps = noise.permute(*range(len(sample_shape)), -1, -2, -3, -4).requires_grad_()
+        z, kl = gk.gaussian_rsample_kl(loc, scale, sample_shape=sample_shape, eps=eps)
+        loss = (z * torch.linspace(0, 3, z.numel()).view(z.shape).cos()).sum() + kl.sum()
+        return [z, kl, *torch.autograd.grad(loss, [loc, scale, eps])]
+
+    with gk.use_backend("reference"):
+        expected = run()
+    for result, value in zip(run(), expected, strict=True):
+        # a few float32 roundings of terms up to 4 in sums of at most 4 samples
+        assert (result - value).abs().max() <= 16 * 2.0**-23 * max(1.0, float(value.detach().abs().max()))
+
+
 def test_a_list_of_generators_draws_each_row_from_its_own(backend: Backend) -> None:
     loc, scale = torch.randn(2, 4, 5).unbind()
 

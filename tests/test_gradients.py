@@ -6,10 +6,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from support.backends import Backend, oracle
+from support.capture import Recorder
 from support.cases import CASES, Case, Options, Tensors, evaluate
 from support.inputs import Shape, cotangent
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+
+from genkern._library import Operation
+from genkern.functional import _gaussian_ops
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -213,3 +217,24 @@ def test_an_input_changed_in_place_before_backward_is_refused(case: Case, native
         t.detach().add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         sum((o * o).sum() for o in outputs).backward()
+
+
+@every_case
+def test_a_device_without_kernels_takes_its_gradient_from_the_definition(case: Case, native: Backend) -> None:
+    tensors = small(case, {}, torch.float64)
+    outputs = [o for o in case(tensors) if o.requires_grad]
+    with Recorder() as recorder:
+        torch.autograd.grad([o.sum() for o in outputs], list(tensors.values()), allow_unused=True)
+    backwards = [(op, args) for op, args, _ in recorder.calls if op._schema.name.endswith("_backward")]
+    assert backwards
+    operations = {o.name: o for o in vars(_gaussian_ops).values() if isinstance(o, Operation)}
+    for op, args in backwards:
+        definition = operations[op._schema.name.removeprefix("genkern::").removesuffix("_backward")]._backward
+        expected = op(*args)
+        with torch._C._AutoDispatchBelowAutograd():  # as a kernel of the dispatcher runs
+            result = definition(*args)
+        for got, value in zip(*((r if isinstance(r, tuple) else (r,)) for r in (result, expected)), strict=True):
+            assert (got is None) == (value is None)
+            if got is not None:
+                # float64: the same formula, summed in another order
+                assert (got - value).abs().max() <= 1e-13 * max(1.0, float(value.abs().max()))

@@ -2,8 +2,9 @@
 // arithmetic, and how sums are kept. A family (gaussian.h) only says what happens to one tile.
 //
 // A tile is up to kTile consecutive elements in logical order. A tensor that is contiguous and of the right type
-// is read and written in place; anything else passes through a buffer in the L1 cache. Sums are double, over
-// tiles in order, over fixed chunks of the extent whatever the number of threads: the same bits every run.
+// is read and written in place; anything else passes through a buffer in the L1 cache. Sums are in the type of
+// arithmetic within a tile and in double from tile to tile, in order, over chunks that depend on the extent alone: the
+// same bits every run and for every number of threads.
 #pragma once
 
 #include "cpu/chunks.h"

@@ -82,7 +82,7 @@ struct Head {
     add(flat.select(0, 0));
   }
 
-  // The part of the launch that forward and backward share. Keeps `kept` alive for the kernel.
+  // The part of the launch that forward and backward share.
   void fill(GaussianHead& a, Layout& layout) const {
     a.wide = type() == at::kDouble;
     a.scale_options = scale_options;
@@ -100,10 +100,12 @@ struct Head {
     if (divergence) a.free_nats = divergence->free_bits * reduce->nats_per_unit;
   }
 
-  // With noise from a key the order of elements is that of the noise.
+  // With noise from a key the order of elements is that of the noise. With several samples it is that of the first
+  // one's place in the whole, which a copy in another order would not keep.
   Layout make_layout() const {
+    const bool any_order = !sampling || (!sampling->key.defined() && sampling->shape.empty());
     return Layout(shape, reduce ? reduce->event_ndim : std::max<int64_t>(static_cast<int64_t>(shape.size()) - 1, 0),
-                  !sampling || !sampling->key.defined());
+                  any_order);
   }
 
  private:
@@ -168,12 +170,15 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
     if (d.scale.defined()) d.scale.add_(through_z.scale);
     return;
   }
+  // Several samples are written at one stride, so where eps has another layout its gradient is copied into place.
+  const bool eps_in_place = !d.eps.defined() || head.sampling->shape.empty() || d.eps.is_contiguous();
+  const Tensor d_eps = eps_in_place ? d.eps : at::empty(d.eps.sizes(), d.eps.options());
   GaussianHeadBackward a;
   Layout layout = head.make_layout();
   head.fill(a, layout);
   if (head.sampling) {
     head.each_sample(grad_z, a.grad_z_sample, [&](const Tensor& t) { layout.in(a.grad_z, t); });
-    head.each_sample(d.eps, a.d_eps_sample, [&](const Tensor& t) { layout.out(a.d_eps, t); });
+    head.each_sample(d_eps, a.d_eps_sample, [&](const Tensor& t) { layout.out(a.d_eps, t); });
   }
   if (head.divergence) {
     if (grad_kl.defined()) layout.in(a.grad_kl, expand_grad(grad_kl, *head.reduce, head.shape));
@@ -188,6 +193,7 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
   a.extent = layout.resolve();
   cpu_kernels().gaussian_head_backward(a, parallel());
   layout.finish();
+  if (!eps_in_place) d.eps.copy_(d_eps);
 }
 
 // The i-th argument's gradient, if the mask asks for it.

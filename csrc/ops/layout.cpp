@@ -68,10 +68,7 @@ Extent Layout::resolve() {
     if (!collapse(extent)) {
       for (Slot& s : slots_)
         if (!simple(s)) densify(s);
-      if (!collapse(extent)) {
-        for (Slot& s : slots_) densify(s);
-        TORCH_INTERNAL_ASSERT(collapse(extent));
-      }
+      TORCH_INTERNAL_ASSERT(collapse(extent));
     }
   }
   for (Slot& s : slots_) {
