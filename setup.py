@@ -97,7 +97,9 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
         os.environ["TORCH_CUDA_ARCH_LIST"] = plan.cuda_archs
     from torch.utils import cpp_extension
 
-    kinds = ["module.cpp", "ops/*.cpp", "cpu/*.cpp", *(["cuda/*.cu"] if plan.cuda else [])]
+    kinds = ["module.cpp", "ops/*.cpp", "cpu/*.cpp"]
+    if plan.cuda:
+        kinds += ["ops/cuda/*.cpp", "cuda/*.cpp", "cuda/*.cu"]
     sources = [str(path.relative_to(ROOT)) for kind in kinds for path in sorted(ROOT.glob(f"csrc/{kind}"))]
     make = cpp_extension.CUDAExtension if plan.cuda else cpp_extension.CppExtension
     extension = make(

@@ -27,11 +27,27 @@ struct Operand {
   constexpr explicit operator bool() const { return data != nullptr; }
 };
 
+// Where a launch finds its key: by value, or in the memory of its device. What is found may be the raw state of a
+// torch generator, which is no key before it is folded (math/philox.h); the key that was used is left in `out`.
+struct KeySource {
+  Key value{};
+  const uint64_t* seed = nullptr;  // null: by value
+  const uint64_t* offset = nullptr;
+  uint64_t added = 0;  // to the offset in memory
+  bool raw = false;
+  uint64_t* out = nullptr;
+
+  GK_INLINE Key resolve() const {
+    const Key found = seed ? Key{*seed, *offset + added} : value;
+    return raw ? fold(found.seed, found.offset) : found;
+  }
+};
+
 // The noise: eps if given, else made from the key; sample s of element i has index offset + s * numel + i.
 struct Noise {
   Operand eps;
   int64_t eps_sample = 0;  // stride from one sample of eps to the next
-  Key key{};
+  KeySource key{};
   uint64_t element_offset = 0;
 };
 
@@ -44,10 +60,21 @@ struct Loss {
   Operand out;  // over the extent, [rows], or one element; of the compute type
 };
 
-// How a backend runs f(begin, end) over 0 ... n - 1 on several threads.
+// How the CPU runs f(begin, end) over 0 ... n - 1 on several threads.
 struct Parallel {
   void (*run)(int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context);
 };
+
+// What a launch is given besides its arguments: each backend uses what it has a use for.
+struct Launch {
+  Parallel parallel{};
+  void* stream = nullptr;
+  double* workspace = nullptr;  // as many doubles as the backend's workspace() says
+  unsigned* ticket = nullptr;   // 0 before the launch and after it
+};
+
+// Null, or what the device said: the launch was refused.
+using Status = const char*;
 
 struct GaussianHead {
   Extent extent;
@@ -118,23 +145,34 @@ enum class Distribution : uint8_t { normal, uniform };
 
 struct RandomFill {
   Distribution distribution;
-  Key key;
+  KeySource key;
   uint64_t element_offset;
   void* out;  // contiguous
   DType dtype;
   int64_t numel;
 };
 
-// One implementation of everything above.
+// Keys first, first + 1, ... of those that a key splits into; or, count 0, no more than the key itself in its `out`.
+struct KeySplit {
+  KeySource key;
+  uint64_t first;
+  int64_t count;
+  uint64_t* out;  // [count, 2]
+};
+
+// One backend: an implementation of everything above.
 struct Kernels {
-  const char* isa;
-  void (*random_fill)(const RandomFill&, Parallel);
-  void (*gaussian_head_forward)(const GaussianHeadForward&, double* workspace, Parallel);
-  void (*gaussian_head_backward)(const GaussianHeadBackward&, Parallel);
-  void (*gaussian_nll_forward)(const GaussianNllForward&, double* workspace, Parallel);
-  void (*gaussian_nll_backward)(const GaussianNllBackward&, double* workspace, Parallel);
-  void (*gaussian_entropy_forward)(const GaussianEntropyForward&, double* workspace, Parallel);
-  void (*gaussian_entropy_backward)(const GaussianEntropyBackward&, Parallel);
+  const char* name;
+  // Doubles that a reduction to that many losses needs besides its results.
+  int64_t (*workspace)(const Extent&, Reduction, int losses);
+  Status (*key_split)(const KeySplit&, const Launch&);
+  Status (*random_fill)(const RandomFill&, const Launch&);
+  Status (*gaussian_head_forward)(const GaussianHeadForward&, const Launch&);
+  Status (*gaussian_head_backward)(const GaussianHeadBackward&, const Launch&);
+  Status (*gaussian_nll_forward)(const GaussianNllForward&, const Launch&);
+  Status (*gaussian_nll_backward)(const GaussianNllBackward&, const Launch&);
+  Status (*gaussian_entropy_forward)(const GaussianEntropyForward&, const Launch&);
+  Status (*gaussian_entropy_backward)(const GaussianEntropyBackward&, const Launch&);
 };
 
 }  // namespace genkern

@@ -11,14 +11,23 @@ namespace py = pybind11;
 PYBIND11_MODULE(_C, m) {
   m.doc() = "genkern's compiled half; the kernels are torch.ops.genkern.*";
   m.def("register_autograd", &genkern::register_autograd, py::arg("name"), py::arg("differentiable"));
-  m.def("devices", [] { return std::vector<std::string>{"cpu"}; }, "The device types whose kernels are registered.");
+  m.def(
+      "devices",
+      [] {
+        std::vector<std::string> types{"cpu"};
+#ifdef GENKERN_WITH_CUDA
+        types.emplace_back("cuda");
+#endif
+        return types;
+      },
+      "The device types whose kernels are registered.");
   m.def("num_threads", [] { return at::get_num_threads(); });
-  m.def("isa", [] { return genkern::cpu_kernels().isa; }, "The instruction set whose kernels run.");
+  m.def("isa", [] { return genkern::cpu_kernels().name; }, "The instruction set whose kernels run.");
   m.def(
       "isas",
       [] {
         std::vector<std::string> names;
-        for (const auto* kernels : genkern::cpu_kernels_available()) names.emplace_back(kernels->isa);
+        for (const auto* kernels : genkern::cpu_kernels_available()) names.emplace_back(kernels->name);
         return names;
       },
       "The instruction sets that this machine can run, the best first.");
@@ -29,6 +38,10 @@ PYBIND11_MODULE(_C, m) {
           throw py::value_error("isa: expected one of genkern._C.isas(), got '" + isa + "'");
       },
       py::arg("isa"));
+  m.def(
+      "add_kernels",
+      [](uintptr_t address) { genkern::add_cpu_kernels(*reinterpret_cast<const genkern::Kernels*>(address)); },
+      py::arg("address"), "Offer a table of kernels, which another library holds, as one more instruction set: tests.");
   m.def(
       "philox",
       [](uint64_t key, uint64_t counter_low, uint64_t counter_high) {

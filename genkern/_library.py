@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from genkern import _backend
+from genkern._checks import tensor as _checks_tensor
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -62,16 +63,20 @@ class Op:
             torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # functorch transforms and dual numbers must see every step: they take the definition.
-        if (
-            _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-        ) and self._wants_reference(args):
+        if self._traces_or_forces() and self._wants_reference(args):
             return self.reference(*args, **self._as_floats(kwargs))
         try:
             return self.op(*args) if kwargs == self._defaults else self.op(*args, **kwargs)
         except (RuntimeError, OverflowError):
             self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
             raise
+
+    @staticmethod
+    def _traces_or_forces() -> bool:
+        """Whether the definition may be wanted: functorch transforms and dual numbers must see every step."""
+        return (
+            _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+        )
 
     def _wants_reference(self, args: tuple[Any, ...]) -> bool:
         if _backend.mode != "native":
@@ -97,17 +102,78 @@ class Op:
 
 
 class Operation(Op):
-    """A differentiable op: `differentiable` are the arguments that receive gradients."""
+    """A differentiable op: `differentiable` are the arguments that receive gradients.
+
+    One that takes noise (``Tensor? key, Tensor? eps`` in its schema, with `reserve` given to draw a key) gets an
+    overload `draw` that takes a ``Generator?`` in their place, draws the key as part of the launch, and returns it
+    behind the results. It is called where neither key nor eps is given.
+    """
 
     def __init__(
-        self, schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any], differentiable: Sequence[str]
+        self,
+        schema: str,
+        *,
+        reference: Callable[..., Any],
+        fake: Callable[..., Any],
+        differentiable: Sequence[str],
+        reserve: Callable[..., Tensor] | None = None,
     ) -> None:
         super().__init__(schema, reference=reference, fake=fake)
         self._arguments = self.op._schema.arguments
-        self._differentiable = [[a.name for a in self._arguments].index(name) for name in differentiable]
+        names = [a.name for a in self._arguments]
+        self._differentiable = [names.index(name) for name in differentiable]
+        self._key = names.index("key") if reserve else -1
+        if reserve:
+            self._reserve = reserve
+            self._define_draw(schema)
         if _backend.native is not None:
             self._define_gradients(schema)
             _backend.native.register_autograd(self.name, self._differentiable)
+
+    def __call__(self, *args: Any, generator: torch.Generator | None = None, **kwargs: Any) -> Any:
+        k = self._key
+        if k < 0 or args[k] is not None or args[k + 1] is not None:
+            return super().__call__(*args, **kwargs)
+        if self._traces_or_forces() and self._wants_reference(args):
+            return super().__call__(*args[:k], self._fresh_key(args, generator), *args[k + 1 :], **kwargs)
+        drawing = (*args[:k], generator, *args[k + 2 :])
+        try:
+            results = self.draw(*drawing) if kwargs == self._defaults else self.draw(*drawing, **kwargs)
+        except (RuntimeError, OverflowError):
+            self._fake_draw(*drawing, **kwargs)
+            raise
+        return results[:-1] if len(results) > 2 else results[0]
+
+    def _fresh_key(self, args: Sequence[Any], generator: torch.Generator | None) -> Tensor:
+        _checks_tensor(self._arguments[0].name, args[0])
+        return self._reserve(generator, args[0].device)
+
+    def _define_draw(self, schema: str) -> None:
+        """`<name>.draw`: by the kernels; on other devices, and without a binary, a key is reserved for the definition."""
+        drawing = schema.replace("(", ".draw(", 1).replace("Tensor? key, Tensor? eps", "Generator? generator")
+        arguments, _, results = drawing.rpartition(" -> ")
+        results = results.strip("()")
+        _definitions.define(f"{arguments} -> ({results}, Tensor)", tags=(*_TAGS, torch.Tag.nondeterministic_seeded))
+        self.draw = getattr(torch.ops.genkern, self.name).draw
+        _definitions.impl(f"{self.name}.draw", self._draw_reference, self._reference_key())
+        if self._reference_key() == "CompositeExplicitAutograd":
+            torch.library.register_fake(f"genkern::{self.name}.draw", self._fake_draw, lib=_definitions)
+
+    def _with_key(self, args: Sequence[Any], key: Tensor) -> tuple[Any, ...]:
+        return (*args[: self._key], key, None, *args[self._key + 1 :])
+
+    def _draw_reference(self, *args: Any, **kwargs: Any) -> Any:
+        key = self._fresh_key(args, args[self._key])
+        results = self.reference(*self._with_key(args, key), **kwargs)
+        return (*results, key) if isinstance(results, tuple) else (results, key)
+
+    def _fake_draw(self, *args: Any, **kwargs: Any) -> Any:
+        generator = args[self._key]
+        _checks_tensor(self._arguments[0].name, args[0])
+        device = generator.device if isinstance(generator, torch.Generator) else args[0].device
+        key = torch.empty((2,), dtype=torch.uint64, device=device)
+        results = self._fake(*self._with_key(args, key), **kwargs)
+        return (*results, key) if isinstance(results, tuple) else (results, key)
 
     def _reference_key(self) -> str:
         # Without kernels there is nothing to keep whole: the definition is differentiated and traced through.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from genkern import _checks
+from genkern import _backend, _checks
 from genkern._library import Op
 from genkern.reference import random as reference
 
@@ -146,7 +146,11 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
     elif not isinstance(device, torch.device):
         device = torch.device("cpu") if device is None else _checks.device("device", device)
     # Always as ops: a traced graph must draw anew at each run.
-    return _reserve.op(generator) if device.type == "cpu" else _reserve_on.op(generator, device)
+    if device.type == "cpu":
+        return _reserve.op(generator)
+    if device.type == "cuda" and _backend.has_native("cuda"):
+        return _reserve_cuda.op(generator, device)
+    return _reserve_on.op(generator, device)
 
 
 def normal(
@@ -260,4 +264,11 @@ _reserve_on = Op(
     reference=reference.reserve,
     fake=lambda generator, device: torch.empty((2,), dtype=torch.uint64, device=device),
     random=True,
+)
+_reserve_cuda = Op(
+    "key_reserve_cuda(Generator? generator, Device device) -> Tensor",
+    reference=reference.reserve,
+    fake=lambda generator, device: torch.empty((2,), dtype=torch.uint64, device=device),
+    random=True,
+    device_free=_backend.has_native("cuda"),
 )

@@ -28,10 +28,11 @@ struct Chunks {
   }
 };
 
-// Doubles that a reduction needs besides its result.
-inline int64_t workspace_size(const Extent& extent, Reduction reduction) {
+// Doubles that a reduction needs besides its results.
+inline int64_t workspace_size(const Extent& extent, Reduction reduction, int losses) {
   const Chunks chunks(extent);
-  return reduction == Reduction::total || (reduction == Reduction::event && chunks.pieces > 1) ? chunks.count() : 0;
+  const bool needed = reduction == Reduction::total || (reduction == Reduction::event && chunks.pieces > 1);
+  return needed ? losses * chunks.count() : 0;
 }
 
 }  // namespace genkern

@@ -24,6 +24,7 @@ bool supported(const Kernels& k) {
 }
 
 const Kernels* chosen = nullptr;
+std::vector<const Kernels*> added;
 
 }  // namespace
 
@@ -44,11 +45,18 @@ const Kernels& cpu_kernels() { return chosen ? *chosen : *cpu_kernels_available(
 
 bool choose_cpu_kernels(const char* isa) {
   for (const Kernels* k : cpu_kernels_available())
-    if (std::strcmp(k->isa, isa) == 0) {
+    if (std::strcmp(k->name, isa) == 0) {
+      chosen = k;
+      return true;
+    }
+  for (const Kernels* k : added)
+    if (std::strcmp(k->name, isa) == 0) {
       chosen = k;
       return true;
     }
   return false;
 }
+
+void add_cpu_kernels(const Kernels& kernels) { added.push_back(&kernels); }
 
 }  // namespace genkern

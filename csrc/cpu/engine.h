@@ -1,5 +1,5 @@
 // The CPU's loops, all of them: which elements a thread takes, how they reach contiguous buffers of the type of
-// arithmetic, and how sums are kept. A family (gaussian.h) only says what happens to one tile.
+// arithmetic, and how sums are kept. A family (tiles/gaussian.h) only says what happens to one tile.
 //
 // A tile is up to kTile consecutive elements in logical order. A tensor that is contiguous and of the right type
 // is read and written in place; anything else passes through a buffer in the L1 cache. Sums are in the type of
@@ -138,12 +138,14 @@ double sum(const T* p, int64_t n) {
 template <class T>
 class Values {
  public:
-  explicit Values(const Loss& loss)
-      : elements_(loss.reduction == Reduction::none ? loss.out : Operand{}),
-        out_(elements_),
-        factor_(T(loss.reduction == Reduction::none ? loss.factor : 1.0)) {}
+  Values() : out_(elements_) {}
   Values(const Values&) = delete;
 
+  void bind(const Loss& loss) {
+    const bool each = loss.reduction == Reduction::none;
+    if (each) elements_ = loss.out;
+    factor_ = Vec<T>(T(each ? loss.factor : 1.0));
+  }
   void prepare(const Span& s) { out_.prepare(s); }
   GK_INLINE void set(int64_t i, Vec<T> v) { out_.set(i, v * factor_); }
   void commit(const Span& s) { out_.commit(s); }
@@ -153,6 +155,17 @@ class Values {
   Operand elements_;
   Output<T> out_;
   Vec<T> factor_;
+};
+
+// What a tile keeps of its own.
+template <class T>
+class Scratch {
+ public:
+  GK_INLINE Vec<T> operator[](int64_t i) const { return Vec<T>::load(buffer_.data + i); }
+  GK_INLINE void set(int64_t i, Vec<T> v) { v.store(buffer_.data + i); }
+
+ private:
+  Buffer<T> buffer_;
 };
 
 template <class Work>
@@ -172,71 +185,86 @@ void each_tile(const Extent& extent, const Chunks& chunks, int64_t chunk, const 
 
 // Elementwise: each thread makes one `Tile(arguments)`, which is called with every span of its chunks.
 template <class Tile, class Arguments>
-void map(const Arguments& a, Parallel parallel) {
+Status map(const Arguments& a, const Launch& launch) {
   const Chunks chunks(a.extent);
-  if (a.extent.numel() == 0) return;
-  run(parallel, chunks.count(), [&](int64_t begin, int64_t end) {
+  if (a.extent.numel() == 0) return nullptr;
+  run(launch.parallel, chunks.count(), [&](int64_t begin, int64_t end) {
     Tile tile(a);
     for (int64_t chunk = begin; chunk < end; ++chunk)
       each_tile(a.extent, chunks, chunk, [&](const Span& s) { tile(s); });
   });
+  return nullptr;
 }
 
 // What is left to add when all chunks are done, in their order.
 template <class Put>
-void combine(const Extent& extent, const Chunks& chunks, const Loss& loss, const double* workspace, const Put& put) {
-  const int64_t count = extent.numel() == 0 ? 0 : chunks.count();
-  if (loss.reduction == Reduction::total) {
+void combine(const Extent& extent, const Chunks& chunks, Reduction reduction, const double* workspace, const Put& put) {
+  if (reduction == Reduction::total) {
     double total = 0.0;
-    for (int64_t i = 0; i < count; ++i) total += workspace[i];
+    for (int64_t i = 0; i < chunks.count(); ++i) total += workspace[i];
     put(0, total);
-  } else if (loss.reduction == Reduction::event && (count == 0 || chunks.pieces > 1)) {
+  } else if (reduction == Reduction::event && chunks.pieces > 1) {
     for (int64_t row = 0; row < extent.rows; ++row) {
       double total = 0.0;
-      for (int64_t i = 0; i < (count ? chunks.pieces : 0); ++i) total += workspace[row * chunks.pieces + i];
+      for (int64_t i = 0; i < chunks.pieces; ++i) total += workspace[row * chunks.pieces + i];
       put(row, total);
     }
   }
 }
 
-// The same with one value an element, which the tile sets in its `Values` and which `loss` reduces.
-// workspace: workspace_size(extent, loss.reduction) doubles.
-template <class T, class Tile, class Arguments>
-void reduce(const Arguments& a, const Loss& loss, double* workspace, Parallel parallel) {
+// The same with kLosses values an element, which the tile sets in its `Values` and which are reduced alike.
+template <class E, class Tile, int kLosses, class Arguments>
+Status reduce(const Arguments& a, const Loss* const (&losses)[kLosses], const Launch& launch) {
+  using T = typename E::T;
   const Chunks chunks(a.extent);
-  const bool by_row = loss.reduction == Reduction::event && chunks.pieces == 1;
-  T* out = static_cast<T*>(loss.out.data);
-  const auto put = [&](int64_t row, double value) { out[row] = static_cast<T>(value * loss.factor); };
-
-  run(parallel, a.extent.numel() == 0 ? 0 : chunks.count(), [&](int64_t begin, int64_t end) {
+  const Reduction reduction = losses[0]->reduction;
+  const bool by_row = reduction == Reduction::event && chunks.pieces == 1;
+  const auto put = [&](int k, int64_t row, double value) {
+    static_cast<T*>(losses[k]->out.data)[row] = static_cast<T>(value * losses[k]->factor);
+  };
+  const int64_t count = chunks.count();
+  if (a.extent.numel() == 0) return nullptr;
+  run(launch.parallel, count, [&](int64_t begin, int64_t end) {
     Tile tile(a);
-    Values<T> values(loss);
+    Values<T> values[kLosses];
+    for (int k = 0; k < kLosses; ++k) values[k].bind(*losses[k]);
     for (int64_t chunk = begin; chunk < end; ++chunk) {
-      double partial = 0.0;
+      double partial[kLosses] = {};
       each_tile(a.extent, chunks, chunk, [&](const Span& s) {
-        values.prepare(s);
+        for (Values<T>& v : values) v.prepare(s);
         tile(s, values);
-        values.commit(s);
-        if (loss.reduction == Reduction::none) return;
-        if (!by_row) {
-          partial += sum(values.data(), s.n);
-          return;
-        }
-        int64_t row = s.row, left = chunks.event - (s.first - s.row * chunks.event);
-        for (int64_t at = 0; at < s.n; ++row, left = chunks.event) {
-          const int64_t take = least(left, s.n - at);
-          partial += sum(values.data() + at, take);
-          at += take;
-          if (take == left) {
-            put(row, partial);
-            partial = 0.0;
+        for (Values<T>& v : values) v.commit(s);
+        if (reduction == Reduction::none) return;
+        for (int k = 0; k < kLosses; ++k) {
+          if (!by_row) {
+            partial[k] += sum(values[k].data(), s.n);
+            continue;
+          }
+          int64_t row = s.row, left = chunks.event - (s.first - s.row * chunks.event);
+          for (int64_t at = 0; at < s.n; ++row, left = chunks.event) {
+            const int64_t take = least(left, s.n - at);
+            partial[k] += sum(values[k].data() + at, take);
+            at += take;
+            if (take == left) {
+              put(k, row, partial[k]);
+              partial[k] = 0.0;
+            }
           }
         }
       });
-      if (!by_row && loss.reduction != Reduction::none) workspace[chunk] = partial;
+      if (by_row || reduction == Reduction::none) continue;
+      for (int k = 0; k < kLosses; ++k) launch.workspace[k * count + chunk] = partial[k];
     }
   });
-  combine(a.extent, chunks, loss, workspace, put);
+  for (int k = 0; k < kLosses; ++k)
+    combine(a.extent, chunks, reduction, launch.workspace + k * count,
+            [&](int64_t row, double value) { put(k, row, value); });
+  return nullptr;
+}
+
+template <class E, class Tile, class Arguments>
+Status reduce(const Arguments& a, const Loss& loss, const Launch& launch) {
+  return reduce<E, Tile>(a, {&loss}, launch);
 }
 
 }  // namespace genkern::GENKERN_ISA

@@ -127,23 +127,48 @@ inline const double* fill_normal(Key key, uint64_t index, int64_t n, NoiseBuffer
 template <class T>
 class Eps {
  public:
-  Eps(const Noise& noise, const Extent& extent) : noise_(noise), numel_(extent.numel()), given_(noise.eps) {}
+  Eps(const Noise& noise, const Extent& extent)
+      : noise_(noise), key_(noise.key.resolve()), numel_(extent.numel()), given_(noise.eps) {}
 
   void fetch(const Span& s, int64_t sample) {
     if (given_) {
       given_.fetch(s, sample * noise_.eps_sample);
     } else {
-      made_ = fill_normal(noise_.key, noise_.element_offset + sample * numel_ + s.first, s.n, buffer_, T());
+      made_ = fill_normal(key_, noise_.element_offset + sample * numel_ + s.first, s.n, buffer_, T());
     }
   }
   GK_INLINE Vec<T> operator[](int64_t i) const { return given_ ? given_[i] : Vec<T>::load(made_ + i); }
 
  private:
   const Noise& noise_;
+  Key key_;
   int64_t numel_;
   Input<T> given_;
   const T* made_ = nullptr;
   NoiseBuffer buffer_;
 };
+
+// What a tile is compiled against.
+template <class U>
+struct Engine {
+  using T = U;
+  using F = Vec<T>;
+  static constexpr int lanes = F::lanes;
+  static constexpr bool kOneCopy = false;  // a loop of its own for each case
+  using Span = GENKERN_ISA::Span;
+  using Input = GENKERN_ISA::Input<T>;
+  using LossInput = Input;
+  using Output = GENKERN_ISA::Output<T>;
+  using Eps = GENKERN_ISA::Eps<T>;
+  using Values = GENKERN_ISA::Values<T>;
+  using Scratch = GENKERN_ISA::Scratch<T>;
+};
+
+// f(engine, plain) for the type of arithmetic; float kernels are compiled apart for plain arguments.
+template <class F>
+Status with_type(bool wide, bool plain, const F& f) {
+  if (wide) return f(Engine<double>(), std::false_type());
+  return plain ? f(Engine<float>(), std::true_type()) : f(Engine<float>(), std::false_type());
+}
 
 }  // namespace genkern::GENKERN_ISA

@@ -1,4 +1,4 @@
-// random_normal and random_uniform.
+// Keys and noise.
 #pragma once
 
 #include "cpu/noise.h"
@@ -26,6 +26,7 @@ void random_fill(const RandomFill& a, Parallel parallel) {
   const Extent extent{1, 1, a.numel};
   const Operand out{a.out, a.dtype, a.numel, a.numel, 1};
   const Chunks chunks(extent);
+  const Key key = a.key.resolve();
   run(parallel, chunks.count(), [&](int64_t begin, int64_t end) {
     NoiseBuffer noise;
     Buffer<T> uniform;
@@ -34,17 +35,25 @@ void random_fill(const RandomFill& a, Parallel parallel) {
         const uint64_t index = a.element_offset + s.first;
         const T* made = uniform.data;
         if (a.distribution == Distribution::normal) {
-          made = fill_normal(a.key, index, s.n, noise, T());
+          made = fill_normal(key, index, s.n, noise, T());
         } else {
-          fill_uniform(a.key, index, s.n, uniform.data);
+          fill_uniform(key, index, s.n, uniform.data);
         }
         store_run(out, s.first, s.n, made);
       });
   });
 }
 
-inline void random_fill(const RandomFill& a, Parallel parallel) {
-  a.dtype == DType::f64 ? random_fill<double>(a, parallel) : random_fill<float>(a, parallel);
+inline Status random_fill(const RandomFill& a, const Launch& launch) {
+  a.dtype == DType::f64 ? random_fill<double>(a, launch.parallel) : random_fill<float>(a, launch.parallel);
+  return nullptr;
+}
+
+inline Status key_split(const KeySplit& a, const Launch&) {
+  const Key key = a.key.resolve();
+  for (int64_t i = 0; i < a.count; ++i) store_key(a.out + 2 * i, split(key, a.first + i));
+  if (a.key.out) store_key(a.key.out, key);
+  return nullptr;
 }
 
 }  // namespace genkern::GENKERN_ISA

@@ -1,140 +1,255 @@
-// The GPU's loops. A family (gaussian.cu) only says what happens to an element; the engine owns indexing, storage
-// types and sums. A thread takes runs of kGroup elements, the normals of one Philox counter.
+// The GPU's loops, all of them: two kernels, map and reduce, that call a family's tile (tiles/gaussian.h) with one
+// group after another. The engine owns indexing, storage types and sums; plan.h says which thread takes what.
 //
-// So far: one block a row, in a fixed order, for elementwise results, sums over rows and one sum over all, in one
-// launch. docs/gpu-verification.md says what has run on a GPU.
+// Sums are in the type of arithmetic within a group and in double from there on, in an order that depends on the extent
+// alone. A sum over several blocks is finished in the same launch, by the last block to come.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
-#include "kernels.h"
+#include "cuda/noise.cuh"
+#include "cuda/plan.h"
 
 namespace genkern::cuda {
 
-inline constexpr int kThreads = 256;
-inline constexpr int kGroup = 4;
-
-template <class T>
-__device__ T load(const Operand& o, int64_t index) {
-  switch (o.dtype) {
-    case DType::f32:
-      return static_cast<T>(static_cast<const float*>(o.data)[index]);
-    case DType::f64:
-      return static_cast<T>(static_cast<const double*>(o.data)[index]);
-    case DType::bf16:
-      return static_cast<T>(__bfloat162float(static_cast<const __nv_bfloat16*>(o.data)[index]));
-    case DType::f16:
-      return static_cast<T>(__half2float(static_cast<const __half*>(o.data)[index]));
+// An argument's group. S: the storage type, or Any.
+template <class T, class S, int V>
+class Input {
+ public:
+  GK_DEVICE Input(const Operand& o) : operand_(o) {}
+  GK_DEVICE explicit operator bool() const { return static_cast<bool>(operand_); }
+  GK_DEVICE void fetch(const Span<V>& s, int64_t shift = 0) {
+    if (operand_) load<S>(operand_, shift, s, values_);
   }
-  return T(0);
-}
+  GK_DEVICE T operator[](int64_t i) const { return values_[i]; }
 
-template <class T>
-__device__ void store(const Operand& o, int64_t index, T value) {
-  switch (o.dtype) {
-    case DType::f32:
-      static_cast<float*>(o.data)[index] = static_cast<float>(value);
-      break;
-    case DType::f64:
-      static_cast<double*>(o.data)[index] = static_cast<double>(value);
-      break;
-    case DType::bf16:
-      static_cast<__nv_bfloat16*>(o.data)[index] = __float2bfloat16(static_cast<float>(value));
-      break;
-    case DType::f16:
-      static_cast<__half*>(o.data)[index] = __float2half(static_cast<float>(value));
-      break;
-  }
-}
-
-// Where an element lies in the extent, and so in each operand.
-struct Place {
-  int64_t row, run, elem;
-
-  // An event has fewer than 2^31 elements (checked at the launch); rows may be more.
-  __device__ Place(const Extent& e, int64_t row, uint32_t column) : row(row) {
-    run = e.runs == 1 ? 0 : column / static_cast<uint32_t>(e.length);
-    elem = column - static_cast<uint32_t>(run) * static_cast<uint32_t>(e.length);
-  }
-  __device__ int64_t in(const Operand& o) const { return row * o.row + run * o.run + elem * o.elem; }
+ private:
+  const Operand& operand_;
+  T values_[V];
 };
 
-// The sum over a block, in thread 0; the same order every time.
-template <class T>
-__device__ T block_sum(T value) {
-  __shared__ T warps[kThreads / 32];
-  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xFFFFFFFFu, value, offset);
-  __syncthreads();  // an earlier sum may still be read
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
-  __syncthreads();
-  if (threadIdx.x >= 32) return T(0);
-  value = threadIdx.x < kThreads / 32 ? warps[threadIdx.x] : T(0);
-  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xFFFFFFFFu, value, offset);
+template <class T, class S, int V>
+class Output {
+ public:
+  GK_DEVICE Output(const Operand& o) : operand_(o) {}
+  GK_DEVICE explicit operator bool() const { return static_cast<bool>(operand_); }
+  GK_DEVICE void prepare(const Span<V>&, int64_t = 0) {}
+  GK_DEVICE void set(int64_t i, T v) { values_[i] = v; }
+  GK_DEVICE void commit(const Span<V>& s, int64_t shift = 0) {
+    if (operand_) store<S>(operand_, shift, s, values_);
+  }
+
+ private:
+  const Operand& operand_;
+  T values_[V];
+};
+
+// One value an element: written out, or summed.
+template <class T, class S, int V>
+class Values {
+ public:
+  GK_DEVICE void set(int64_t i, T v) { values_[i] = v; }
+  GK_DEVICE void write(const Loss& loss, const Span<V>& s) {
+    GK_UNROLL
+    for (int k = 0; k < V; ++k) values_[k] *= static_cast<T>(loss.factor);
+    store<S>(loss.out, 0, s, values_);
+  }
+  GK_DEVICE double sum(const Span<V>& s) const {
+    T total = T(0);
+    GK_UNROLL
+    for (int k = 0; k < V; ++k) total += s.has(k) ? values_[k] : T(0);
+    return static_cast<double>(total);
+  }
+
+ private:
+  T values_[V];
+};
+
+template <class T, int V>
+class Scratch {
+ public:
+  GK_DEVICE T operator[](int64_t i) const { return values_[i]; }
+  GK_DEVICE void set(int64_t i, T v) { values_[i] = v; }
+
+ private:
+  T values_[V];
+};
+
+// What a tile is compiled against. S is the storage type of its tensors, whose elements lie side by side; Any leaves
+// type and stride to run time.
+template <class U, class S>
+struct Engine {
+  using T = U;
+  using F = U;
+  static constexpr bool kAny = std::is_same_v<S, Any>;
+  static constexpr int lanes = 1;
+  static constexpr bool kOneCopy = true;  // branches cost less than code
+  static constexpr int kBlocks = kAny ? 1 : sizeof(S) == 2 ? 2 : 0;  // resident at least; 0 leaves it to the compiler
+  static constexpr int width = 16 / sizeof(std::conditional_t<kAny, U, S>);
+  using LossStorage = std::conditional_t<kAny, Any, U>;
+  using Span = cuda::Span<width>;
+  using Input = cuda::Input<U, S, width>;
+  using LossInput = cuda::Input<U, LossStorage, width>;
+  using Output = cuda::Output<U, S, width>;
+  using Eps = cuda::Eps<U, S, width>;
+  using Values = cuda::Values<U, LossStorage, width>;
+  using Scratch = cuda::Scratch<U, width>;
+};
+
+// f(span) for each group of an item that falls to this thread of its team.
+template <int V, class F>
+GK_DEVICE void each_group(const Plan& plan, int64_t item, const F& f) {
+  const Extent& e = plan.extent;
+  const int64_t row = plan.pieces == 1 ? item : item / plan.pieces;
+  const int64_t first = (item - row * plan.pieces) * plan.piece;
+  const int64_t last = first + plan.piece < plan.groups ? first + plan.piece : plan.groups;
+  for (int64_t group = first + threadIdx.x % plan.team; group < last; group += plan.team) {
+    const int64_t run = e.runs == 1 ? 0 : group / plan.groups_a_run;
+    // Places are counted from `phase` elements before the first one: there groups begin at multiples of V.
+    const int64_t begin = row * e.event() + run * e.length + plan.phase;
+    const int64_t place = (begin / V + group - run * plan.groups_a_run) * V;
+    Span<V> s;
+    s.row = row;
+    s.run = run;
+    s.elem = place - begin;
+    s.first = place - plan.phase;
+    s.from = s.elem < 0 ? static_cast<int>(-s.elem) : 0;
+    s.to = e.length - s.elem < V ? static_cast<int>(e.length - s.elem) : V;
+    if (s.from < s.to) f(s);
+  }
+}
+
+// Items of this thread's team. Threads that add up with one another go through the loop together, so a warp goes on
+// while its first team has an item.
+struct Items {
+  int64_t item, step, items;
+  int ahead;  // teams of this warp before this one
+
+  GK_DEVICE explicit Items(const Plan& plan)
+      : item((static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / plan.team),
+        step(static_cast<int64_t>(gridDim.x) * kThreads / plan.team),
+        items(plan.items()),
+        ahead(plan.team < kWarp ? threadIdx.x % kWarp / plan.team : 0) {}
+  GK_DEVICE bool any() const { return item - ahead < items; }
+  GK_DEVICE bool mine() const { return item < items; }
+};
+
+template <class E, class Tile, class Arguments>
+__global__ void __launch_bounds__(kThreads, E::kBlocks)
+    map_kernel(const __grid_constant__ Arguments a, const __grid_constant__ Plan plan) {
+  Tile tile(a);
+  for (Items i(plan); i.mine(); i.item += i.step)
+    each_group<E::width>(plan, i.item, [&](const typename E::Span& s) { tile(s); });
+}
+
+inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
+// The sum over each `width` neighbouring lanes, in the first of them.
+GK_DEVICE double lane_sum(double value, int width) {
+  for (int offset = width / 2; offset > 0; offset /= 2) value += __shfl_down_sync(kAllLanes, value, offset, width);
   return value;
 }
 
-// The one sum over all: each block leaves its part, the last to finish adds them in order. `ticket` is 0 before
-// the launch and after it.
-struct Total {
-  double* parts;  // [gridDim.x]
-  unsigned* ticket;
-};
-
-__device__ inline bool last_block(unsigned* ticket) {
-  __shared__ bool last;
-  __threadfence();
-  if (threadIdx.x == 0) last = atomicAdd(ticket, 1u) == gridDim.x - 1;
+// The sum over a block, in thread 0.
+GK_DEVICE double block_sum(double value) {
+  __shared__ double warps[kThreads / kWarp];
+  value = lane_sum(value, kWarp);
+  __syncthreads();  // an earlier sum may still be read
+  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = value;
   __syncthreads();
-  if (last) __threadfence();
+  if (threadIdx.x >= kWarp) return 0.0;
+  return lane_sum(threadIdx.x < kThreads / kWarp ? warps[threadIdx.x] : 0.0, kThreads / kWarp);
+}
+
+// Whether this block is the last of the launch to come here; then it sees what thread 0 of each of them wrote before.
+GK_DEVICE bool last_block(unsigned* ticket) {
+  __shared__ bool last;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicAdd(ticket, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
   return last;
 }
 
-// element(row, column, place): the value of an element.
-template <class T, class Element>
-__device__ void reduce(const Extent& extent, const Loss& loss, Total total, Element element) {
-  const auto event = static_cast<uint32_t>(extent.event());
-  double part = 0.0;
-  for (int64_t row = blockIdx.x; row < extent.rows; row += gridDim.x) {
-    T sum = T(0);
-    for (uint32_t column = kGroup * threadIdx.x; column < event; column += kGroup * kThreads) {
-#pragma unroll 1
-      for (uint32_t c = column; c < event && c - column < kGroup; ++c) {
-        const Place place(extent, row, c);
-        const T value = element(row, c, place);
-        if (loss.reduction == Reduction::none) {
-          store(loss.out, place.in(loss.out), value * static_cast<T>(loss.factor));
-        } else {
-          sum += value;
+template <int kLosses>
+struct Losses {
+  Loss loss[kLosses];
+};
+
+// Where the parts of a sum over several blocks meet.
+struct Meeting {
+  double* parts;
+  unsigned* ticket;
+};
+
+template <class E, class Tile, int kLosses, class Arguments>
+__global__ void __launch_bounds__(kThreads, E::kBlocks)
+    reduce_kernel(const __grid_constant__ Arguments a, const __grid_constant__ Plan plan,
+                  const __grid_constant__ Losses<kLosses> losses, const __grid_constant__ Meeting meeting) {
+  using T = typename E::T;
+  const Reduction reduction = losses.loss[0].reduction;
+  const auto put = [&](int k, int64_t row, double sum) {
+    static_cast<T*>(losses.loss[k].out.data)[row] = static_cast<T>(sum * losses.loss[k].factor);
+  };
+  Tile tile(a);
+  typename E::Values values[kLosses];
+  double sums[kLosses] = {};
+  for (Items i(plan); i.any(); i.item += i.step) {
+    if (i.mine()) {
+      each_group<E::width>(plan, i.item, [&](const typename E::Span& s) {
+        tile(s, values);
+        GK_UNROLL
+        for (int k = 0; k < kLosses; ++k) {
+          if (reduction == Reduction::none) {
+            values[k].write(losses.loss[k], s);
+          } else {
+            sums[k] += values[k].sum(s);
+          }
         }
+      });
+    }
+    if (reduction != Reduction::event) continue;
+    GK_UNROLL
+    for (int k = 0; k < kLosses; ++k) {
+      const double sum = plan.team == kThreads ? block_sum(sums[k]) : lane_sum(sums[k], plan.team);
+      sums[k] = 0.0;
+      if (threadIdx.x % plan.team != 0 || !i.mine()) continue;
+      if (plan.pieces == 1) {
+        put(k, i.item, sum);
+      } else {
+        meeting.parts[k * i.items + i.item] = sum;
       }
     }
-    if (loss.reduction == Reduction::none) continue;
-    const T row_sum = block_sum(sum);
-    if (threadIdx.x != 0) continue;
-    if (loss.reduction == Reduction::event) {
-      static_cast<T*>(loss.out.data)[row] = static_cast<T>(static_cast<double>(row_sum) * loss.factor);
-    } else {
-      part += static_cast<double>(row_sum);
+  }
+  if (reduction == Reduction::none || (reduction == Reduction::event && plan.pieces == 1)) return;
+
+  if (reduction == Reduction::total) {
+    GK_UNROLL
+    for (int k = 0; k < kLosses; ++k) {
+      const double sum = block_sum(sums[k]);
+      if (threadIdx.x == 0) meeting.parts[k * static_cast<int64_t>(gridDim.x) + blockIdx.x] = sum;
     }
   }
-  if (loss.reduction != Reduction::total) return;
-  if (threadIdx.x == 0) total.parts[blockIdx.x] = part;
-  if (!last_block(total.ticket)) return;
-  double sum = 0.0;
-  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) sum += total.parts[i];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) {
-    static_cast<T*>(loss.out.data)[0] = static_cast<T>(sum * loss.factor);
-    *total.ticket = 0;
+  if (!last_block(meeting.ticket)) return;
+  const volatile double* parts = meeting.parts;
+  GK_UNROLL
+  for (int k = 0; k < kLosses; ++k) {
+    if (reduction == Reduction::total) {
+      double sum = 0.0;
+      for (unsigned b = threadIdx.x; b < gridDim.x; b += kThreads) sum += parts[k * static_cast<int64_t>(gridDim.x) + b];
+      sum = block_sum(sum);
+      if (threadIdx.x == 0) put(k, 0, sum);
+    } else {
+      for (int64_t row = threadIdx.x / kWarp; row < plan.extent.rows; row += kThreads / kWarp) {
+        double sum = 0.0;
+        for (int64_t piece = threadIdx.x % kWarp; piece < plan.pieces; piece += kWarp)
+          sum += parts[(k * plan.extent.rows + row) * plan.pieces + piece];
+        sum = lane_sum(sum, kWarp);
+        if (threadIdx.x % kWarp == 0) put(k, row, sum);
+      }
+    }
   }
-}
-
-// Blocks of a launch over the rows; `Total::parts` has as many.
-inline int blocks(const Extent& extent) {
-  constexpr int64_t most = 4096;
-  return static_cast<int>(extent.rows < most ? extent.rows : most);
+  if (threadIdx.x == 0) *meeting.ticket = 0;
 }
 
 }  // namespace genkern::cuda

@@ -1,13 +1,15 @@
 // The Gaussian family's launches on a GPU.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include "kernels.h"
 
 namespace genkern::cuda {
 
-// parts: one double a block (rows, at most 4096); ticket: a zero. Both on the device, used by a total reduction.
-cudaError_t gaussian_head_forward(const GaussianHeadForward& a, double* parts, unsigned* ticket, cudaStream_t stream);
+Status gaussian_head_forward(const GaussianHeadForward& a, const Launch& launch);
+Status gaussian_head_backward(const GaussianHeadBackward& a, const Launch& launch);
+Status gaussian_nll_forward(const GaussianNllForward& a, const Launch& launch);
+Status gaussian_nll_backward(const GaussianNllBackward& a, const Launch& launch);
+Status gaussian_entropy_forward(const GaussianEntropyForward& a, const Launch& launch);
+Status gaussian_entropy_backward(const GaussianEntropyBackward& a, const Launch& launch);
 
 }  // namespace genkern::cuda

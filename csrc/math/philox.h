@@ -46,4 +46,9 @@ GK_INLINE Key split(Key key, uint64_t index) { return as_key(philox(key.seed, ke
 
 GK_INLINE Key fold(uint64_t seed, uint64_t offset) { return as_key(philox(seed, offset, kFoldCounter)); }
 
+GK_INLINE void store_key(uint64_t* to, Key key) {
+  to[0] = key.seed;
+  to[1] = key.offset;
+}
+
 }  // namespace genkern

@@ -1,10 +1,7 @@
 #include "ops/common.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-
-#include "cpu/chunks.h"
 
 namespace genkern {
 
@@ -137,6 +134,10 @@ at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors) {
   return at::kFloat;
 }
 
+Tensor wanted(const Tensor& argument, int64_t mask, int i) {
+  return mask >> i & 1 && argument.defined() ? at::empty_like(argument) : Tensor();
+}
+
 Tensor make_loss(Loss& loss, const Reduce& reduce, Layout& layout, const Tensor& like, at::IntArrayRef shape,
                  at::ScalarType dtype) {
   loss.reduction = reduce.kind;
@@ -149,6 +150,7 @@ Tensor make_loss(Loss& loss, const Reduce& reduce, Layout& layout, const Tensor&
   Tensor result = at::empty(reduce.result_shape, like.options().dtype(dtype));
   loss.out.data = result.data_ptr();
   loss.out.dtype = storage_type(result);
+  if (c10::multiply_integers(shape) == 0) result.fill_(0.0 * reduce.factor);
   return result;
 }
 
@@ -156,17 +158,6 @@ Tensor expand_grad(const Tensor& grad, const Reduce& reduce, at::IntArrayRef sha
   TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
   if (reduce.kind != Reduction::event) return grad;  // a 0-dim one broadcasts as it is
   return trailing_ones(grad, static_cast<int64_t>(shape.size()));
-}
-
-std::unique_ptr<double[]> workspace(const Extent& extent, Reduction reduction) {
-  const int64_t size = workspace_size(extent, reduction);
-  return size ? std::make_unique_for_overwrite<double[]>(size) : nullptr;
-}
-
-Parallel parallel() {
-  return {[](int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context) {
-    at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
-  }};
 }
 
 }  // namespace genkern

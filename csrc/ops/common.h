@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/TensorBody.h>
 
-#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -45,16 +44,14 @@ Tensor empty_of(const Tensor& like, at::IntArrayRef shape, at::ScalarType dtype)
 // float64 where any is, else float32.
 at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors);
 
-// Where the loss goes: registers it with the layout or points to it.
+// The i-th argument's gradient, if the mask asks for it.
+Tensor wanted(const Tensor& argument, int64_t mask, int i);
+
+// Where the loss goes: registers it with the layout or points to it. A loss over nothing has its value already.
 Tensor make_loss(Loss& loss, const Reduce& reduce, Layout& layout, const Tensor& like, at::IntArrayRef shape,
                  at::ScalarType dtype);
 
 // The gradient of a loss, seen over its elements.
 Tensor expand_grad(const Tensor& grad, const Reduce& reduce, at::IntArrayRef shape);
-
-// Doubles for partial sums.
-std::unique_ptr<double[]> workspace(const Extent& extent, Reduction reduction);
-
-Parallel parallel();
 
 }  // namespace genkern

@@ -7,69 +7,95 @@
 
 #include <mutex>
 
-#include "cpu/dispatch.h"
 #include "ops/common.h"
+#include "ops/device.h"
+#ifdef GENKERN_WITH_CUDA
+#include "ops/cuda/context.h"
+#endif
 
 namespace genkern {
+namespace {
 
-void check_key(const Tensor& key) {
+at::TensorOptions key_options(const at::Device& device) {
+  return at::TensorOptions().dtype(at::kUInt64).device(device);
+}
+
+}  // namespace
+
+void check_key(const Tensor& key, const at::Device& device) {
   TORCH_CHECK_TYPE(key.defined(), "key: expected a uint64 Tensor of shape (2,), got None");
   TORCH_CHECK_TYPE(key.scalar_type() == at::kUInt64, "key: expected dtype torch.uint64, got ", key.scalar_type());
-  TORCH_CHECK_VALUE(key.is_cpu(), "key: expected device cpu, got ", key.device());
+  TORCH_CHECK_VALUE(key.is_cpu() || key.device() == device, "key: expected device ",
+                    device.is_cpu() ? "" : "cpu or ", device, ", got ", key.device());
   TORCH_CHECK_VALUE(key.dim() == 1 && key.size(0) == 2, "key: expected shape (2,), got ", key.sizes());
 }
 
-Key read_key(const Tensor& key) {
+KeySource key_source(const Tensor& key) {
   const auto* data = key.const_data_ptr<uint64_t>();
-  return {data[0], data[key.stride(0)]};
+  KeySource source;
+  if (key.is_cpu()) {
+    source.value = {data[0], data[key.stride(0)]};
+  } else {
+    source.seed = data;
+    source.offset = data + key.stride(0);
+  }
+  return source;
+}
+
+Reserved reserve(const std::optional<at::Generator>& generator, const at::Device& device) {
+  const at::Device from = generator && generator->defined() ? generator->device() : device;
+  Reserved reserved;
+#ifdef GENKERN_WITH_CUDA
+  if (from.is_cuda() && device.is_cuda()) {
+    reserved.source = cuda::generator_slot(generator, device.index());
+    reserved.key = at::empty({2}, key_options(device));
+    reserved.source.out = reserved.key.mutable_data_ptr<uint64_t>();
+    return reserved;
+  }
+#endif
+  TORCH_CHECK_VALUE(from.is_cpu(), "generator: expected device ", device.is_cpu() ? "" : "cpu or ", device, ", got ",
+                    from);
+  auto* g = at::get_generator_or_default<at::CPUGeneratorImpl>(generator, at::detail::getDefaultCPUGenerator());
+  const std::lock_guard<std::mutex> lock(g->mutex_);
+  reserved.source.value = fold(g->random64(), 0);
+  reserved.key = at::empty({2}, key_options(at::kCPU));
+  store_key(reserved.key.mutable_data_ptr<uint64_t>(), reserved.source.value);
+  return reserved;
 }
 
 namespace {
 
-Tensor key_tensor(at::IntArrayRef shape) { return at::empty(shape, at::TensorOptions().dtype(at::kUInt64)); }
-
-void write_key(uint64_t* to, Key key) {
-  to[0] = key.seed;
-  to[1] = key.offset;
-}
-
-Tensor key_split(const Tensor& key, int64_t num) {
-  check_key(key);
-  TORCH_CHECK_VALUE(num >= 0, "num: expected an int >= 0, got ", num);
-  Tensor keys = key_tensor({num, 2});
-  for (int64_t i = 0; i < num; ++i) write_key(keys.mutable_data_ptr<uint64_t>() + 2 * i, split(read_key(key), i));
+Tensor split_keys(const Tensor& key, int64_t first, int64_t count, at::IntArrayRef shape) {
+  check_key(key, key.device());
+  Tensor keys = at::empty(shape, key_options(key.device()));
+  KeySplit a{key_source(key), static_cast<uint64_t>(first), count, keys.mutable_data_ptr<uint64_t>()};
+  if (count) Device(key.device()).run(&Kernels::key_split, a);
   return keys;
 }
 
-Tensor key_fold_in(const Tensor& key, int64_t data) {
-  check_key(key);
-  TORCH_CHECK_VALUE(data >= 0, "data: expected an int >= 0, got ", data);
-  Tensor result = key_tensor({2});
-  write_key(result.mutable_data_ptr<uint64_t>(), split(read_key(key), data));
-  return result;
+Tensor key_split(const Tensor& key, int64_t num) {
+  TORCH_CHECK_VALUE(num >= 0, "num: expected an int >= 0, got ", num);
+  return split_keys(key, 0, num, {num, 2});
 }
 
-// One 64-bit draw from a CPU generator.
-Tensor key_reserve(const std::optional<at::Generator>& generator) {
-  auto* g = at::get_generator_or_default<at::CPUGeneratorImpl>(generator, at::detail::getDefaultCPUGenerator());
-  const std::lock_guard<std::mutex> lock(g->mutex_);
-  Tensor key = key_tensor({2});
-  write_key(key.mutable_data_ptr<uint64_t>(), fold(g->random64(), 0));
-  return key;
+Tensor key_fold_in(const Tensor& key, int64_t data) {
+  TORCH_CHECK_VALUE(data >= 0, "data: expected an int >= 0, got ", data);
+  return split_keys(key, data, 1, {2});
 }
+
+Tensor key_reserve(const std::optional<at::Generator>& generator) { return reserve(generator, at::kCPU).key; }
 
 Tensor fill(Distribution distribution, const Tensor& key, at::IntArrayRef shape, at::ScalarType dtype,
             int64_t element_offset, at::Device device) {
-  check_key(key);
   TORCH_CHECK_TYPE(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
                    "dtype: expected float64, float32, bfloat16 or float16, got ", dtype);
   TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
   for (const int64_t size : shape) TORCH_CHECK_VALUE(size >= 0, "shape: expected an int >= 0, got ", size);
   Tensor result = at::empty(shape, at::TensorOptions().dtype(dtype).device(device));
-  TORCH_CHECK_VALUE(result.is_cpu(), "device: expected that of the key, cpu, got ", result.device());
-  cpu_kernels().random_fill({distribution, read_key(key), static_cast<uint64_t>(element_offset), result.data_ptr(),
-                             storage_type(result), result.numel()},
-                            parallel());
+  check_key(key, result.device());
+  const RandomFill a{distribution,      key_source(key),       static_cast<uint64_t>(element_offset),
+                     result.data_ptr(), storage_type(result), result.numel()};
+  if (a.numel) Device(result.device()).run(&Kernels::random_fill, a);
   return result;
 }
 
@@ -83,16 +109,38 @@ Tensor random_uniform(const Tensor& key, at::IntArrayRef shape, at::ScalarType d
   return fill(Distribution::uniform, key, shape, dtype, element_offset, device);
 }
 
-}  // namespace
-
-TORCH_LIBRARY_IMPL(genkern, CPU, m) {
+void register_kernels(torch::Library& m) {
   m.impl("key_split", TORCH_FN(key_split));
   m.impl("key_fold_in", TORCH_FN(key_fold_in));
   m.impl("random_normal", TORCH_FN(random_normal));
   m.impl("random_uniform", TORCH_FN(random_uniform));
 }
 
+}  // namespace
+
+TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); }
+
 // It has no tensor argument that would say where it runs.
 TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) { m.impl("key_reserve", TORCH_FN(key_reserve)); }
+
+#ifdef GENKERN_WITH_CUDA
+
+namespace {
+
+// A key reserved by itself, not as part of a sampling launch.
+Tensor key_reserve_cuda(const std::optional<at::Generator>& generator, at::Device device) {
+  if (!device.has_index()) device = at::empty({0}, at::TensorOptions().device(device)).device();
+  const Reserved reserved = reserve(generator, device);
+  if (reserved.source.out) Device(device).run(&Kernels::key_split, KeySplit{reserved.source, 0, 0, nullptr});
+  return reserved.key;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(genkern, CUDA, m) { register_kernels(m); }
+
+TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) { m.impl("key_reserve_cuda", TORCH_FN(key_reserve_cuda)); }
+
+#endif
 
 }  // namespace genkern

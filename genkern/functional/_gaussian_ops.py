@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern._library import Operation
+from genkern.random import reserve
 from genkern.reference import gaussian as reference
 
 _SAMPLE = "SymInt[] sample_shape=[], float temperature=1.0, SymInt element_offset=0"
@@ -157,6 +158,7 @@ rsample = Operation(
     reference=reference.gaussian_rsample,
     fake=_fake_rsample,
     differentiable=("loc", "scale", "eps"),
+    reserve=reserve,
 )
 kl = Operation(
     "gaussian_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, *, "
@@ -171,6 +173,7 @@ rsample_kl = Operation(
     reference=reference.gaussian_rsample_kl,
     fake=_fake_rsample_kl,
     differentiable=("loc", "scale", "prior_loc", "prior_scale", "eps"),
+    reserve=reserve,
 )
 rsample_kl_packed = Operation(
     "gaussian_rsample_kl_packed(Tensor moments, int chunk_dim, SymInt? latent, Tensor? key, Tensor? eps, "
@@ -178,6 +181,7 @@ rsample_kl_packed = Operation(
     reference=reference.gaussian_rsample_kl_packed,
     fake=_fake_rsample_kl_packed,
     differentiable=("moments", "eps"),
+    reserve=reserve,
 )
 nll = Operation(
     "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "

@@ -1,4 +1,4 @@
-"""From `key=`, `generator=`, `eps=` or none of them to the noise source that an operation takes."""
+"""From `key=`, `generator=`, `eps=` or none of them to the noise that an operation takes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ def source(
     generator: Generators | None,
     eps: Tensor | None,
     shape: Sequence[int] = (),
-) -> tuple[Tensor | None, Tensor | None]:
-    """`(key, None)` or `(None, eps)`; a fresh key from the default generator if nothing is given.
+) -> tuple[Tensor | None, Tensor | None, torch.Generator | None]:
+    """`key`, `eps` and `generator` for an operation, which draws a key itself where the first two are None.
 
     `shape` is that of the sample; only a list of generators needs it.
     """
     if key is not None or eps is not None:
         if generator is not None or (key is not None and eps is not None):
             raise ValueError("key, generator, eps: expected at most one of the three")
-        return key, eps
+        return key, eps, None
     if generator is None or isinstance(generator, torch.Generator):
-        _checks.tensor("loc", like)
-        return random.reserve(generator, like.device), None
-    return None, _noise_by_row(like, shape, generator)
+        return None, None, generator
+    return None, _noise_by_row(like, shape, generator), None
 
 
 def _noise_by_row(like: Tensor, shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:

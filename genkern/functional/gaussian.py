@@ -96,13 +96,14 @@ def gaussian_rsample(
     >>> torch.equal(z, gk.random.normal(gk.random.key(42), (2, 3)))
     True
     """
-    key, eps = _noise(loc, scale, sample_shape, key, generator, eps)
+    key, eps, generator = _noise(loc, scale, sample_shape, key, generator, eps)
     lo, hi = _bounds(clamp)
     return _ops.rsample(
         loc,
         scale,
         key,
         eps,
+        generator=generator,
         sample_shape=sample_shape,
         temperature=temperature,
         element_offset=element_offset,
@@ -252,7 +253,7 @@ def gaussian_rsample_kl(
     >>> z.shape, kl.shape
     (torch.Size([16, 8]), torch.Size([16]))
     """
-    key, eps = _noise(loc, scale, sample_shape, key, generator, eps)
+    key, eps, generator = _noise(loc, scale, sample_shape, key, generator, eps)
     lo, hi = _bounds(clamp)
     fused = free_bits_over == "dim"
     z, kl = _ops.rsample_kl(
@@ -262,6 +263,7 @@ def gaussian_rsample_kl(
         prior_scale,
         key,
         eps,
+        generator=generator,
         sample_shape=sample_shape,
         temperature=temperature,
         element_offset=element_offset,
@@ -325,7 +327,7 @@ def gaussian_rsample_kl_packed(
     >>> z.shape, kl.shape
     (torch.Size([2, 4, 16, 16]), torch.Size([2]))
     """
-    key, eps = _noise(moments, moments, sample_shape, key, generator, eps, (chunk_dim, latent_channels))
+    key, eps, generator = _noise(moments, moments, sample_shape, key, generator, eps, (chunk_dim, latent_channels))
     lo, hi = _bounds(clamp)
     fused = free_bits_over == "dim"
     z, kl = _ops.rsample_kl_packed(
@@ -334,6 +336,7 @@ def gaussian_rsample_kl_packed(
         latent_channels,
         key,
         eps,
+        generator=generator,
         sample_shape=sample_shape,
         temperature=temperature,
         element_offset=element_offset,
@@ -504,7 +507,7 @@ def _noise(
     generator: Generators | None,
     eps: Tensor | None,
     packed: tuple[int, int | None] | None = None,
-) -> tuple[Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, Tensor | None, torch.Generator | None]:
     if generator is None or isinstance(generator, torch.Generator):
         return source(loc, key, generator, eps)
     if packed is not None:

@@ -1,37 +1,15 @@
-// The Gaussian family: checks, allocation, launch.
+// Samples of a Gaussian and its divergence: checks, allocation, launch.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include "cpu/dispatch.h"
 #include "ops/common.h"
+#include "ops/device.h"
+#include "ops/options.h"
 #include "ops/random.h"
 
 namespace genkern {
 namespace {
-
-// The options of the schemas' fragments in genkern/functional/_gaussian_ops.py, in their order.
-#define SAMPLE_OPTIONS at::IntArrayRef sample_shape, double temperature, int64_t element_offset
-#define SCALE_OPTIONS                                                                                                \
-  std::string_view scale_param, double scale_offset, std::optional<double> clamp_lo, std::optional<double> clamp_hi, \
-      std::string_view clamp_mode
-#define KL_OPTIONS double free_bits, double grad_scale_q, double grad_scale_p
-#define REDUCE_OPTIONS std::string_view reduction, std::string_view units, std::optional<int64_t> event_ndim
-#define SCALE parse_scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
-#define REDUCE \
-  ReduceOptions { reduction, units, event_ndim }
-
-struct SampleOptions {
-  Tensor key, eps;
-  at::IntArrayRef shape;
-  double temperature;
-  int64_t element_offset;
-};
-
-struct ReduceOptions {
-  std::string_view reduction, units;
-  std::optional<int64_t> event_ndim;
-};
 
 struct DivergenceOptions {
   double free_bits, grad_scale_q, grad_scale_p;
@@ -94,8 +72,8 @@ struct Head {
       a.samples = samples();
       a.temperature = sampling->temperature;
       a.noise.element_offset = static_cast<uint64_t>(sampling->element_offset);
-      if (sampling->key.defined()) a.noise.key = read_key(sampling->key);
-      each_sample(sampling->eps, a.noise.eps_sample, [&](const Tensor& t) { layout.in(a.noise.eps, t); });
+      if (sampling->noise.key.defined()) a.noise.key = key_source(sampling->noise.key);
+      each_sample(sampling->noise.eps, a.noise.eps_sample, [&](const Tensor& t) { layout.in(a.noise.eps, t); });
     }
     if (divergence) a.free_nats = divergence->free_bits * reduce->nats_per_unit;
   }
@@ -103,20 +81,21 @@ struct Head {
   // With noise from a key the order of elements is that of the noise. With several samples it is that of the first
   // one's place in the whole, which a copy in another order would not keep.
   Layout make_layout() const {
-    const bool any_order = !sampling || (!sampling->key.defined() && sampling->shape.empty());
+    const bool any_order = !sampling || (sampling->noise.eps.defined() && sampling->shape.empty());
     return Layout(shape, reduce ? reduce->event_ndim : std::max<int64_t>(static_cast<int64_t>(shape.size()) - 1, 0),
                   any_order);
   }
 
  private:
   void check_sampling() const {
-    const auto& [key, eps, extra, temperature, element_offset] = *sampling;
+    const auto& [noise, extra, temperature, element_offset] = *sampling;
+    const auto& [key, eps, drawn, generator] = noise;
     for (const int64_t size : extra) TORCH_CHECK_VALUE(size >= 0, "sample_shape: expected an int >= 0, got ", size);
     TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
     check_tensor("eps", eps, loc, "loc", true);
-    TORCH_CHECK_VALUE(key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
+    TORCH_CHECK_VALUE(drawn || key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
                       key.defined() ? "both" : "neither");
-    if (key.defined()) check_key(key);
+    if (key.defined()) check_key(key, loc.device());
     const at::DimVector expected = sample_shape();
     TORCH_CHECK_VALUE(!eps.defined() || eps.sizes() == at::IntArrayRef(expected), "eps: expected shape ",
                       at::IntArrayRef(expected), ", that of the sample, got ", eps.defined() ? eps.sizes() : expected);
@@ -133,25 +112,38 @@ struct Head {
   }
 };
 
-std::tuple<Tensor, Tensor> forward(Head head) {
+struct Outputs {
+  Tensor z, kl, key;  // key: what was drawn
+};
+
+Outputs forward(Head head) {
   head.check();
-  if (head.is_mixed()) return {std::get<0>(forward(head.only_sample())), std::get<1>(forward(head.only_divergence()))};
+  if (head.is_mixed()) {
+    const Outputs sample = forward(head.only_sample());
+    return {sample.z, forward(head.only_divergence()).kl, sample.key};
+  }
   GaussianHeadForward a;
   Layout layout = head.make_layout();
   head.fill(a, layout);
-  Tensor z, kl;
+  Outputs out;
   if (head.sampling) {
-    z = empty_of(head.loc, head.sample_shape(), head.sample_type());
-    head.each_sample(z, a.z_sample, [&](const Tensor& t) { layout.out(a.z, t); });
+    out.z = empty_of(head.loc, head.sample_shape(), head.sample_type());
+    head.each_sample(out.z, a.z_sample, [&](const Tensor& t) { layout.out(a.z, t); });
+    if (head.sampling->noise.drawn) {
+      const Reserved reserved = reserve(head.sampling->noise.generator, head.loc.device());
+      a.noise.key = reserved.source;
+      out.key = reserved.key;
+      if (out.z.numel() == 0 && a.noise.key.out) out.key.zero_();  // nothing may be launched that would write it
+    }
   }
   if (head.divergence) {
     a.divergence = true;
-    kl = make_loss(a.kl, *head.reduce, layout, head.loc, head.shape, head.type());
+    out.kl = make_loss(a.kl, *head.reduce, layout, head.loc, head.shape, head.type());
   }
   a.extent = layout.resolve();
-  cpu_kernels().gaussian_head_forward(a, workspace(a.extent, a.kl.reduction).get(), parallel());
+  Device(head.loc.device()).run(&Kernels::gaussian_head_forward, a, a.extent, a.kl.reduction, a.divergence);
   layout.finish();
-  return {z, kl};
+  return out;
 }
 
 // Where the gradients go; undefined ones are not computed.
@@ -191,23 +183,27 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
   layout.gradient(a.d_prior_loc, d.prior_loc);
   layout.gradient(a.d_prior_scale, d.prior_scale);
   a.extent = layout.resolve();
-  cpu_kernels().gaussian_head_backward(a, parallel());
+  Device(head.loc.device()).run(&Kernels::gaussian_head_backward, a);
   layout.finish();
   if (!eps_in_place) d.eps.copy_(d_eps);
 }
 
-// The i-th argument's gradient, if the mask asks for it.
-Tensor wanted(const Tensor& argument, int64_t mask, int i) {
-  return mask >> i & 1 && argument.defined() ? at::empty_like(argument) : Tensor();
+Head sample_of(const Tensor& loc, const Tensor& scale, const NoiseOrigin& noise, SAMPLE_OPTIONS, SCALE_OPTIONS) {
+  return {.loc = loc,
+          .scale = scale,
+          .scale_options = SCALE,
+          .sampling = SampleOptions{noise, sample_shape, temperature, element_offset}};
 }
 
 Tensor gaussian_rsample(const Tensor& loc, const Tensor& scale, const OptionalTensor& key, const OptionalTensor& eps,
                         SAMPLE_OPTIONS, SCALE_OPTIONS) {
-  return std::get<0>(forward(
-      {.loc = loc,
-       .scale = scale,
-       .scale_options = SCALE,
-       .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset}}));
+  return forward(sample_of(loc, scale, {key, eps}, SAMPLE_VALUES, SCALE_VALUES)).z;
+}
+
+std::tuple<Tensor, Tensor> gaussian_rsample_draw(const Tensor& loc, const Tensor& scale, const Generator& generator,
+                                                 SAMPLE_OPTIONS, SCALE_OPTIONS) {
+  const Outputs out = forward(sample_of(loc, scale, NoiseOrigin(generator), SAMPLE_VALUES, SCALE_VALUES));
+  return {out.z, out.key};
 }
 
 std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_backward(const OptionalTensor& grad_z, const Tensor& loc,
@@ -216,22 +212,23 @@ std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_backward(const OptionalTenso
                                                              int64_t mask) {
   const HeadGradients d{
       .loc = wanted(loc, mask, 0), .scale = wanted(scale, mask, 1), .eps = wanted(or_undefined(eps), mask, 2)};
-  backward({.loc = loc,
-            .scale = scale,
-            .scale_options = SCALE,
-            .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset}},
-           or_undefined(grad_z), {}, d);
+  backward(sample_of(loc, scale, {key, eps}, SAMPLE_VALUES, SCALE_VALUES), or_undefined(grad_z), {}, d);
   return {d.loc, d.scale, d.eps};
+}
+
+Head divergence_of(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc,
+                   const OptionalTensor& prior_scale, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
+  return {.loc = loc,
+          .scale = scale,
+          .prior_loc = or_undefined(prior_loc),
+          .prior_scale = or_undefined(prior_scale),
+          .scale_options = SCALE,
+          .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}};
 }
 
 Tensor gaussian_kl(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc,
                    const OptionalTensor& prior_scale, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
-  return std::get<1>(forward({.loc = loc,
-                              .scale = scale,
-                              .prior_loc = or_undefined(prior_loc),
-                              .prior_scale = or_undefined(prior_scale),
-                              .scale_options = SCALE,
-                              .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}}));
+  return forward(divergence_of(loc, scale, prior_loc, prior_scale, SCALE_VALUES, KL_VALUES, REDUCE_VALUES)).kl;
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_kl_backward(const OptionalTensor& grad_kl, const Tensor& loc,
@@ -242,28 +239,33 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_kl_backward(const OptionalTe
                         .scale = wanted(scale, mask, 1),
                         .prior_loc = wanted(or_undefined(prior_loc), mask, 2),
                         .prior_scale = wanted(or_undefined(prior_scale), mask, 3)};
-  backward({.loc = loc,
-            .scale = scale,
-            .prior_loc = or_undefined(prior_loc),
-            .prior_scale = or_undefined(prior_scale),
-            .scale_options = SCALE,
-            .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}},
-           {}, or_undefined(grad_kl), d);
+  backward(divergence_of(loc, scale, prior_loc, prior_scale, SCALE_VALUES, KL_VALUES, REDUCE_VALUES), {},
+           or_undefined(grad_kl), d);
   return {d.loc, d.scale, d.prior_loc, d.prior_scale};
+}
+
+Head head_of(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc, const OptionalTensor& prior_scale,
+             const NoiseOrigin& noise, SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
+  Head head = divergence_of(loc, scale, prior_loc, prior_scale, SCALE_VALUES, KL_VALUES, REDUCE_VALUES);
+  head.sampling = SampleOptions{noise, sample_shape, temperature, element_offset};
+  return head;
 }
 
 std::tuple<Tensor, Tensor> gaussian_rsample_kl(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc,
                                                const OptionalTensor& prior_scale, const OptionalTensor& key,
                                                const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS,
                                                REDUCE_OPTIONS) {
-  return forward(
-      {.loc = loc,
-       .scale = scale,
-       .prior_loc = or_undefined(prior_loc),
-       .prior_scale = or_undefined(prior_scale),
-       .scale_options = SCALE,
-       .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
-       .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}});
+  const Outputs out = forward(head_of(loc, scale, prior_loc, prior_scale, {key, eps}, HEAD_VALUES));
+  return {out.z, out.kl};
+}
+
+std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_kl_draw(const Tensor& loc, const Tensor& scale,
+                                                            const OptionalTensor& prior_loc,
+                                                            const OptionalTensor& prior_scale,
+                                                            const Generator& generator, SAMPLE_OPTIONS, SCALE_OPTIONS,
+                                                            KL_OPTIONS, REDUCE_OPTIONS) {
+  const Outputs out = forward(head_of(loc, scale, prior_loc, prior_scale, NoiseOrigin(generator), HEAD_VALUES));
+  return {out.z, out.kl, out.key};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_rsample_kl_backward(
@@ -275,14 +277,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_rsample_kl_backward(
                         .prior_loc = wanted(or_undefined(prior_loc), mask, 2),
                         .prior_scale = wanted(or_undefined(prior_scale), mask, 3),
                         .eps = wanted(or_undefined(eps), mask, 4)};
-  backward({.loc = loc,
-            .scale = scale,
-            .prior_loc = or_undefined(prior_loc),
-            .prior_scale = or_undefined(prior_scale),
-            .scale_options = SCALE,
-            .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
-            .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}},
-           or_undefined(grad_z), or_undefined(grad_kl), d);
+  backward(head_of(loc, scale, prior_loc, prior_scale, {key, eps}, HEAD_VALUES), or_undefined(grad_z),
+           or_undefined(grad_kl), d);
   return {d.loc, d.scale, d.prior_loc, d.prior_scale, d.eps};
 }
 
@@ -307,12 +303,17 @@ std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed(const Tensor& moments, int
                                                       const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS,
                                                       KL_OPTIONS, REDUCE_OPTIONS) {
   const auto [loc, scale] = unpack(moments, chunk_dim, latent);
-  return forward(
-      {.loc = loc,
-       .scale = scale,
-       .scale_options = SCALE,
-       .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
-       .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}});
+  const Outputs out = forward(head_of(loc, scale, {}, {}, {key, eps}, HEAD_VALUES));
+  return {out.z, out.kl};
+}
+
+std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_kl_packed_draw(const Tensor& moments, int64_t chunk_dim,
+                                                                   std::optional<int64_t> latent,
+                                                                   const Generator& generator, SAMPLE_OPTIONS,
+                                                                   SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
+  const auto [loc, scale] = unpack(moments, chunk_dim, latent);
+  const Outputs out = forward(head_of(loc, scale, {}, {}, NoiseOrigin(generator), HEAD_VALUES));
+  return {out.z, out.kl, out.key};
 }
 
 // The gradient is written straight into the packed layout.
@@ -326,147 +327,26 @@ std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed_backward(const OptionalTen
   const Tensor d_moments = wanted(moments, mask, 0);
   HeadGradients d{.eps = wanted(or_undefined(eps), mask, 1)};
   if (d_moments.defined()) std::tie(d.loc, d.scale) = unpack(d_moments, chunk_dim, latent);
-  backward({.loc = loc,
-            .scale = scale,
-            .scale_options = SCALE,
-            .sampling = SampleOptions{or_undefined(key), or_undefined(eps), sample_shape, temperature, element_offset},
-            .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}},
-           or_undefined(grad_z), or_undefined(grad_kl), d);
+  backward(head_of(loc, scale, {}, {}, {key, eps}, HEAD_VALUES), or_undefined(grad_z), or_undefined(grad_kl), d);
   return {d_moments, d.eps};
 }
 
-// x, loc and scale of a likelihood; no scale: a number.
-struct Nll {
-  Tensor x, loc, scale;
-  at::DimVector shape;
-  Reduce reduce;
-
-  Nll(const Tensor& x, const Tensor& loc, const OptionalTensor& scale, std::string_view reduction,
-      std::string_view units, std::optional<int64_t> event_ndim)
-      : x(x), loc(loc), scale(or_undefined(scale)), shape(check()), reduce(reduction, units, event_ndim, shape) {}
-
-  Layout fill(GaussianNll& a, double scale_value, bool full, const ScaleOptions& options) const {
-    Layout layout(shape, reduce.event_ndim, true);
-    a.wide = type() == at::kDouble;
-    a.scale_value = scale_value;
-    a.full = full;
-    a.scale_options = options;
-    layout.in(a.x, x);
-    layout.in(a.loc, loc);
-    layout.in(a.scale, scale);
-    return layout;
-  }
-  at::ScalarType type() const { return compute_type({&x, &loc, &scale}); }
-
-  // Whether one scale serves a whole row, so that its gradient is a sum over the row.
-  bool scale_by_row() const {
-    if (!scale.defined() || scale.sizes() == at::IntArrayRef(shape)) return false;
-    const int64_t event_from = static_cast<int64_t>(shape.size()) - reduce.event_ndim;
-    for (int64_t d = 1; d <= scale.dim(); ++d)
-      if (static_cast<int64_t>(shape.size()) - d >= event_from && scale.size(-d) != 1) return false;
-    return true;
-  }
-
- private:
-  at::DimVector check() const {
-    check_tensor("x", x, x, "x");
-    check_tensor("loc", loc, x, "x");
-    check_tensor("scale", scale, x, "x", true);
-    return broadcast({{"x", &x}, {"loc", &loc}, {"scale", &scale}});
-  }
-};
-
-Tensor gaussian_nll(const Tensor& x, const Tensor& loc, const OptionalTensor& scale, double scale_value, bool full,
-                    SCALE_OPTIONS, REDUCE_OPTIONS) {
-  const Nll nll(x, loc, scale, reduction, units, event_ndim);
-  GaussianNllForward a;
-  Layout layout = nll.fill(a, scale_value, full, SCALE);
-  const Tensor result = make_loss(a.nll, nll.reduce, layout, x, nll.shape, nll.type());
-  a.extent = layout.resolve();
-  cpu_kernels().gaussian_nll_forward(a, workspace(a.extent, a.nll.reduction).get(), parallel());
-  layout.finish();
-  return result;
-}
-
-std::tuple<Tensor, Tensor, Tensor> gaussian_nll_backward(const OptionalTensor& grad, const Tensor& x, const Tensor& loc,
-                                                         const OptionalTensor& scale, double scale_value, bool full,
-                                                         SCALE_OPTIONS, REDUCE_OPTIONS, int64_t mask) {
-  const Nll nll(x, loc, scale, reduction, units, event_ndim);
-  const Tensor d_x = wanted(x, mask, 0), d_loc = wanted(loc, mask, 1), d_scale = wanted(nll.scale, mask, 2);
-  GaussianNllBackward a;
-  Layout layout = nll.fill(a, scale_value, full, SCALE);
-  layout.in(a.grad, expand_grad(or_undefined(grad), nll.reduce, nll.shape));
-  a.factor = nll.reduce.factor;
-  layout.gradient(a.d_x, d_x);
-  layout.gradient(a.d_loc, d_loc);
-  Tensor by_row;
-  if (d_scale.defined() && nll.scale_by_row()) {
-    at::DimVector rows(nll.shape.begin(), nll.shape.end() - nll.reduce.event_ndim);
-    by_row = at::empty(rows, x.options().dtype(nll.type()));
-    a.d_scale_sum.reduction = Reduction::event;
-    a.d_scale_sum.out.data = by_row.data_ptr();
-  } else {
-    layout.gradient(a.d_scale, d_scale);
-  }
-  a.extent = layout.resolve();
-  cpu_kernels().gaussian_nll_backward(a, workspace(a.extent, a.d_scale_sum.reduction).get(), parallel());
-  layout.finish();
-  if (by_row.defined()) sum_into(d_scale, trailing_ones(by_row, static_cast<int64_t>(nll.shape.size())));
-  return {d_x, d_loc, d_scale};
-}
-
-Tensor gaussian_entropy(const Tensor& scale, SCALE_OPTIONS, REDUCE_OPTIONS) {
-  check_tensor("scale", scale, scale, "scale");
-  const Reduce reduce(reduction, units, event_ndim, scale.sizes());
-  GaussianEntropyForward a;
-  Layout layout(scale.sizes(), reduce.event_ndim, true);
-  const auto type = compute_type({&scale});
-  a.wide = type == at::kDouble;
-  a.scale_options = SCALE;
-  layout.in(a.scale, scale);
-  const Tensor result = make_loss(a.entropy, reduce, layout, scale, scale.sizes(), type);
-  a.extent = layout.resolve();
-  cpu_kernels().gaussian_entropy_forward(a, workspace(a.extent, a.entropy.reduction).get(), parallel());
-  layout.finish();
-  return result;
-}
-
-Tensor gaussian_entropy_backward(const OptionalTensor& grad, const Tensor& scale, SCALE_OPTIONS, REDUCE_OPTIONS,
-                                 int64_t mask) {
-  check_tensor("scale", scale, scale, "scale");
-  const Reduce reduce(reduction, units, event_ndim, scale.sizes());
-  const Tensor d_scale = wanted(scale, mask, 0);
-  GaussianEntropyBackward a;
-  Layout layout(scale.sizes(), reduce.event_ndim, true);
-  a.wide = compute_type({&scale}) == at::kDouble;
-  a.scale_options = SCALE;
-  a.factor = reduce.factor;
-  layout.in(a.scale, scale);
-  layout.in(a.grad, expand_grad(or_undefined(grad), reduce, scale.sizes()));
-  layout.gradient(a.d_scale, d_scale);
-  a.extent = layout.resolve();
-  cpu_kernels().gaussian_entropy_backward(a, parallel());
-  layout.finish();
-  return d_scale;
+void register_kernels(torch::Library& m) {
+  m.impl("gaussian_rsample", TORCH_FN(gaussian_rsample));
+  m.impl("gaussian_rsample.draw", TORCH_FN(gaussian_rsample_draw));
+  m.impl("gaussian_rsample_backward", TORCH_FN(gaussian_rsample_backward));
+  m.impl("gaussian_kl", TORCH_FN(gaussian_kl));
+  m.impl("gaussian_kl_backward", TORCH_FN(gaussian_kl_backward));
+  m.impl("gaussian_rsample_kl", TORCH_FN(gaussian_rsample_kl));
+  m.impl("gaussian_rsample_kl.draw", TORCH_FN(gaussian_rsample_kl_draw));
+  m.impl("gaussian_rsample_kl_backward", TORCH_FN(gaussian_rsample_kl_backward));
+  m.impl("gaussian_rsample_kl_packed", TORCH_FN(gaussian_rsample_kl_packed));
+  m.impl("gaussian_rsample_kl_packed.draw", TORCH_FN(gaussian_rsample_kl_packed_draw));
+  m.impl("gaussian_rsample_kl_packed_backward", TORCH_FN(gaussian_rsample_kl_packed_backward));
 }
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(genkern, CPU, m) {
-#define GENKERN_IMPL(name) m.impl(#name, TORCH_FN(name))
-  GENKERN_IMPL(gaussian_rsample);
-  GENKERN_IMPL(gaussian_rsample_backward);
-  GENKERN_IMPL(gaussian_kl);
-  GENKERN_IMPL(gaussian_kl_backward);
-  GENKERN_IMPL(gaussian_rsample_kl);
-  GENKERN_IMPL(gaussian_rsample_kl_backward);
-  GENKERN_IMPL(gaussian_rsample_kl_packed);
-  GENKERN_IMPL(gaussian_rsample_kl_packed_backward);
-  GENKERN_IMPL(gaussian_nll);
-  GENKERN_IMPL(gaussian_nll_backward);
-  GENKERN_IMPL(gaussian_entropy);
-  GENKERN_IMPL(gaussian_entropy_backward);
-#undef GENKERN_IMPL
-}
+GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 }  // namespace genkern

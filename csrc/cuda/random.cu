@@ -1,0 +1,63 @@
+// Keys and noise on a GPU.
+#include "cuda/random.h"
+
+#include "cuda/launch.cuh"
+
+namespace genkern::cuda {
+namespace {
+
+struct Fill {
+  Extent extent;
+  Distribution distribution;
+  KeySource key;
+  uint64_t element_offset;
+  Operand out;
+};
+
+template <class E>
+struct FillTile {
+  using T = typename E::T;
+  const Fill& a;
+  Key key;
+  typename E::Output out;
+
+  GK_DEVICE explicit FillTile(const Fill& a) : a(a), key(block_key(a.key)), out(a.out) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    T values[E::width];
+    const uint64_t index = a.element_offset + static_cast<uint64_t>(s.first);
+    if (a.distribution == Distribution::normal) {
+      stream(index, values, [&](uint64_t counter, auto& block) { normals(key, counter, block); });
+    } else {
+      stream(index, values, [&](uint64_t counter, auto& block) { uniforms(key, counter, block); });
+    }
+    GK_UNROLL
+    for (int k = 0; k < E::width; ++k) out.set(k, values[k]);
+    out.commit(s);
+  }
+};
+
+__global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__ KeySplit a) {
+  const Key key = block_key(a.key);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < a.count;
+       i += static_cast<int64_t>(gridDim.x) * kThreads)
+    store_key(a.out + 2 * i, split(key, a.first + i));
+}
+
+}  // namespace
+
+Status key_split(const KeySplit& a, const Launch& launch) {
+  const int64_t blocks = divide_up(a.count, kThreads);
+  return start(blocks < 1 ? 1 : blocks < kMostBlocks ? blocks : kMostBlocks, launch, split_kernel, a);
+}
+
+Status random_fill(const RandomFill& a, const Launch& launch) {
+  const Fill fill{{1, 1, a.numel}, a.distribution, a.key, a.element_offset, {a.out, a.dtype, a.numel, a.numel, 1}};
+  const Tensors tensors{{&fill.out}, {}};
+  return with_engine(a.dtype == DType::f64, true, tensors, [&](auto engine, auto) {
+    using E = decltype(engine);
+    return map<E, FillTile<E>>(fill, tensors, a.element_offset, launch);
+  });
+}
+
+}  // namespace genkern::cuda

@@ -1,0 +1,132 @@
+// Between what lies in memory and the registers of a group: V consecutive elements, which one thread handles.
+//
+// A group that is whole and lies at a 16-byte boundary moves in 16-byte accesses; anything else element by element.
+// The address decides, group by group, so tensors that begin anywhere and rows of any length are right, and those that
+// are aligned are fast.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <type_traits>
+
+#include "kernels.h"
+
+namespace genkern::cuda {
+
+// One run's part of a group: elements from ... to - 1 of it exist.
+template <int V>
+struct Span {
+  static constexpr int n = V;
+  int64_t row, run;
+  int64_t elem;   // place within the run of the group's element 0, below 0 where the run begins inside the group
+  int64_t first;  // logical index of element 0
+  int from, to;
+
+  GK_DEVICE bool whole() const { return to - from == V; }
+  GK_DEVICE int64_t run_in(const Operand& o) const { return row * o.row + run * o.run; }
+  GK_DEVICE bool has(int k) const { return k >= from && k < to; }
+};
+
+GK_DEVICE float widen(float v) { return v; }
+GK_DEVICE double widen(double v) { return v; }
+GK_DEVICE float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
+GK_DEVICE float widen(__half v) { return __half2float(v); }
+
+template <class S>
+GK_DEVICE S narrow(double v) {
+  if constexpr (sizeof(S) == 8) {
+    return v;
+  } else {
+    return narrow<S>(static_cast<float>(v));
+  }
+}
+template <class S>
+GK_DEVICE S narrow(float v) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16>) {
+    return __float2bfloat16(v);
+  } else if constexpr (std::is_same_v<S, __half>) {
+    return __float2half(v);
+  } else {
+    return v;
+  }
+}
+
+// A group in memory, moved in accesses of up to 16 bytes.
+template <class S, int V>
+struct alignas(sizeof(S) * V < 16 ? sizeof(S) * V : 16) Packet {
+  S data[V];
+};
+
+template <class S, int V>
+GK_DEVICE bool aligned(const S* p) {
+  return reinterpret_cast<uintptr_t>(p) % alignof(Packet<S, V>) == 0;
+}
+
+// A group of an operand whose elements are of type S. kStep: they may lie any stride apart; else side by side, or one
+// serves all. `shift` is an offset of the whole operand (one sample of several).
+template <class S, bool kStep, class T, int V>
+GK_DEVICE void load_group(const Operand& o, int64_t shift, const Span<V>& s, T (&out)[V]) {
+  const S* run = static_cast<const S*>(o.data) + shift + s.run_in(o);
+  const S* p = run + (kStep ? s.elem * o.elem : s.elem);
+  if (!kStep && o.elem == 0) {
+    const T value = static_cast<T>(widen(*run));
+    GK_UNROLL
+    for (int k = 0; k < V; ++k) out[k] = value;
+  } else if (s.whole() && (!kStep || o.elem == 1) && aligned<S, V>(p)) {
+    const Packet<S, V> packet = *reinterpret_cast<const Packet<S, V>*>(p);
+    GK_UNROLL
+    for (int k = 0; k < V; ++k) out[k] = static_cast<T>(widen(packet.data[k]));
+  } else {
+    GK_UNROLL
+    for (int k = 0; k < V; ++k) out[k] = s.has(k) ? static_cast<T>(widen(p[kStep ? k * o.elem : k])) : T(0);
+  }
+}
+
+template <class S, bool kStep, class T, int V>
+GK_DEVICE void store_group(const Operand& o, int64_t shift, const Span<V>& s, const T (&values)[V]) {
+  S* p = static_cast<S*>(o.data) + shift + s.run_in(o) + (kStep ? s.elem * o.elem : s.elem);
+  if (s.whole() && (!kStep || o.elem == 1) && aligned<S, V>(p)) {
+    Packet<S, V> packet;
+    GK_UNROLL
+    for (int k = 0; k < V; ++k) packet.data[k] = narrow<S>(values[k]);
+    *reinterpret_cast<Packet<S, V>*>(p) = packet;
+  } else {
+    GK_UNROLL
+    for (int k = 0; k < V; ++k)
+      if (s.has(k)) p[kStep ? k * o.elem : k] = narrow<S>(values[k]);
+  }
+}
+
+// Elements of a type that is known at run time only.
+struct Any {};
+
+// f(S()) for the storage type; double is not among them where arithmetic is in float.
+template <class T, class F>
+GK_DEVICE void with_storage(DType dtype, const F& f) {
+  if (sizeof(T) == 8 && dtype == DType::f64) return f(T());
+  if (dtype == DType::f32) return f(float());
+  if (dtype == DType::bf16) return f(__nv_bfloat16());
+  f(__half());
+}
+
+template <class S, class T, int V>
+GK_DEVICE void load(const Operand& o, int64_t shift, const Span<V>& s, T (&out)[V]) {
+  if constexpr (std::is_same_v<S, Any>) {
+    with_storage<T>(o.dtype, [&](auto type) { load_group<decltype(type), true>(o, shift, s, out); });
+  } else {
+    load_group<S, false>(o, shift, s, out);
+  }
+}
+
+template <class S, class T, int V>
+GK_DEVICE void store(const Operand& o, int64_t shift, const Span<V>& s, const T (&values)[V]) {
+  if constexpr (std::is_same_v<S, Any>) {
+    with_storage<T>(o.dtype, [&](auto type) { store_group<decltype(type), true>(o, shift, s, values); });
+  } else {
+    store_group<S, false>(o, shift, s, values);
+  }
+}
+
+}  // namespace genkern::cuda

@@ -1,0 +1,55 @@
+#include "ops/device.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include "cpu/dispatch.h"
+#ifdef GENKERN_WITH_CUDA
+#include "cuda/dispatch.h"
+#include "ops/cuda/context.h"
+#endif
+
+namespace genkern {
+namespace {
+
+const Kernels& kernels_of(const at::Device& device) {
+#ifdef GENKERN_WITH_CUDA
+  if (device.is_cuda()) return cuda_kernels();
+#endif
+  TORCH_CHECK_VALUE(device.is_cpu(), "device: genkern has no compiled kernels for ", device);
+  return cpu_kernels();
+}
+
+}  // namespace
+
+Device::Device(const at::Device& device) : kernels_(kernels_of(device)), device_(device) {
+  if (device.is_cpu()) {
+    thread_local unsigned ticket = 0;
+    launch_.ticket = &ticket;
+    launch_.parallel = {[](int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context) {
+      at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
+    }};
+    return;
+  }
+#ifdef GENKERN_WITH_CUDA
+  guard_.reset_device(device);
+  launch_.stream = cuda::current_stream(device.index());
+#endif
+}
+
+void Device::reserve_workspace(const Extent& extent, Reduction reduction, int losses) {
+  if (losses == 0) return;
+  const int64_t size = kernels_.workspace(extent, reduction, losses);
+  if (size == 0) return;
+  workspace_ = at::empty({size}, at::TensorOptions().dtype(at::kDouble).device(device_));
+  launch_.workspace = workspace_.mutable_data_ptr<double>();
+#ifdef GENKERN_WITH_CUDA
+  if (device_.is_cuda()) launch_.ticket = cuda::ticket(device_.index(), launch_.stream);
+#endif
+}
+
+void Device::check(Status status, const char* name) {
+  TORCH_CHECK(status == nullptr, "genkern's ", name, " kernel was not launched: ", status);
+}
+
+}  // namespace genkern

@@ -1,0 +1,355 @@
+// The Gaussian family: what happens to one tile, for every backend. A tile is a few consecutive elements; the engine E
+// that it is compiled against (cpu/engine.h, cuda/engine.cuh) says how many, how they are fetched and what becomes of
+// results.
+#pragma once
+
+#include "kernels.h"
+#include "math/gaussian.h"
+
+namespace genkern {
+
+// kPlain: the scales are plain (math/scale.h) and p is N(0, I).
+GK_INLINE bool is_plain(const GaussianHead& a) { return is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale; }
+GK_INLINE bool is_plain(const GaussianNll& a) { return is_plain(a.scale_options); }
+GK_INLINE bool is_plain(const GaussianEntropy& a) { return is_plain(a.scale_options); }
+
+// q, p and the noise of a tile.
+template <class E, bool kPlain>
+struct HeadInputs {
+  using T = typename E::T;
+  using F = typename E::F;
+  const GaussianHead& a;
+  ScaleMap<F, kPlain> map;
+  F temperature;
+  typename E::Input loc, scale, prior_loc, prior_scale;
+  typename E::Eps eps;
+
+  GK_DEVICE explicit HeadInputs(const GaussianHead& a)
+      : a(a),
+        map(a.scale_options),
+        temperature(T(a.temperature)),
+        loc(a.loc),
+        scale(a.scale),
+        prior_loc(a.prior_loc),
+        prior_scale(a.prior_scale),
+        eps(a.noise, a.extent) {}
+
+  GK_DEVICE void fetch(const typename E::Span& s) {
+    loc.fetch(s);
+    scale.fetch(s);
+    if (kPlain) return;
+    prior_loc.fetch(s);
+    prior_scale.fetch(s);
+  }
+  GK_DEVICE bool has_prior_scale() const { return !kPlain && prior_scale; }
+  GK_DEVICE F delta(int64_t i) const { return !kPlain && prior_loc ? loc[i] - prior_loc[i] : F(loc[i]); }
+  GK_DEVICE Divergence<F> kl(int64_t i, const Scale<F>& q) const {
+    return has_prior_scale() ? divergence(map, q, delta(i), map(prior_scale[i])) : divergence(q, delta(i));
+  }
+};
+
+// The divergence alone.
+template <class E, bool kPlain>
+struct KlForward {
+  using F = typename E::F;
+  HeadInputs<E, kPlain> in;
+  F floor;
+
+  GK_DEVICE explicit KlForward(const GaussianHeadForward& a) : in(a), floor(typename E::T(a.free_nats)) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* kl) {
+    in.fetch(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) kl->set(i, max(floor, in.kl(i, in.map(in.scale[i])).value));
+  }
+};
+
+// Samples, one at least, with the divergence as the tile's value or without.
+template <class E, bool kPlain>
+struct SampleForward {
+  using T = typename E::T;
+  using F = typename E::F;
+  using Span = typename E::Span;
+  const GaussianHeadForward& a;
+  HeadInputs<E, kPlain> in;
+  typename E::Output z;
+
+  GK_DEVICE explicit SampleForward(const GaussianHeadForward& a) : a(a), in(a), z(a.z) {}
+
+  // The first sample shares a pass with the divergence, whose exponentials are the same.
+  GK_DEVICE void operator()(const Span& s, typename E::Values* kl) {
+    const F floor(T(a.free_nats));
+    in.fetch(s);
+    sample(s, 0, [&](int64_t i, const Scale<F>& q) { kl->set(i, max(floor, in.kl(i, q).value)); });
+    GK_NO_UNROLL
+    for (int64_t k = 1; k < a.samples; ++k) sample(s, k, [](int64_t, const Scale<F>&) {});
+  }
+  GK_DEVICE void operator()(const Span& s) {
+    in.fetch(s);
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.samples; ++k) sample(s, k, [](int64_t, const Scale<F>&) {});
+  }
+
+ private:
+  template <class Also>
+  GK_DEVICE void sample(const Span& s, int64_t k, const Also& also) {
+    in.eps.fetch(s, k);
+    z.prepare(s, k * a.z_sample);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const Scale<F> q = in.map(in.scale[i]);
+      also(i, q);
+      z.set(i, gaussian_sample(F(in.loc[i]), q.sigma, in.temperature, F(in.eps[i])));
+    }
+    z.commit(s, k * a.z_sample);
+  }
+};
+
+template <class E, bool kPlain>
+struct HeadBackward {
+  using T = typename E::T;
+  using F = typename E::F;
+  using Span = typename E::Span;
+  const GaussianHeadBackward& a;
+  HeadInputs<E, kPlain> in;
+  typename E::Input grad_z;
+  typename E::LossInput grad_kl;
+  typename E::Output d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps;
+  F factor, to_q, to_p, floor;
+  typename E::Scratch sum_z, sum_z_eps;  // over several samples
+
+  GK_DEVICE explicit HeadBackward(const GaussianHeadBackward& a)
+      : a(a),
+        in(a),
+        grad_z(a.grad_z),
+        grad_kl(a.grad_kl),
+        d_loc(a.d_loc),
+        d_scale(a.d_scale),
+        d_prior_loc(a.d_prior_loc),
+        d_prior_scale(a.d_prior_scale),
+        d_eps(a.d_eps),
+        factor(T(a.kl_factor)),
+        to_q(T(a.grad_scale_q)),
+        to_p(T(a.grad_scale_p)),
+        floor(T(a.free_nats)) {}
+
+  GK_DEVICE void operator()(const Span& s) {
+    in.fetch(s);
+    grad_kl.fetch(s);
+    d_loc.prepare(s);
+    d_scale.prepare(s);
+    if (!kPlain) d_prior_loc.prepare(s), d_prior_scale.prepare(s);
+    if (!grad_z || a.samples == 0) {
+      if (d_eps) no_eps(s);
+      gradients(s, [](int64_t, const Scale<F>&, F&, F&) {});
+    } else if (!E::kOneCopy && a.samples == 1) {
+      fetch_sample(s, 0);
+      if (d_eps) by_eps(s, 0);
+      gradients(s, [&](int64_t i, const Scale<F>& q, F& loc, F& scale) {
+        loc = grad_z[i];
+        scale = loc * in.temperature * in.eps[i] * q.d_sigma;
+      });
+    } else {
+      sum_samples(s);
+      gradients(s, [&](int64_t i, const Scale<F>& q, F& loc, F& scale) {
+        loc = sum_z[i];
+        scale = sum_z_eps[i] * q.d_sigma;
+      });
+    }
+    d_loc.commit(s);
+    d_scale.commit(s);
+    if (!kPlain) d_prior_loc.commit(s), d_prior_scale.commit(s);
+  }
+
+ private:
+  // by_sample(i, q, loc, scale): sets the gradients through z, which are 0 before.
+  template <class BySample>
+  GK_DEVICE void gradients(const Span& s, const BySample& by_sample) {
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const Scale<F> q = in.map(in.scale[i]);
+      F loc(T(0)), scale(T(0));
+      by_sample(i, q, loc, scale);
+      if (grad_kl) {
+        const F delta = in.delta(i);
+        if (in.has_prior_scale()) {
+          const Scale<F> p = in.map(in.prior_scale[i]);
+          const F by_p = add(divergence(in.map, q, delta, p), i, q, loc, scale);
+          d_prior_scale.set(i, in.map.through_clamp(p, by_p * p.d_logvar));
+        } else {
+          add(divergence(q, delta), i, q, loc, scale);
+        }
+      } else if (!kPlain) {
+        d_prior_loc.set(i, F(T(0)));
+        d_prior_scale.set(i, F(T(0)));
+      }
+      d_loc.set(i, loc);
+      d_scale.set(i, in.map.through_clamp(q, scale));
+    }
+  }
+
+  // Adds the divergence's part for q and sets that of prior_loc; the gradient by p's log variance is returned.
+  GK_DEVICE F add(const Divergence<F>& kl, int64_t i, const Scale<F>& q, F& loc, F& scale) {
+    F g = grad_kl[i] * factor;
+    if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
+    const DivergenceGradient<F> d = gradient(kl);
+    const F g_q = to_q * g;
+    loc = fma(g_q, d.loc, loc);
+    scale = fma(g_q * d.logvar_q, q.d_logvar, scale);
+    if (!kPlain) d_prior_loc.set(i, -(to_p * g * d.loc));
+    return to_p * g * d.logvar_p;
+  }
+
+  GK_DEVICE void fetch_sample(const Span& s, int64_t k) {
+    in.eps.fetch(s, k);
+    grad_z.fetch(s, k * a.grad_z_sample);
+  }
+  GK_DEVICE void by_eps(const Span& s, int64_t k) {
+    d_eps.prepare(s, k * a.d_eps_sample);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+        d_eps.set(i, grad_z[i] * in.temperature * in.map(in.scale[i]).sigma);
+    d_eps.commit(s, k * a.d_eps_sample);
+  }
+  GK_DEVICE void no_eps(const Span& s) {
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.samples; ++k) {
+      d_eps.prepare(s, k * a.d_eps_sample);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) d_eps.set(i, F(T(0)));
+      d_eps.commit(s, k * a.d_eps_sample);
+    }
+  }
+  GK_DEVICE void sum_samples(const Span& s) {
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.samples; ++k) {
+      fetch_sample(s, k);
+      if (d_eps) by_eps(s, k);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+        const F g = grad_z[i], with_eps = g * in.temperature * in.eps[i];
+        sum_z.set(i, k == 0 ? g : sum_z[i] + g);
+        sum_z_eps.set(i, k == 0 ? with_eps : sum_z_eps[i] + with_eps);
+      }
+    }
+  }
+};
+
+// x and the parameters of a tile; a scale that is a number is the same as a tensor of that value everywhere.
+template <class E, bool kPlain>
+struct NllInputs {
+  using F = typename E::F;
+  ScaleMap<F, kPlain> map;
+  typename E::Input x, loc, scale;
+  F value;
+
+  GK_DEVICE explicit NllInputs(const GaussianNll& a)
+      : map(a.scale_options), x(a.x), loc(a.loc), scale(a.scale), value(typename E::T(a.scale_value)) {}
+
+  GK_DEVICE void fetch(const typename E::Span& s) {
+    x.fetch(s);
+    loc.fetch(s);
+    scale.fetch(s);
+  }
+  GK_DEVICE Scale<F> sigma(int64_t i) const { return map(scale ? F(scale[i]) : value); }
+};
+
+template <class E, bool kPlain>
+struct NllForward {
+  using F = typename E::F;
+  NllInputs<E, kPlain> in;
+  F constant;
+
+  GK_DEVICE explicit NllForward(const GaussianNllForward& a)
+      : in(a), constant(typename E::T(a.full ? 0.5 * kLog2Pi : 0.0)) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
+    in.fetch(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const Scale<F> sigma = in.sigma(i);
+      const F standard = (in.x[i] - in.loc[i]) * in.map.inverse_sigma(sigma);
+      nll->set(i, gaussian_nll(standard, sigma.logvar) + constant);
+    }
+  }
+};
+
+// The gradient by scale is the tile's value where one scale serves a row: summed over rows.
+template <class E, bool kPlain>
+struct NllBackward {
+  using T = typename E::T;
+  using F = typename E::F;
+  using Span = typename E::Span;
+  NllInputs<E, kPlain> in;
+  typename E::LossInput grad;
+  F factor;
+  typename E::Output d_x, d_loc, d_scale;
+
+  GK_DEVICE explicit NllBackward(const GaussianNllBackward& a)
+      : in(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
+
+  GK_DEVICE void operator()(const Span& s, typename E::Values* d_scale_sum) {
+    gradients(s, [&](int64_t i, F value) { d_scale_sum->set(i, value); });
+  }
+  GK_DEVICE void operator()(const Span& s) {
+    d_scale.prepare(s);
+    gradients(s, [&](int64_t i, F value) { d_scale.set(i, value); });
+    d_scale.commit(s);
+  }
+
+ private:
+  template <class Set>
+  GK_DEVICE void gradients(const Span& s, const Set& set) {
+    in.fetch(s);
+    grad.fetch(s);
+    d_x.prepare(s);
+    d_loc.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const Scale<F> sigma = in.sigma(i);
+      const F inverse = in.map.inverse_sigma(sigma), g = grad[i] * factor;
+      const F standard = (in.x[i] - in.loc[i]) * inverse, by_x = g * standard * inverse;
+      d_x.set(i, by_x);
+      d_loc.set(i, -by_x);
+      set(i, in.map.through_clamp(sigma, F(T(0.5)) * g * (F(T(1)) - standard * standard) * sigma.d_logvar));
+    }
+    d_x.commit(s);
+    d_loc.commit(s);
+  }
+};
+
+template <class E, bool kPlain>
+struct EntropyForward {
+  using F = typename E::F;
+  ScaleMap<F, kPlain> map;
+  typename E::Input scale;
+
+  GK_DEVICE explicit EntropyForward(const GaussianEntropyForward& a) : map(a.scale_options), scale(a.scale) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* entropy) {
+    scale.fetch(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) entropy->set(i, gaussian_entropy(map(scale[i]).logvar));
+  }
+};
+
+template <class E, bool kPlain>
+struct EntropyBackward {
+  using F = typename E::F;
+  ScaleMap<F, kPlain> map;
+  typename E::Input scale;
+  typename E::LossInput grad;
+  F factor;
+  typename E::Output d_scale;
+
+  GK_DEVICE explicit EntropyBackward(const GaussianEntropyBackward& a)
+      : map(a.scale_options),
+        scale(a.scale),
+        grad(a.grad),
+        factor(typename E::T(0.5 * a.factor)),
+        d_scale(a.d_scale) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    scale.fetch(s);
+    grad.fetch(s);
+    d_scale.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const Scale<F> sigma = map(scale[i]);
+      d_scale.set(i, map.through_clamp(sigma, grad[i] * factor * sigma.d_logvar));
+    }
+    d_scale.commit(s);
+  }
+};
+
+}  // namespace genkern
