@@ -124,6 +124,10 @@ def _packed(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return (_leaf((shape[0], 2 * shape[1], *shape[2:]), dtype, 2, 0.5),)
 
 
+def _residual(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return *_gaussian(shape, dtype), _leaf(shape, dtype, 5, 0.5), _leaf(shape, dtype, 6, 0.5)
+
+
 def _observed(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return _leaf(shape, dtype, 4).requires_grad_(False), *_gaussian(shape, dtype)
 
@@ -156,6 +160,14 @@ OPERATIONS = (
         {EAGER: rivals.rsample_kl_packed, DISTRIBUTIONS: rivals.distributions_rsample_kl_packed},
         moved=(3, 5),
         shapes={"small": ((2, 4), (128, 10)), "typical": ((64, 4, 32, 32),), "large": ((8192, 512),)},
+    ),
+    Operation(
+        "gaussian_residual_rsample_kl",
+        "gaussian",
+        _residual,
+        gk.gaussian_residual_rsample_kl,
+        {EAGER: rivals.residual_rsample_kl, DISTRIBUTIONS: rivals.distributions_residual_rsample_kl},
+        moved=(5, 9),
     ),
     Operation(
         "gaussian_kl",

@@ -34,6 +34,18 @@ def rsample_kl_packed(moments: Tensor) -> Outputs:
     return z, kl
 
 
+def residual_rsample_kl(prior_loc: Tensor, prior_logvar: Tensor, delta_loc: Tensor, delta_logvar: Tensor) -> Outputs:
+    """A level of NVAE or VDVAE: q = prior + residual made explicit, then a KL and two densities of Gaussians."""
+    loc, std = prior_loc + delta_loc, torch.exp(0.5 * (prior_logvar + delta_logvar))
+    prior_std = torch.exp(0.5 * prior_logvar)
+    z = loc + std * torch.randn_like(loc)
+    ratio = std / prior_std
+    kl = 0.5 * (((loc - prior_loc) / prior_std).pow(2) + ratio.pow(2)) - 0.5 - torch.log(ratio)
+    log_q = -0.5 * ((z - loc) / std).pow(2) - 0.5 * _LOG_TWO_PI - torch.log(std)
+    log_p = -0.5 * ((z - prior_loc) / prior_std).pow(2) - 0.5 * _LOG_TWO_PI - torch.log(prior_std)
+    return z, kl.sum(dim=1), log_q.sum(dim=1), log_p.sum(dim=1)
+
+
 def kl(loc: Tensor, logvar: Tensor) -> Outputs:
     return (-0.5 * torch.sum(1 + logvar - loc.pow(2) - logvar.exp(), dim=1),)
 
@@ -59,6 +71,15 @@ def distributions_rsample_kl_packed(moments: Tensor) -> Outputs:
     loc, logvar = moments.chunk(2, dim=1)
     q = Normal(loc, torch.exp(0.5 * logvar))
     return q.rsample(), kl_divergence(q, Normal(0.0, 1.0)).flatten(1).sum(dim=1)
+
+
+def distributions_residual_rsample_kl(
+    prior_loc: Tensor, prior_logvar: Tensor, delta_loc: Tensor, delta_logvar: Tensor
+) -> Outputs:
+    p = Normal(prior_loc, torch.exp(0.5 * prior_logvar))
+    q = Normal(prior_loc + delta_loc, torch.exp(0.5 * (prior_logvar + delta_logvar)))
+    z = q.rsample()
+    return z, kl_divergence(q, p).sum(dim=1), q.log_prob(z).sum(dim=1), p.log_prob(z).sum(dim=1)
 
 
 def distributions_kl(loc: Tensor, logvar: Tensor) -> Outputs:

@@ -100,6 +100,8 @@ VALUES: dict[str, list[Any]] = {
     "seed": [0, 1, -1, 2**64, 2**70, 1.5, None, "1", True],
     "offset": [0, 1, -1, 2**64, 1.5, None, "1", True],
 }
+REQUIRED = ("loc", "scale", "x", "delta_loc", "delta_scale")
+TENSORS = (*REQUIRED, "prior_loc", "prior_scale", "moments", "eps")
 FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(gk, name) for name in gk.functional.__all__}
 FUNCTIONS |= {f"random.{name}": getattr(gk.random, name) for name in gk.random.__all__}
 
@@ -110,8 +112,9 @@ def good_arguments(name: str, draw: st.DrawFn) -> dict[str, Any]:
     signature = inspect.signature(FUNCTIONS[name])
     arguments: dict[str, Any] = {}
     for parameter in signature.parameters.values():
-        if parameter.name in ("loc", "scale", "x") or (
-            parameter.name in ("prior_loc", "prior_scale") and draw(st.booleans())
+        needed = parameter.default is inspect.Parameter.empty
+        if parameter.name in REQUIRED or (
+            parameter.name in ("prior_loc", "prior_scale") and (needed or draw(st.booleans()))
         ):
             arguments[parameter.name] = torch.ones(shape, dtype=dtype)
         elif parameter.name == "moments":
@@ -120,7 +123,7 @@ def good_arguments(name: str, draw: st.DrawFn) -> dict[str, Any]:
             arguments[parameter.name] = KEY
         elif parameter.name == "shape":
             arguments[parameter.name] = (2, 3)
-        elif parameter.default is inspect.Parameter.empty:
+        elif needed:
             arguments[parameter.name] = 1
     return arguments
 
@@ -132,8 +135,7 @@ def calls(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], int]:
     names = list(inspect.signature(FUNCTIONS[name]).parameters)
     faults = 0
     for changed in draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)):
-        tensors = changed in ("loc", "scale", "x", "prior_loc", "prior_scale", "moments", "eps")
-        usual = st.one_of(GOOD_TENSORS, ANY_TENSORS) if tensors else st.sampled_from(VALUES[changed])
+        usual = st.one_of(GOOD_TENSORS, ANY_TENSORS) if changed in TENSORS else st.sampled_from(VALUES[changed])
         if changed == "scale" and "x" in names:
             usual = st.one_of(usual, st.sampled_from(["optimal", "best", 0.5, 2]))
         odd = st.one_of(st.sampled_from(WRONG_TYPES), ANY_TENSORS)
@@ -180,8 +182,7 @@ def read(value: Any) -> Any:
 
 
 def as_read(arguments: dict[str, Any]) -> dict[str, Any]:
-    keep = ("loc", "scale", "x", "prior_loc", "prior_scale", "moments", "eps", "key")
-    converted = {name: value if name in keep else read(value) for name, value in arguments.items()}
+    converted = {name: value if name in (*TENSORS, "key") else read(value) for name, value in arguments.items()}
     return {name: bool(v) if name == "full" and isinstance(v, int | float) else v for name, v in converted.items()}
 
 
@@ -242,7 +243,9 @@ def test_whatever_is_passed_the_answer_is_right_or_names_the_argument(name: str)
 @pytest.mark.parametrize("mode", ["reference", "auto"])
 def test_each_argument_of_the_wrong_type_is_named(name: str, mode: str) -> None:
     parameters = inspect.signature(FUNCTIONS[name]).parameters
-    fitting = {p: torch.ones(2, 4) for p in parameters if p in ("loc", "scale", "x", "moments")}
+    fitting = {p: torch.ones(2, 4) for p in parameters if p in (*REQUIRED, "moments")}
+    if "delta_loc" in parameters:
+        fitting |= {p: torch.ones(2, 4) for p in ("prior_loc", "prior_scale")}
     for parameter in parameters:
         arguments = {**fitting, "key": KEY} if "key" in parameters else dict(fitting)
         if parameter in ("eps", "generator"):
@@ -268,4 +271,4 @@ def test_no_public_function_is_left_out() -> None:
     assert len(FUNCTIONS) == len(gk.functional.__all__) + len(gk.random.__all__)
     for name in FUNCTIONS:
         unknown = set(inspect.signature(FUNCTIONS[name]).parameters) - VALUES.keys()
-        assert unknown <= {"loc", "scale", "x", "prior_loc", "prior_scale", "moments", "eps"}, f"{name}: {unknown}"
+        assert unknown <= set(TENSORS), f"{name}: {unknown}"

@@ -38,10 +38,15 @@ def apply(
     level = rows if over == "event" else rows.mean()
     share = free_bits / event_numel if reduction == "none" and event_numel else free_bits
     kl = torch.where(level >= free_bits, kl, torch.full_like(kl, share))
+    return outer(kl, reduction, units, shape, event_ndim)
+
+
+def outer(value: Tensor, reduction: str, units: str, shape: torch.Size, event_ndim: int | None) -> Tensor:
+    """From the reduction and unit of `inner` to those asked for."""
     if units == "bits_per_dim" and reduction not in ("none", "mean"):
-        kl = kl / event_numel
+        value = value / math.prod(shape[len(shape) - _checks.event_ndim(event_ndim, len(shape)) :])
     if reduction in ("none", "event"):
-        return kl
+        return value
     if reduction == "batchmean":
-        return kl.mean()
-    return kl.sum() if reduction == "sum" else kl.sum() / math.prod(shape)
+        return value.mean()
+    return value.sum() if reduction == "sum" else value.sum() / math.prod(shape)

@@ -12,6 +12,7 @@ from genkern import _checks
 from genkern._library import Operation
 from genkern.random import reserve
 from genkern.reference import gaussian as reference
+from genkern.reference import hierarchical
 
 _SAMPLE = "SymInt[] sample_shape=[], float temperature=1.0, SymInt element_offset=0"
 _SCALE = (
@@ -112,6 +113,39 @@ def _fake_rsample_kl_packed(
     return _fake_rsample_kl(loc, scale, None, None, key, eps, **options)
 
 
+def _fake_residual_rsample_kl(
+    prior_loc: Tensor,
+    prior_scale: Tensor,
+    delta_loc: Tensor,
+    delta_scale: Tensor,
+    key: Tensor | None,
+    eps: Tensor | None,
+    *,
+    temperature: float = 1.0,
+    element_offset: int = 0,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp_lo: float | None = None,
+    clamp_hi: float | None = None,
+    clamp_mode: str = "hard",
+    free_bits: float = 0.0,
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    parameters = hierarchical.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
+    shape = _checks.broadcast(**parameters)
+    reference.check_noise(shape, key, eps, temperature, element_offset, **parameters)
+    _checks.scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
+    reference.check_kl_options(free_bits, grad_scale_q, grad_scale_p)
+    _checks.reduction(reduction, units, event_ndim, len(shape))
+    dtype = _checks.compute_dtype(*parameters.values())
+    kl, log_q, log_p = (_loss(prior_loc, shape, dtype, reduction, event_ndim) for _ in range(3))
+    return _like(prior_loc, shape, hierarchical.sample_dtype(**parameters)), kl, log_q, log_p
+
+
 def _fake_nll(
     x: Tensor,
     loc: Tensor,
@@ -182,6 +216,14 @@ rsample_kl_packed = Operation(
     fake=_fake_rsample_kl_packed,
     differentiable=("moments", "eps"),
     reserve=reserve,
+)
+residual_rsample_kl = Operation(
+    "gaussian_residual_rsample_kl(Tensor prior_loc, Tensor prior_scale, Tensor delta_loc, Tensor delta_scale, "
+    "Tensor? key, Tensor? eps, *, float temperature=1.0, SymInt element_offset=0, "
+    f"{_SCALE}, {_KL}, {_REDUCE}) -> (Tensor, Tensor, Tensor, Tensor)",
+    reference=hierarchical.gaussian_residual_rsample_kl,
+    fake=_fake_residual_rsample_kl,
+    differentiable=("prior_loc", "prior_scale", "delta_loc", "delta_scale", "eps"),
 )
 nll = Operation(
     "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "

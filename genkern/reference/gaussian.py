@@ -18,7 +18,7 @@ from genkern.reference import scale as _scale
 from genkern.reference.random import random_normal
 from genkern.reference.reduce import reduce
 
-_LOG_2PI = math.log(2 * math.pi)
+LOG_2PI = math.log(2 * math.pi)
 
 
 def gaussian_rsample(
@@ -90,8 +90,8 @@ def gaussian_kl(
     else:
         raw_p = raw_scale(prior_scale, grad_scale_p)
         log_ratio = _log_variance_ratio(raw_q, raw_p, scale_param, scale_offset)
-        delta = _standardised(delta, raw_p, scale_param, scale_offset)
-    elements = 0.5 * (_expm1_minus(log_ratio) + delta * delta)
+        delta = standardised(delta, raw_p, scale_param, scale_offset)
+    elements = 0.5 * (expm1_minus(log_ratio) + delta * delta)
     elements = elements.expand(shape)
     if free_bits:
         elements = elements.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
@@ -212,10 +212,10 @@ def gaussian_nll(
     dtype = _checks.compute_dtype(x, loc, scale)
     raw = x.new_full((), scale_value, dtype=dtype) if scale is None else scale.to(dtype)
     raw = _scale.clamp(raw, clamp_lo, clamp_hi, clamp_mode)
-    delta = _standardised(x.to(dtype) - loc.to(dtype), raw, scale_param, scale_offset)
+    delta = standardised(x.to(dtype) - loc.to(dtype), raw, scale_param, scale_offset)
     elements = 0.5 * (delta * delta + _scale.logvar(raw, scale_param, scale_offset))
     if full:
-        elements = elements + 0.5 * _LOG_2PI
+        elements = elements + 0.5 * LOG_2PI
     return reduce(elements.expand(shape), reduction, units, event_ndim)
 
 
@@ -236,7 +236,7 @@ def gaussian_entropy(
     _checks.scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
     _checks.reduction(reduction, units, event_ndim, scale.dim())
     raw = _scale.clamp(scale.to(_checks.compute_dtype(scale)), clamp_lo, clamp_hi, clamp_mode)
-    elements = 0.5 * (_scale.logvar(raw, scale_param, scale_offset) + (1 + _LOG_2PI))
+    elements = 0.5 * (_scale.logvar(raw, scale_param, scale_offset) + (1 + LOG_2PI))
     return reduce(elements, reduction, units, event_ndim)
 
 
@@ -254,18 +254,24 @@ def check_sample(
     assert isinstance(loc, Tensor) and isinstance(scale, Tensor)
     shape = _checks.broadcast(loc=loc, scale=scale)
     _checks.sizes("sample_shape", sample_shape)
+    check_noise((*sample_shape, *shape), key, eps, temperature, element_offset, loc=loc, scale=scale)
+
+
+def check_noise(
+    shape: Sequence[int], key: object, eps: object, temperature: object, element_offset: object, **parameters: Tensor
+) -> None:
+    """`shape` is that of the sample, `parameters` are what it is made of besides the noise."""
     _checks.number("temperature", temperature)
     _checks.integer("element_offset", element_offset, minimum=0)
-    _checks.key("key", key, device=loc.device, optional=True)
+    _checks.key("key", key, device=next(iter(parameters.values())).device, optional=True)
     _checks.tensor("eps", eps, optional=True)
     assert eps is None or isinstance(eps, Tensor)
-    _checks.same_device(loc=loc, scale=scale, eps=eps)
+    _checks.same_device(**parameters, eps=eps)
     if (key is None) == (eps is None):
         raise ValueError(f"key, eps: expected exactly one of the two, got {'neither' if key is None else 'both'}")
-    expected = (*sample_shape, *shape)
-    if eps is not None and tuple(eps.shape) != expected:
+    if eps is not None and tuple(eps.shape) != tuple(shape):
         got = _checks.shape_text(eps.shape)
-        raise ValueError(f"eps: expected shape {_checks.shape_text(expected)}, that of the sample, got {got}")
+        raise ValueError(f"eps: expected shape {_checks.shape_text(shape)}, that of the sample, got {got}")
 
 
 def check_kl(loc: object, scale: object, prior_loc: object, prior_scale: object) -> None:
@@ -291,7 +297,7 @@ def check_nll(x: object, loc: object, scale: object, scale_value: object, full: 
     _checks.same_device(x=x, loc=loc, scale=scale)  # type: ignore[arg-type]
 
 
-def _expm1_minus(x: Tensor) -> Tensor:
+def expm1_minus(x: Tensor) -> Tensor:
     """exp(x) - 1 - x, by its series near 0, where the difference would lose every digit."""
     near = x.abs() < 1
     inner = torch.where(
@@ -319,7 +325,7 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
     return 2 * torch.where(near, torch.log1p(inner), torch.log(ratio))
 
 
-def _standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
+def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
     """delta / sigma."""
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
         return delta * torch.exp(raw * (-0.5 if scale_param == "logvar" else -1.0))

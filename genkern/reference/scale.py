@@ -102,3 +102,30 @@ class _ScaleGradient(torch.autograd.Function):
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1.0 else _ScaleGradient.apply(x, factor)
+
+
+class _GradientAlone(torch.autograd.Function):
+    """Zero, with `factor` times the gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, factor: float) -> Tensor:
+        return torch.zeros_like(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.factor = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return tangent * ctx.factor
+
+
+def add_gradient(value: Tensor, x: Tensor, factor: float) -> Tensor:
+    """`value` as it is; x receives `factor` times its gradient as if it had been added."""
+    return value if factor == 0.0 else value + _GradientAlone.apply(x, factor)

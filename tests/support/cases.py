@@ -136,6 +136,16 @@ def _observed_only(shape: Shape, scale_param: str) -> Tensors:
     return {"x": normal(shape, 5), "loc": normal(shape, 0)}
 
 
+def _residual(shape: Shape, scale_param: str) -> Tensors:
+    prior, delta = _parameters(shape, scale_param), _parameters(shape, scale_param, seed=2)
+    return {
+        "prior_loc": prior["loc"],
+        "prior_scale": prior["scale"],
+        "delta_loc": delta["loc"],
+        "delta_scale": delta["scale"],
+    }
+
+
 def _z(t: Tensors, eps: Tensor) -> Tensor:
     return t["loc"] + torch.exp(0.5 * t["scale"]) * eps
 
@@ -156,6 +166,20 @@ def _nll(t: Tensors) -> Tensor:
 def _optimal(t: Tensors) -> Tensor:
     square = (t["x"] - t["loc"]) ** 2
     return 0.5 * (square / square.mean() + square.mean().log() + math.log(2 * math.pi))
+
+
+def _residual_formula(t: Tensors, eps: Tensor) -> tuple[Tensor, ...]:
+    """As NVAE's authors have it: q made explicit, then two Gaussians of their own."""
+    loc_p, sigma_p = t["prior_loc"], torch.exp(0.5 * t["prior_scale"])
+    loc_q, sigma_q = loc_p + t["delta_loc"], torch.exp(0.5 * (t["prior_scale"] + t["delta_scale"]))
+    z = loc_q + sigma_q * eps
+    ratio = sigma_q / sigma_p
+    kl = 0.5 * (((loc_q - loc_p) / sigma_p) ** 2 + ratio**2) - 0.5 - torch.log(ratio)
+    log_q, log_p = (
+        -0.5 * ((z - loc) / sigma) ** 2 - 0.5 * math.log(2 * math.pi) - torch.log(sigma)
+        for loc, sigma in ((loc_q, sigma_q), (loc_p, sigma_p))
+    )
+    return z, kl, log_q, log_p
 
 
 def _unpacked(t: Tensors, shape: Shape) -> Tensors:
@@ -200,6 +224,7 @@ BALANCED: tuple[Options, ...] = (
     {"grad_scale_q": 0.0, "grad_scale_p": 1.0, "scale_param": "softplus"},
 )
 HEAD: Options = {"outputs": ("sample", "loss"), "rescaled": (STRAIGHT_THROUGH, *BALANCED)}
+RESIDUAL_HEAD: Options = {**HEAD, "outputs": ("sample", "loss", "loss", "loss")}
 
 CASES: tuple[Case, ...] = (
     Case(
@@ -268,6 +293,21 @@ CASES: tuple[Case, ...] = (
         keyed=True,
         least_ndim=2,
         **HEAD,
+    ),
+    Case(
+        "gaussian_residual_rsample_kl",
+        _residual,
+        variants=(*SCALES, *TEMPERATURE, *FREE_BITS),
+        plain=_residual_formula,
+        keyed=True,
+        **RESIDUAL_HEAD,
+    ),
+    Case(
+        "gaussian_residual_rsample_kl-eps",
+        _with_eps(_residual),
+        variants=(*SCALES, *TEMPERATURE[:2], *FREE_BITS),
+        plain=lambda t: _residual_formula(t, t["eps"]),
+        **RESIDUAL_HEAD,
     ),
     Case(
         "gaussian_nll",

@@ -1,0 +1,92 @@
+// The residual head of a hierarchical VAE, an element at a time (Vahdat & Kautz 2020, NVAE, section 3.2; derivations:
+// docs/numerics.md).
+//
+// p = N(mu_p, sigma_p^2), q = N(mu_p + mu_d, (sigma_p sigma_d)^2), e = temperature eps. `p` and `d` are what a ScaleMap
+// makes of the prior's and the residual's raw scale, e.g.
+//
+//   const Scale<F> p = map(prior_scale[i]), d = map(delta_scale[i]);
+//   const Residual<F> r = residual(map, p, d, delta_loc[i], temperature * eps[i]);
+//   z.set(i, residual_sample(prior_loc[i], delta_loc[i], p, d, temperature, eps[i]));
+//   kl.set(i, max(floor, r.kl.value)); log_q.set(i, r.log_q + constant); log_p.set(i, r.log_p + constant);
+//
+// and backward, for the cotangents that arrived, each times its reduction's factor, that of kl 0 below the floor:
+//
+//   ResidualGradient<F> g;
+//   g.add_sample(grad_z[i], p, d, e);
+//   g.add_kl(g_kl, to_q, to_p, p, d, r);
+//   g.add_log_q(g_log_q, p, d, e);
+//   g.add_log_p(g_log_p, p, d, r, e);
+//   d_prior_loc.set(i, g.mu_p); d_prior_scale.set(i, map.through_clamp(p, g.raw_p));
+//   d_delta_loc.set(i, g.mu_d); d_delta_scale.set(i, map.through_clamp(d, g.raw_d));
+//   d_eps.set(i, temperature * g.e);
+#pragma once
+
+#include "math/gaussian.h"
+
+namespace genkern {
+
+template <class F>
+struct Residual {
+  Divergence<F> kl;  // kl.value; kl.delta = mu_d / sigma_p, kl.expm1 = sigma_d^2 - 1
+  F u;               // (z - mu_p) / sigma_p = mu_d / sigma_p + sigma_d e
+  F log_q, log_p;    // without -1/2 log 2 pi
+};
+
+template <class F, bool kPlain>
+GK_INLINE Residual<F> residual(const ScaleMap<F, kPlain>& map, const Scale<F>& p, const Scale<F>& d, F mu_d, F e) {
+  const Divergence<F> kl = divergence(d.variance, mu_d, map.inverse_sigma(p));
+  const F u = fma(d.sigma, e, kl.delta);
+  return {kl, u, -gaussian_nll(e, p.logvar + d.logvar), -gaussian_nll(u, p.logvar)};
+}
+
+template <class F>
+GK_INLINE F residual_sample(F mu_p, F mu_d, const Scale<F>& p, const Scale<F>& d, F temperature, F eps) {
+  return gaussian_sample(mu_p + mu_d, p.sigma * d.sigma, temperature, eps);
+}
+
+// Sums of gradients, from 0: by the locations, by the clamped raw scales, and by e. An output whose cotangent is
+// absent is left out, not added with 0, so that its infinities leave no nan.
+template <class F>
+struct ResidualGradient {
+  F mu_p = F(0), raw_p = F(0), mu_d = F(0), raw_d = F(0), e = F(0);
+
+  GK_INLINE void add_sample(F g, const Scale<F>& p, const Scale<F>& d, F e_value) {
+    const F by_scale = g * e_value;
+    mu_p = mu_p + g;
+    mu_d = mu_d + g;
+    raw_p = fma(by_scale * d.sigma, p.d_sigma, raw_p);
+    raw_d = fma(by_scale * p.sigma, d.d_sigma, raw_d);
+    e = fma(g * p.sigma, d.sigma, e);
+  }
+
+  // The derivatives by q's location and log variance reach all four arguments, those by p's the prior alone.
+  GK_INLINE void add_kl(F g, F to_q, F to_p, const Scale<F>& p, const Scale<F>& d, const Residual<F>& r) {
+    const DivergenceGradient<F> by = gradient(r.kl);  // by.logvar_p = -(by.logvar_q + delta^2 / 2)
+    const F crossing = to_q - to_p, g_q = to_q * g, g_p = to_p * g;
+    // Where they cancel, infinities do too.
+    const F loc = select(crossing == F(0), F(0), crossing * g * by.loc);
+    const F logvar = select(crossing == F(0), F(0), crossing * g * by.logvar_q);
+    mu_d = fma(g_q, by.loc, mu_d);
+    raw_d = fma(g_q * by.logvar_q, d.d_logvar, raw_d);
+    mu_p = mu_p + loc;
+    raw_p = fma(fma(F(-0.5f) * g_p * r.kl.delta, r.kl.delta, logvar), p.d_logvar, raw_p);
+  }
+
+  GK_INLINE void add_log_q(F g, const Scale<F>& p, const Scale<F>& d, F e_value) {
+    const F half = F(-0.5f) * g;
+    raw_p = fma(half, p.d_logvar, raw_p);
+    raw_d = fma(half, d.d_logvar, raw_d);
+    e = fma(-g, e_value, e);
+  }
+
+  // By u: -u. By log sigma_p^2: -1/2 itself, and u by it: -delta / 2. By sigma_d, u by it: e.
+  GK_INLINE void add_log_p(F g, const Scale<F>& p, const Scale<F>& d, const Residual<F>& r, F e_value) {
+    const F by_u = -(g * r.u);
+    mu_d = fma(by_u, r.kl.inverse_sigma_p, mu_d);
+    raw_p = fma(F(-0.5f) * fma(by_u, r.kl.delta, g), p.d_logvar, raw_p);
+    raw_d = fma(by_u * e_value, d.d_sigma, raw_d);
+    e = fma(by_u, d.sigma, e);
+  }
+};
+
+}  // namespace genkern

@@ -1,0 +1,135 @@
+"""The head of a hierarchical variational autoencoder: an approximate posterior that is relative to its prior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+from genkern.functional import _free_bits
+from genkern.functional import _gaussian_ops as _ops
+from genkern.functional._noise import Generators, source
+from genkern.functional.gaussian import Clamp, _bounds
+from genkern.reference import hierarchical as reference
+
+__all__ = ["gaussian_residual_rsample_kl"]
+
+
+def gaussian_residual_rsample_kl(
+    prior_loc: Tensor,
+    prior_scale: Tensor,
+    delta_loc: Tensor,
+    delta_scale: Tensor,
+    *,
+    temperature: float = 1.0,
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+    eps: Tensor | None = None,
+    free_bits: float = 0.0,
+    free_bits_over: str = "dim",
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    scale_param: str = "logvar",
+    scale_offset: float = 0.0,
+    clamp: Clamp | None = None,
+    clamp_mode: str = "hard",
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One level of a hierarchical VAE in one pass: a sample of q, KL(q || p), log q(z) and log p(z).
+
+    p = N(mu_p, sigma_p^2) and q = N(mu_p + mu_d, (sigma_p sigma_d)^2): the network that infers says how far q departs
+    from p. With e = temperature * eps, z = mu_p + mu_d + sigma_p sigma_d e.
+
+    Parameters
+    ----------
+    prior_loc, prior_scale : Tensor
+        mu_p and what gives sigma_p.
+    delta_loc, delta_scale : Tensor
+        mu_d and what gives sigma_d. All four have shapes that broadcast.
+    temperature, element_offset, key, generator
+        As in `gaussian_rsample`.
+    eps : Tensor, optional
+        The noise itself, of the shape of the sample.
+    free_bits, free_bits_over
+        As in `gaussian_kl`, of which they are the floor; log_q and log_p have none.
+    grad_scale_q, grad_scale_p : float
+        Multiply the gradient of the KL into q's and into p's parameters. q's are functions of all four tensors, so the
+        prior receives both: at 1 and 1 what q passes on to prior_loc and what p does cancel. z, log_q and log_p are
+        left alone.
+    scale_param, scale_offset, clamp, clamp_mode
+        As in `gaussian_rsample`; the same for prior_scale and delta_scale, each apart.
+    reduction, units, event_ndim
+        As in `gaussian_kl`; the same for kl, log_q and log_p.
+
+    Returns
+    -------
+    z : Tensor
+        Of the shape all four broadcast to, in their promoted dtype.
+    kl : Tensor
+        KL(q || p), accurate where q is close to p; never negative. It and the next two are float32, or float64 where
+        one of the four is.
+    log_q, log_p : Tensor
+        Log densities of z under q and under p. E[log_q - log_p] is the KL at temperature 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Vahdat & Kautz 2020, "NVAE: a deep hierarchical variational autoencoder", section 3.2. Elementwise
+
+        kl    = 1/2 (exp(d) - 1 - d + (mu_d / sigma_p)^2),  d = log sigma_d^2
+        log_q = -1/2 (e^2 + log sigma_p^2 + log sigma_d^2 + log 2 pi)
+        log_p = -1/2 (u^2 + log sigma_p^2 + log 2 pi),      u = mu_d / sigma_p + sigma_d e
+
+    none of which forms the difference of two nearly equal locations or scales. Gradients reach the four tensors and
+    eps: first order fused, higher orders through the definition. The noise is not stored: backward makes it again.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> mu_p, logvar_p, mu_d, logvar_d = torch.randn(4, 16, 8, 4, 4).unbind()
+    >>> z, kl, log_q, log_p = gk.gaussian_residual_rsample_kl(mu_p, logvar_p, mu_d, logvar_d)
+    >>> z.shape, kl.shape, log_q.shape, log_p.shape
+    (torch.Size([16, 8, 4, 4]), torch.Size([16]), torch.Size([16]), torch.Size([16]))
+    >>> gk.gaussian_residual_rsample_kl(mu_p, logvar_p, 0 * mu_d, 0 * logvar_d)[1].max()
+    tensor(0.)
+    """
+    if key is None and eps is None:
+        parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
+        shape = () if generator is None or isinstance(generator, torch.Generator) else _checks.broadcast(**parameters)
+        widest = next((t for t in parameters.values() if t.dtype == torch.float64), prior_loc)
+        key, eps = source(widest, None, generator, None, shape)
+    else:
+        key, eps = source(prior_loc, key, generator, eps)
+    lo, hi = _bounds(clamp)
+    fused = free_bits_over == "dim"
+    z, kl, log_q, log_p = _ops.residual_rsample_kl(
+        prior_loc,
+        prior_scale,
+        delta_loc,
+        delta_scale,
+        key,
+        eps,
+        temperature=temperature,
+        element_offset=element_offset,
+        free_bits=free_bits if fused else 0.0,
+        grad_scale_q=grad_scale_q,
+        grad_scale_p=grad_scale_p,
+        scale_param=scale_param,
+        scale_offset=scale_offset,
+        clamp_lo=lo,
+        clamp_hi=hi,
+        clamp_mode=clamp_mode,
+        event_ndim=event_ndim,
+        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+    )
+    if not fused:
+        kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, z.shape, event_ndim)
+        log_q, log_p = (_free_bits.outer(value, reduction, units, z.shape, event_ndim) for value in (log_q, log_p))
+    return z, kl, log_q, log_p
