@@ -104,6 +104,28 @@ struct GaussianHeadBackward : GaussianHead {
   int64_t d_eps_sample = 0;
 };
 
+// q is relative to p: its location is prior_loc + delta_loc, its standard deviation the product of theirs.
+struct GaussianResidual {
+  Extent extent;
+  bool wide = false;
+  Operand prior_loc, prior_scale, delta_loc, delta_scale;
+  ScaleOptions scale_options;
+  Noise noise;
+  double temperature = 1.0;
+  double free_nats = 0.0;
+};
+
+struct GaussianResidualForward : GaussianResidual {
+  Operand z;
+  Loss kl, log_q, log_p;  // of one reduction
+};
+
+struct GaussianResidualBackward : GaussianResidual {
+  Operand grad_z, grad_kl, grad_log_q, grad_log_p;  // absent where the gradient is zero
+  double factor = 1.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
+  Operand d_prior_loc, d_prior_scale, d_delta_loc, d_delta_scale, d_eps;
+};
+
 struct GaussianNll {
   Extent extent;
   bool wide = false;
@@ -169,6 +191,8 @@ struct Kernels {
   Status (*random_fill)(const RandomFill&, const Launch&);
   Status (*gaussian_head_forward)(const GaussianHeadForward&, const Launch&);
   Status (*gaussian_head_backward)(const GaussianHeadBackward&, const Launch&);
+  Status (*gaussian_residual_forward)(const GaussianResidualForward&, const Launch&);
+  Status (*gaussian_residual_backward)(const GaussianResidualBackward&, const Launch&);
   Status (*gaussian_nll_forward)(const GaussianNllForward&, const Launch&);
   Status (*gaussian_nll_backward)(const GaussianNllBackward&, const Launch&);
   Status (*gaussian_entropy_forward)(const GaussianEntropyForward&, const Launch&);

@@ -230,6 +230,7 @@ class Operation(Op):
                     inputs[index] = value if value.requires_grad else value.requires_grad_()
                     wanted.append(inputs[index])
             pairs = [(o, g) for o, g in zip(self._call_reference(inputs), grads, strict=True) if g is not None]
+            pairs = [(o, g) for o, g in pairs if o.requires_grad]
             found = iter(
                 torch.autograd.grad(
                     [o for o, _ in pairs],

@@ -1,6 +1,7 @@
 #include "cuda/dispatch.h"
 
 #include "cuda/gaussian.h"
+#include "cuda/hierarchical.h"
 #include "cuda/plan.h"
 #include "cuda/random.h"
 
@@ -14,6 +15,8 @@ const Kernels& cuda_kernels() {
       cuda::random_fill,
       cuda::gaussian_head_forward,
       cuda::gaussian_head_backward,
+      cuda::gaussian_residual_forward,
+      cuda::gaussian_residual_backward,
       cuda::gaussian_nll_forward,
       cuda::gaussian_nll_backward,
       cuda::gaussian_entropy_forward,

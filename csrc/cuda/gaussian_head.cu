@@ -6,7 +6,7 @@
 namespace genkern::cuda {
 
 Status gaussian_head_forward(const GaussianHeadForward& a, const Launch& launch) {
-  const Operand each_kl = a.divergence && a.kl.reduction == Reduction::none ? a.kl.out : Operand{};
+  const Operand each_kl = elementwise(a.kl);
   const Tensors tensors{{&a.loc, &a.scale, &a.prior_loc, &a.prior_scale, &a.noise.eps, &a.z}, {&each_kl}};
   return with_engine(a.wide, is_plain(a), tensors, [&](auto engine, auto plain) {
     using E = decltype(engine);

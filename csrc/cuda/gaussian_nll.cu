@@ -4,12 +4,6 @@
 #include "tiles/gaussian.h"
 
 namespace genkern::cuda {
-namespace {
-
-// A loss that is written out element by element lies beside the data.
-Operand elementwise(const Loss& loss) { return loss.reduction == Reduction::none ? loss.out : Operand{}; }
-
-}  // namespace
 
 Status gaussian_nll_forward(const GaussianNllForward& a, const Launch& launch) {
   const Operand each = elementwise(a.nll);

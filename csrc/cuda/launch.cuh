@@ -25,6 +25,9 @@ struct Tensors {
   std::initializer_list<const Operand*> data, losses;
 };
 
+// A loss that is written out element by element is a tensor too; a sum is not.
+inline Operand elementwise(const Loss& loss) { return loss.reduction == Reduction::none ? loss.out : Operand{}; }
+
 // Whether logical order is the order in memory, or one value serves all.
 inline bool is_dense(const Operand& o, const Extent& e) {
   if (o.row == 0 && o.run == 0 && o.elem == 0) return true;

@@ -34,22 +34,14 @@ GK_DEVICE double widen(double v) { return v; }
 GK_DEVICE float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
 GK_DEVICE float widen(__half v) { return __half2float(v); }
 
-template <class S>
-GK_DEVICE S narrow(double v) {
-  if constexpr (sizeof(S) == 8) {
-    return v;
-  } else {
-    return narrow<S>(static_cast<float>(v));
-  }
-}
-template <class S>
-GK_DEVICE S narrow(float v) {
+template <class S, class T>
+GK_DEVICE S narrow(T v) {
   if constexpr (std::is_same_v<S, __nv_bfloat16>) {
-    return __float2bfloat16(v);
+    return __float2bfloat16(static_cast<float>(v));
   } else if constexpr (std::is_same_v<S, __half>) {
-    return __float2half(v);
+    return __float2half(static_cast<float>(v));
   } else {
-    return v;
+    return static_cast<S>(v);
   }
 }
 

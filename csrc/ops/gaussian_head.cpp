@@ -6,7 +6,6 @@
 #include "ops/common.h"
 #include "ops/device.h"
 #include "ops/options.h"
-#include "ops/random.h"
 
 namespace genkern {
 namespace {
@@ -88,17 +87,9 @@ struct Head {
 
  private:
   void check_sampling() const {
-    const auto& [noise, extra, temperature, element_offset] = *sampling;
-    const auto& [key, eps, drawn, generator] = noise;
-    for (const int64_t size : extra) TORCH_CHECK_VALUE(size >= 0, "sample_shape: expected an int >= 0, got ", size);
-    TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
-    check_tensor("eps", eps, loc, "loc", true);
-    TORCH_CHECK_VALUE(drawn || key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
-                      key.defined() ? "both" : "neither");
-    if (key.defined()) check_key(key, loc.device());
-    const at::DimVector expected = sample_shape();
-    TORCH_CHECK_VALUE(!eps.defined() || eps.sizes() == at::IntArrayRef(expected), "eps: expected shape ",
-                      at::IntArrayRef(expected), ", that of the sample, got ", eps.defined() ? eps.sizes() : expected);
+    for (const int64_t size : sampling->shape)
+      TORCH_CHECK_VALUE(size >= 0, "sample_shape: expected an int >= 0, got ", size);
+    check_noise(sampling->noise, sampling->element_offset, loc, "loc", sample_shape());
   }
 
   void check_divergence() {
@@ -129,12 +120,7 @@ Outputs forward(Head head) {
   if (head.sampling) {
     out.z = empty_of(head.loc, head.sample_shape(), head.sample_type());
     head.each_sample(out.z, a.z_sample, [&](const Tensor& t) { layout.out(a.z, t); });
-    if (head.sampling->noise.drawn) {
-      const Reserved reserved = reserve(head.sampling->noise.generator, head.loc.device());
-      a.noise.key = reserved.source;
-      out.key = reserved.key;
-      if (out.z.numel() == 0 && a.noise.key.out) out.key.zero_();  // nothing may be launched that would write it
-    }
+    if (head.sampling->noise.drawn) out.key = draw_key(a.noise.key, head.sampling->noise.generator, out.z);
   }
   if (head.divergence) {
     a.divergence = true;

@@ -2,9 +2,8 @@
 // and as values.
 #pragma once
 
-#include <ATen/core/Generator.h>
-
 #include "ops/common.h"
+#include "ops/random.h"
 
 #define SAMPLE_OPTIONS at::IntArrayRef sample_shape, double temperature, int64_t element_offset
 #define SCALE_OPTIONS                                                                                                \
@@ -33,21 +32,9 @@
 
 namespace genkern {
 
-using Generator = std::optional<at::Generator>;
-
 struct ReduceOptions {
   std::string_view reduction, units;
   std::optional<int64_t> event_ndim;
-};
-
-// Noise from a key, from eps, or from a key that the launch draws from a generator.
-struct NoiseOrigin {
-  Tensor key = {}, eps = {};
-  bool drawn = false;
-  std::optional<at::Generator> generator = {};
-
-  NoiseOrigin(const OptionalTensor& key, const OptionalTensor& eps) : key(or_undefined(key)), eps(or_undefined(eps)) {}
-  explicit NoiseOrigin(const std::optional<at::Generator>& generator) : drawn(true), generator(generator) {}
 };
 
 struct SampleOptions {

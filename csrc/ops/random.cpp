@@ -42,7 +42,7 @@ KeySource key_source(const Tensor& key) {
   return source;
 }
 
-Reserved reserve(const std::optional<at::Generator>& generator, const at::Device& device) {
+Reserved reserve(const Generator& generator, const at::Device& device) {
   const at::Device from = generator && generator->defined() ? generator->device() : device;
   Reserved reserved;
 #ifdef GENKERN_WITH_CUDA
@@ -61,6 +61,25 @@ Reserved reserve(const std::optional<at::Generator>& generator, const at::Device
   reserved.key = at::empty({2}, key_options(at::kCPU));
   store_key(reserved.key.mutable_data_ptr<uint64_t>(), reserved.source.value);
   return reserved;
+}
+
+Tensor draw_key(KeySource& source, const Generator& generator, const Tensor& sample) {
+  Reserved reserved = reserve(generator, sample.device());
+  source = reserved.source;
+  if (sample.numel() == 0 && source.out) reserved.key.zero_();  // no launch may come that would write it
+  return reserved.key;
+}
+
+void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
+                 at::IntArrayRef shape) {
+  const auto& [key, eps, drawn, generator] = noise;
+  TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
+  check_tensor("eps", eps, first, first_name, true);
+  TORCH_CHECK_VALUE(drawn || key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
+                    key.defined() ? "both" : "neither");
+  if (key.defined()) check_key(key, first.device());
+  TORCH_CHECK_VALUE(!eps.defined() || eps.sizes() == shape, "eps: expected shape ", shape, ", that of the sample, got ",
+                    eps.defined() ? eps.sizes() : shape);
 }
 
 namespace {
@@ -83,7 +102,7 @@ Tensor key_fold_in(const Tensor& key, int64_t data) {
   return split_keys(key, data, 1, {2});
 }
 
-Tensor key_reserve(const std::optional<at::Generator>& generator) { return reserve(generator, at::kCPU).key; }
+Tensor key_reserve(const Generator& generator) { return reserve(generator, at::kCPU).key; }
 
 Tensor fill(Distribution distribution, const Tensor& key, at::IntArrayRef shape, at::ScalarType dtype,
             int64_t element_offset, at::Device device) {
@@ -128,7 +147,7 @@ TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) { m.impl("key_reserve"
 namespace {
 
 // A key reserved by itself, not as part of a sampling launch.
-Tensor key_reserve_cuda(const std::optional<at::Generator>& generator, at::Device device) {
+Tensor key_reserve_cuda(const Generator& generator, at::Device device) {
   if (!device.has_index()) device = at::empty({0}, at::TensorOptions().device(device)).device();
   const Reserved reserved = reserve(generator, device);
   if (reserved.source.out) Device(device).run(&Kernels::key_split, KeySplit{reserved.source, 0, 0, nullptr});

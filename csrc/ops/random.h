@@ -1,4 +1,4 @@
-// Keys.
+// Keys, and where an operation's noise comes from.
 #pragma once
 
 #include <ATen/core/Generator.h>
@@ -6,9 +6,21 @@
 
 #include <optional>
 
-#include "kernels.h"
+#include "ops/common.h"
 
 namespace genkern {
+
+using Generator = std::optional<at::Generator>;
+
+// Noise from a key, from eps, or from a key that the launch draws from a generator.
+struct NoiseOrigin {
+  Tensor key = {}, eps = {};
+  bool drawn = false;
+  Generator generator = {};
+
+  NoiseOrigin(const OptionalTensor& key, const OptionalTensor& eps) : key(or_undefined(key)), eps(or_undefined(eps)) {}
+  explicit NoiseOrigin(const Generator& generator) : drawn(true), generator(generator) {}
+};
 
 // On the CPU, or where the noise is wanted.
 void check_key(const at::Tensor& key, const at::Device& device);
@@ -21,6 +33,13 @@ struct Reserved {
   KeySource source;
   at::Tensor key;
 };
-Reserved reserve(const std::optional<at::Generator>& generator, const at::Device& device);
+Reserved reserve(const Generator& generator, const at::Device& device);
+
+// A key that the launch draws for a sample, and leaves in the tensor.
+Tensor draw_key(KeySource& source, const Generator& generator, const Tensor& sample);
+
+// Of one of the three origins; eps has the shape of the sample.
+void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
+                 at::IntArrayRef shape);
 
 }  // namespace genkern

@@ -224,6 +224,7 @@ residual_rsample_kl = Operation(
     reference=hierarchical.gaussian_residual_rsample_kl,
     fake=_fake_residual_rsample_kl,
     differentiable=("prior_loc", "prior_scale", "delta_loc", "delta_scale", "eps"),
+    reserve=reserve,
 )
 nll = Operation(
     "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "

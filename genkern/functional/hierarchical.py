@@ -100,13 +100,12 @@ def gaussian_residual_rsample_kl(
     >>> gk.gaussian_residual_rsample_kl(mu_p, logvar_p, 0 * mu_d, 0 * logvar_d)[1].max()
     tensor(0.)
     """
-    if key is None and eps is None:
+    like, shape = prior_loc, ()
+    if isinstance(generator, list | tuple):
         parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
-        shape = () if generator is None or isinstance(generator, torch.Generator) else _checks.broadcast(**parameters)
-        widest = next((t for t in parameters.values() if t.dtype == torch.float64), prior_loc)
-        key, eps = source(widest, None, generator, None, shape)
-    else:
-        key, eps = source(prior_loc, key, generator, eps)
+        shape = _checks.broadcast(**parameters)
+        like = next((t for t in parameters.values() if t.dtype == torch.float64), prior_loc)
+    key, eps, generator = source(like, key, generator, eps, shape)
     lo, hi = _bounds(clamp)
     fused = free_bits_over == "dim"
     z, kl, log_q, log_p = _ops.residual_rsample_kl(
@@ -116,6 +115,7 @@ def gaussian_residual_rsample_kl(
         delta_scale,
         key,
         eps,
+        generator=generator,
         temperature=temperature,
         element_offset=element_offset,
         free_bits=free_bits if fused else 0.0,

@@ -10,6 +10,7 @@ import torch
 
 import genkern as gk
 from genkern import _backend
+from support import emulated
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Backend:
         """What this machine or build lacks for it."""
         if self.mode == "native" and _backend.native is None:
             return f"no compiled kernels: {_backend.reason}"
+        if self.isa == EMULATED:
+            return emulated.missing()
         if self.isa is not None and self.isa not in _backend.native.isas():
             return f"this processor has no {self.isa}"
         return None
@@ -37,6 +40,8 @@ class Backend:
                 yield
             return
         before = _backend.native.isa()
+        if self.isa == EMULATED:
+            emulated.load()
         if self.isa is not None:
             _backend.native.set_isa(self.isa)
         try:
@@ -46,10 +51,11 @@ class Backend:
             _backend.native.set_isa(before)
 
 
+EMULATED = "cuda-emulated"  # the CUDA kernels, compiled for the CPU
 REFERENCE = Backend("reference", "reference")
 NATIVE = Backend("native", "native")
 AUTO = Backend("auto", "auto")  # what users have: kernels, and the definition where torch must see every step
-BACKENDS = [REFERENCE, NATIVE]
+BACKENDS = [REFERENCE, NATIVE, Backend(EMULATED, "native", isa=EMULATED)]
 if torch.cuda.is_available() and gk.has_native("cuda"):
     BACKENDS.append(Backend("cuda", "native", device="cuda"))
 OTHER_ISAS = [Backend(f"native-{isa}", "native", isa=isa) for isa in ("avx512", "avx2", "baseline")]
