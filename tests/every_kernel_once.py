@@ -57,7 +57,9 @@ def compare(case: Case, shape: Shape, number: int) -> list[str]:
 def noise() -> list[str]:
     with gk.use_backend("native"):
         drawn = {
-            (draw.__name__, dtype): [draw(KEY, (1003,), dtype=dtype, element_offset=3, device=d) for d in ("cuda", "cpu")]
+            (draw.__name__, dtype): [
+                draw(KEY, (1003,), dtype=dtype, element_offset=3, device=d) for d in ("cuda", "cpu")
+            ]
             for draw in (gk.random.normal, gk.random.uniform)
             for dtype in DTYPES
         }

@@ -1,4 +1,4 @@
-"""scripts/gpu_check.sh as far as a machine without a GPU can tell: which stages run, and what the table says of them."""
+"""scripts/gpu_check.sh as far as it goes without a GPU: which stages run, and what its table says of them."""
 
 import os
 import re
