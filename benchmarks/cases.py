@@ -18,6 +18,7 @@ GENKERN = "genkern"
 EAGER = "eager"
 DISTRIBUTIONS = "torch.distributions"
 COMPILE = "torch.compile"
+MAX_AUTOTUNE = "torch.compile max-autotune"
 OWN = "torch function"
 COPY = "copy"
 """A plain copy of one tensor of the case's size: the bandwidth that the floor is stated in."""
@@ -25,8 +26,21 @@ COPY = "copy"
 ONE_THREAD = "genkern, 1 thread"
 """genkern itself, where a run has more threads: what they bring."""
 
-RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, OWN, ONE_THREAD)
+RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, ONE_THREAD)
 MODES = ("forward", "forward_backward")
+
+GPU_SHAPES: dict[str, tuple[Shape, ...]] = {
+    "small": ((128, 10), (256, 64)),
+    "typical": ((4096, 64),),
+    "large": ((65536, 512),),
+}
+"""On a GPU the largest must not fit its L2 cache; float32, and the large ones in bfloat16, too."""
+GPU_IMAGES: dict[str, tuple[Shape, ...]] = {
+    "small": ((128, 10),),
+    "typical": ((64, 4, 32, 32),),
+    "large": ((65536, 512), (32, 4, 512, 512)),
+}
+"""The same for an operation that is measured on images on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Case:
     shape: Shape
     dtype: torch.dtype
     mode: str
+    device: str = "cpu"
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
@@ -78,6 +93,8 @@ class Case:
 
     @property
     def quick(self) -> bool:
+        if self.device == "cuda":
+            return self.size == "large" or self.shape == (128, 10)
         return self.shape in ((128, 10), (8192, 512)) and self.dtype == torch.float32
 
     @property
@@ -90,17 +107,26 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def cases(family: str) -> list[Case]:
+def cases(family: str, device: str = "cpu") -> list[Case]:
     """In an order that keeps the modes of one problem side by side: they share a compiled formula."""
     return [
-        Case(op, size, shape, dtype, mode)
+        Case(op, size, shape, dtype, mode, device)
         for op in OPERATIONS
         if op.family == family
-        for size, shape, dtype in [
-            *((size, shape, torch.float32) for size, shapes in op.shapes.items() for shape in shapes),
-            *(("large", shape, dtype) for shape, dtype in op.also),
-        ]
+        for size, shape, dtype in _problems(op, device)
         for mode in op.modes
+    ]
+
+
+def _problems(op: Operation, device: str) -> list[tuple[str, Shape, torch.dtype]]:
+    shapes, also = op.shapes, op.also
+    if device == "cuda":
+        images = any(len(shape) == 4 for sizes in shapes.values() for shape in sizes)
+        shapes = GPU_IMAGES if images else GPU_SHAPES
+        also = tuple((shape, torch.bfloat16) for shape in shapes["large"])
+    return [
+        *((size, shape, torch.float32) for size, sizes in shapes.items() for shape in sizes),
+        *(("large", shape, dtype) for shape, dtype in also),
     ]
 
 
@@ -109,9 +135,11 @@ def step(formula: Formula, inputs: Sequence, mode: str) -> Callable[[], object]:
     if mode == "forward":
         return lambda: formula(*inputs)
     leaves = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
-    generator = torch.Generator().manual_seed(1)
+    outputs = list(formula(*inputs))
+    generator = torch.Generator(outputs[0].device).manual_seed(1)
     # Drawn once, in the outputs' own dtype: eager bfloat16 sums to bfloat16 where genkern sums to float32.
-    grads = [torch.randn(y.shape, generator=generator).to(y.dtype) for y in formula(*inputs)]
+    grads = [torch.randn(y.shape, generator=generator, device=y.device).to(y.dtype) for y in outputs]
+    del outputs
     return lambda: torch.autograd.grad(formula(*inputs), leaves, grads)
 
 
@@ -138,7 +166,7 @@ def _observed_one_scale(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def _leaf(shape: Shape, dtype: torch.dtype, seed: int, spread: float = 1.0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     return (spread * torch.randn(shape, generator=generator)).to(dtype).requires_grad_()
 
 
@@ -204,9 +232,9 @@ OPERATIONS = (
     Operation(
         "random_normal",
         "random",
-        lambda shape, dtype: (shape, dtype),
+        lambda shape, dtype: (shape, dtype, torch.get_default_device()),
         # The key is drawn anew as the operations do, so that both sides make fresh noise.
-        lambda shape, dtype: (gk.random.normal(gk.random.reserve(), shape, dtype=dtype),),
+        lambda shape, dtype, device: (gk.random.normal(gk.random.reserve(device=device), shape, dtype=dtype),),
         {OWN: rivals.torch_normal},
         moved=(1, 0),
         compiled=OWN,

@@ -17,8 +17,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for `from benchmarks impor
 
 import genkern as gk
 from benchmarks import machine, results
-from benchmarks.cases import COMPILE, COPY, GENKERN, ONE_THREAD, Case, Formula, step
-from benchmarks.measure import FULL, QUICK, compile_formula, interleave, on_one_thread, peak_memory
+from benchmarks.cases import COMPILE, COPY, GENKERN, MAX_AUTOTUNE, ONE_THREAD, Case, Formula, cases, step
+from benchmarks.measure import (
+    FULL,
+    QUICK,
+    compile_formula,
+    interleave,
+    on_one_thread,
+    peak_gpu_memory,
+    peak_memory,
+)
 from benchmarks.progress import Progress
 
 _QUICK_FOLDER = Path(".benchmarks") / "quick"
@@ -31,7 +39,9 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.quick: bool = config.getoption("--quick")
         threads: str = config.getoption("--threads")
-        self.threads = machine.describe()["cores"] if threads == "all" else int(threads)
+        self.threads = machine.describe()["cores"] if threads == "all" else int(threads)  # of the CPU
+        self.device: str = config.getoption("--device")
+        self.machine = machine.describe(self.device)
         self.effort = QUICK if self.quick else FULL
         # A quick run is for the person who runs it; what is kept and reported is the full one.
         default = config.rootpath / _QUICK_FOLDER if self.quick else results.FOLDER
@@ -43,11 +53,12 @@ class Session:
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{machine.describe()['name']}.json"
+        return self.folder / f"{self.machine['name']}.json"
 
     def measure(self, case: Case, benchmark: Any) -> None:
         formulas: dict[str, Formula] = {GENKERN: case.op.genkern, **case.op.rivals}
-        inputs = case.op.make_inputs(case.shape, case.dtype)
+        with torch.device(case.device):
+            inputs = case.op.make_inputs(case.shape, case.dtype)
         compile_times: dict[str, float] = {}
         failed: dict[str, str] = {}
         if not benchmark.disabled and (case.quick_compile or not self.quick):
@@ -55,16 +66,19 @@ class Session:
             formulas |= compiled
         steps = {name: step(formula, inputs, case.mode) for name, formula in formulas.items()}
         if case.size == "large":
-            source = torch.randn(case.shape).to(case.dtype)
+            source = torch.randn(case.shape, device=case.device).to(case.dtype)
             target = torch.empty_like(source)
             steps[COPY] = lambda: target.copy_(source)
             if self.threads > 1:
                 steps[ONE_THREAD] = on_one_thread(steps[GENKERN])
-        timings = interleave(benchmark, GENKERN, steps, self.effort)
+        timings = interleave(benchmark, GENKERN, steps, self.effort, case.device)
         if not timings:
             return
-        contestants = [name for name in timings if name not in (COPY, ONE_THREAD)] if case.size == "large" else []
-        peaks = {name: peak_memory(steps[name]) for name in contestants}
+        # What max-autotune captures as a graph keeps its memory from call to call.
+        without = (COPY, ONE_THREAD, MAX_AUTOTUNE)
+        contestants = [name for name in timings if name not in without] if case.size == "large" else []
+        peak = peak_gpu_memory if case.device == "cuda" else peak_memory
+        peaks = {name: peak(steps[name]) for name in contestants}
         rows = results.case_rows(case, self.threads, self.run["date"], timings, peaks, compile_times, failed)
         benchmark.group = f"{case.op.name} {case.mode}"
         benchmark.extra_info.update({row.rival: row.median for row in rows}, threads=self.threads)
@@ -78,12 +92,20 @@ class Session:
             return {}, {}, {}
         if self._compiled is None or self._compiled[0] != problem:
             formula, longest = case.op.rivals[case.op.compiled], case.op.modes[-1]
-            try:
-                # Two calls each: `step` makes one to know the outputs.
-                compiled, seconds = compile_formula(formula, lambda f: step(f, inputs, longest)())
-                self._compiled = problem, {COMPILE: compiled}, {COMPILE: seconds}, {}
-            except Exception as error:  # a missing C++ compiler, mostly: the other contestants are still measured
-                self._compiled = problem, {}, {}, {COMPILE: type(error).__name__}
+            self._compiled = problem, {}, {}, {}
+            _, compiled, seconds, failed = self._compiled
+
+            def run(formula: Formula) -> None:
+                step(formula, inputs, longest)()  # two calls: `step` makes one to know the outputs
+                if case.device == "cuda":
+                    torch.cuda.synchronize()
+
+            modes = {COMPILE: None, MAX_AUTOTUNE: "max-autotune"} if case.device == "cuda" else {COMPILE: None}
+            for name, mode in modes.items():
+                try:
+                    compiled[name], seconds[name] = compile_formula(formula, run, mode)
+                except Exception as error:  # a missing C++ compiler, mostly: the other contestants are still measured
+                    failed[name] = type(error).__name__
         return self._compiled[1:]
 
 
@@ -91,6 +113,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("genkern benchmarks")
     group.addoption("--quick", action="store_true", help="two shapes, few rounds: under two minutes, kept apart")
     group.addoption("--threads", default="1", help="torch threads: a number, or 'all' (default: 1)")
+    group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where to measure (default: cpu)")
     group.addoption("--results", metavar="FOLDER", help="where <machine>.json goes (default: benchmarks/results)")
 
 
@@ -98,11 +121,20 @@ def pytest_configure(config: pytest.Config) -> None:
     threads = config.getoption("--threads")
     if threads != "all" and (not threads.isdigit() or int(threads) < 1):
         raise pytest.UsageError(f"--threads: expected a positive number or 'all', got {threads!r}")
-    if not gk.has_native("cpu"):
-        raise pytest.UsageError(
-            f"benchmarks measure compiled kernels, and genkern has none here: {gk.info()['reason']}"
-        )
+    device = config.getoption("--device")
+    cuda = gk.info()["cuda"]
+    if device == "cuda" and cuda["device_reason"]:
+        raise pytest.UsageError(f"--device cuda: no GPU: {cuda['device_reason']}")
+    if not gk.has_native(device):
+        reason = cuda["reason"] if device == "cuda" else gk.info()["reason"]
+        raise pytest.UsageError(f"benchmarks measure compiled kernels, and genkern has none here: {reason}")
     config.stash[_SESSION] = Session(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        found = cases(metafunc.module.FAMILY, metafunc.config.getoption("--device"))
+        metafunc.parametrize("case", found, ids=str)
 
 
 @pytest.hookimpl(trylast=True)
@@ -156,7 +188,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash[_SESSION]
     run.progress.close()
     if run.rows:
-        old = results.load(run.path) if run.path.exists() else results.Results(machine.describe(), {}, ())
+        old = results.load(run.path) if run.path.exists() else results.Results(run.machine, {}, ())
         results.save(run.path, old.updated(run.run, run.rows))
 
 

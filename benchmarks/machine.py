@@ -17,10 +17,21 @@ import genkern as gk
 _ROOT = Path(__file__).parents[1]
 
 
-def describe() -> dict[str, Any]:
+def describe(device: str = "cpu") -> dict[str, Any]:
     """The processor, and a file name made of it: no host name, so equal machines share results."""
     cpu, cores, isa = cpu_model(), _cores(), _isa()
+    if device == "cuda":
+        gpu = torch.cuda.get_device_name()
+        return {"name": gpu_name(gpu), "gpu": gpu, "cpu": cpu, "cores": cores, "isa": isa}
     return {"name": machine_name(cpu, cores, isa), "cpu": cpu, "cores": cores, "isa": isa}
+
+
+def title(machine: dict[str, Any]) -> str:
+    return machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
+
+
+def gpu_name(gpu: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
 
 
 def machine_name(cpu: str, cores: int, isa: str) -> str:

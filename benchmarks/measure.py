@@ -46,33 +46,41 @@ class Timing:
     calls: int
 
 
-def interleave(benchmark: Any, own: str, steps: dict[str, Step], effort: Effort) -> dict[str, Timing]:
+def interleave(
+    benchmark: Any, own: str, steps: dict[str, Step], effort: Effort, device: str = "cpu"
+) -> dict[str, Timing]:
     """Time every step; `own` through pytest-benchmark's fixture, the others between its rounds.
+
+    On a GPU by CUDA events around a turn of calls: the GPU's time, or the host's where it is slower to launch.
 
     Whatever else the machine does meets all sides, and each follows every other by chance, so none always finds the
     caches as one certain rival left them. Empty where benchmarks are disabled: every step has then run once.
     """
-    seconds = {name: _call_seconds(step) for name, step in steps.items()}
+    clock = _gpu_seconds if device == "cuda" else _host_seconds
+    seconds = {name: min(clock(step, 1) for _ in range(4)) for name, step in steps.items()}  # rough, once warm
     calls = {name: min(10_000, max(1, math.ceil(effort.turn_s / s))) for name, s in seconds.items()}
     a_round = sum(calls[name] * seconds[name] for name in steps)
     rounds = min(effort.most_rounds, max(effort.fewest_rounds, int(effort.budget_s / a_round)))
-    times: dict[str, list[float]] = {name: [] for name in steps if name != own}
-    order = list(times)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    order = [name for name in steps if name != own]
+
+    def turn(name: str) -> None:
+        times[name].append(clock(steps[name], calls[name]))
 
     def rivals_turn() -> None:
         random.shuffle(order)
         for name in order:
-            step, n = steps[name], calls[name]
-            start = time.perf_counter()
-            for _ in range(n):
-                step()
-            times[name].append((time.perf_counter() - start) / n)
+            turn(name)
 
     with _no_garbage_collection():
-        benchmark.pedantic(steps[own], teardown=rivals_turn, rounds=rounds, iterations=calls[own])
+        if device == "cuda":
+            benchmark.pedantic(lambda: turn(own), teardown=rivals_turn, rounds=rounds)
+        else:
+            benchmark.pedantic(steps[own], teardown=rivals_turn, rounds=rounds, iterations=calls[own])
     if benchmark.stats is None:
         return {}
-    times[own] = list(benchmark.stats.stats.data)
+    if device != "cuda":
+        times[own] = list(benchmark.stats.stats.data)
     return {name: timing(times[name], calls[name]) for name in steps}
 
 
@@ -81,12 +89,21 @@ def timing(seconds: list[float], calls: int = 1) -> Timing:
     return Timing(statistics.median(seconds), (fifths[0], fifths[-1]), len(seconds), calls)
 
 
-def compile_formula(formula: Formula, run: Callable[[Formula], object]) -> tuple[Formula, float]:
-    """torch.compile with its defaults, and the seconds that `run`'s first call takes more than its second."""
+def compile_formula(
+    formula: Formula, run: Callable[[Formula], object], mode: str | None = None
+) -> tuple[Formula, float]:
+    """torch.compile, by default with its defaults, and the seconds `run`'s first call takes more than its second."""
     _warm_compiler()
     # Else the second shape would be compiled for any shape, and not as a program of one shape gets it.
     torch._dynamo.reset()
-    compiled: Formula = torch.compile(formula)
+    program = torch.compile(formula, mode=mode)
+
+    def of_a_new_step(*inputs: Any) -> Any:
+        # Else a mode that captures graphs keeps the memory of every forward pass that no backward pass follows.
+        torch.compiler.cudagraph_mark_step_begin()
+        return program(*inputs)
+
+    compiled: Formula = of_a_new_step if mode else program
     times = []
     for _ in range(2):
         start = time.perf_counter()
@@ -115,6 +132,15 @@ def peak_memory(step: Step) -> int | None:
     return int(statistics.median(peaks))
 
 
+def peak_gpu_memory(step: Step) -> int:
+    """The same of what torch has allocated on the GPU."""
+    step()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated() - before
+
+
 def on_one_thread(step: Step) -> Step:
     """The same call with one thread, and the threads of the run again after it."""
 
@@ -134,14 +160,22 @@ def _status_bytes(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def _call_seconds(step: Step) -> float:
-    """A rough figure, after the first calls that allocate and look up kernels."""
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
+def _host_seconds(step: Step, calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
         step()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return (time.perf_counter() - start) / calls
+
+
+def _gpu_seconds(step: Step, calls: int) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    for _ in range(calls):
+        step()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) * 1e-3 / calls
 
 
 @functools.cache

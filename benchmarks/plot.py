@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from benchmarks.cases import GENKERN
+from benchmarks.machine import title
 from benchmarks.results import Results, Row, speedup
 
 _PANELS = ("eager", "torch.distributions", "torch.compile")
@@ -48,8 +49,8 @@ def draw(results: Results, path: Path) -> bool:
     # One legend for all panels; an operation may have points in one and none in another.
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=3, frameon=False)
-    m = results.machine
-    figure.suptitle(f"{m['cpu']}, {m['cores']} cores, {m['isa']}; 1 thread, float32", fontsize=11)
+    threads = "" if "gpu" in results.machine else "1 thread, "
+    figure.suptitle(f"{title(results.machine)}; {threads}float32", fontsize=11)
     beside = path.with_name(f"{path.stem}.part.png")
     figure.savefig(beside, dpi=144, metadata={"Software": None})
     os.replace(beside, path)

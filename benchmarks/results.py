@@ -93,7 +93,7 @@ def case_rows(
                 size=case.size,
                 shape=case.shape,
                 dtype=dtype_name(case.dtype),
-                device="cpu",
+                device=case.device,
                 threads=threads,
                 mode=case.mode,
                 rival=name,

@@ -103,5 +103,5 @@ def torch_nll(x: Tensor, loc: Tensor, logvar: Tensor) -> Outputs:
     return (torch_functional.gaussian_nll_loss(loc, x, variance, full=True, reduction="none").sum(dim=1),)
 
 
-def torch_normal(shape: Sequence[int], dtype: torch.dtype) -> Outputs:
-    return (torch.randn(shape, dtype=dtype),)
+def torch_normal(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Outputs:
+    return (torch.randn(shape, dtype=dtype, device=device),)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.cases import GENKERN, RIVALS
+from benchmarks.cases import COMPILE, GENKERN, RIVALS
+from benchmarks.machine import title
 from benchmarks.results import Results, Row, format_time, speedup
 
-_SHORT_SHAPES = ((128, 10), (8192, 512))
+_SHORT_SHAPES = ((128, 10), (8192, 512), (65536, 512))
 _MODES = {"forward": "Forward", "forward_backward": "Forward and backward"}
 _NOISY = "unclear"
 _NOTHING = "No results are recorded yet: `make bench`, then `python -m benchmarks.report`.\n"
@@ -42,26 +43,22 @@ def full(machines: Sequence[Results], picture: Callable[[str], str | None]) -> s
         return _NOTHING
     parts = [_LEGEND, ""]
     for results in machines:
-        parts += [f"## {_machine(results)}\n"]
+        parts += [f"## {title(results.machine)}\n"]
         if address := picture(results.machine["name"]):
             parts += [f"![Speed-up by size, forward and backward]({address})\n"]
         for threads in sorted({row.threads for row in results.rows}):
-            for mode, title in _MODES.items():
+            for mode, name in _MODES.items():
                 rows = [row for row in results.rows if row.threads == threads and row.mode == mode]
                 if rows:
-                    parts += [f"### {title}, {_threads(threads)}\n", _provenance(results, rows), _speed_table(rows)]
-            parts += _memory_section([row for row in results.rows if row.threads == threads], threads)
+                    heading = f"### {name}{_with_threads(results, threads)}\n"
+                    parts += [heading, _provenance(results, rows), _speed_table(rows)]
+            parts += _memory_section(results, threads)
         parts += _compile_section(results)
     return "\n".join(parts)
 
 
 def _heading(results: Results, rows: Sequence[Row]) -> str:
-    return f"**{_machine(results)}**, {_threads(1)}, float32. {_provenance(results, rows)}"
-
-
-def _machine(results: Results) -> str:
-    m = results.machine
-    return f"{m['cpu']}, {m['cores']} cores, {m['isa']}"
+    return f"**{title(results.machine)}**{_with_threads(results, 1)}, float32. {_provenance(results, rows)}"
 
 
 def _provenance(results: Results, rows: Sequence[Row]) -> str:
@@ -95,8 +92,8 @@ def _speed_table(rows: Sequence[Row], memory: bool = False) -> str:
     return _table(header, lines)
 
 
-def _memory_section(rows: Sequence[Row], threads: int) -> list[str]:
-    rows = [row for row in rows if row.peak_memory is not None]
+def _memory_section(results: Results, threads: int) -> list[str]:
+    rows = [row for row in results.rows if row.threads == threads and row.peak_memory is not None]
     if not rows:
         return []
     rivals = [name for name in RIVALS if any(row.rival == name for row in rows)]
@@ -107,14 +104,16 @@ def _memory_section(rows: Sequence[Row], threads: int) -> list[str]:
         for own in [contestants[GENKERN]]
     ]
     return [
-        f"### Peak memory, {_threads(threads)}\n",
-        "Growth of the resident set at its peak (the kernel's VmHWM, reset before the call).\n",
+        f"### Peak memory{_with_threads(results, threads)}\n",
+        "Growth of what torch has allocated on the GPU, at its peak.\n"
+        if "gpu" in results.machine
+        else "Growth of the resident set at its peak (the kernel's VmHWM, reset before the call).\n",
         _table(["operation", "shape", "mode", "genkern", *rivals], lines),
     ]
 
 
 def _compile_section(results: Results) -> list[str]:
-    times = [row.compile_time for row in results.rows if row.rival == "torch.compile" and row.compile_time is not None]
+    times = [row.compile_time for row in results.rows if row.rival == COMPILE and row.compile_time is not None]
     if not times:
         return []
     return [
@@ -144,8 +143,9 @@ def _shape(shape: Sequence[int]) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
 
 
-def _threads(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
+def _with_threads(results: Results, threads: int) -> str:
+    """Of the CPU's, which matter where it computes."""
+    return "" if "gpu" in results.machine else f", {threads} thread{'s' * (threads != 1)}"
 
 
 def _ratio(own: Row, rival: Row | None) -> str:

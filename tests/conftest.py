@@ -9,31 +9,36 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
 
+from support import cases
 from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE, Backend
+from support.devices import located_on
 
 
 @pytest.fixture(params=BACKENDS, ids=str)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend, in force for the test: the reference, and the best kernels of each device."""
-    yield from _in_force(request.param)
+    """Each backend, in force for the test: the reference, and the best kernels of each device.
+
+    What the test makes without saying where lies on the backend's device.
+    """
+    yield from _in_force(request.param, request)
 
 
 @pytest.fixture(params=EVERY_ISA, ids=str)
 def every_isa(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The same with the CPU kernels of each instruction set, for what depends on the arithmetic."""
-    yield from _in_force(request.param)
+    yield from _in_force(request.param, request)
 
 
 @pytest.fixture(params=[REFERENCE, AUTO], ids=str)
 def chosen(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The reference and the choice that users get, for what no compiled kernel serves alone."""
-    yield from _in_force(request.param)
+    yield from _in_force(request.param, request)
 
 
 @pytest.fixture
-def native() -> Iterator[Backend]:
+def native(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """The compiled CPU kernels, in force for the test."""
-    yield from _in_force(NATIVE)
+    yield from _in_force(NATIVE, request)
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +49,8 @@ def _same_seed_and_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def _in_force(backend: Backend) -> Iterator[Backend]:
+def _in_force(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Backend]:
     if missing := backend.missing():
         pytest.skip(missing)
-    with backend.use():
+    with backend.use(), located_on(backend.device, request.module, cases):
         yield backend

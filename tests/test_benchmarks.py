@@ -13,7 +13,7 @@ from torch import Tensor
 sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import ...`
 
 from benchmarks import machine, report, results, tables
-from benchmarks.cases import EAGER, GENKERN, OPERATIONS, Case, Formula, Operation, step
+from benchmarks.cases import EAGER, GENKERN, MAX_AUTOTUNE, OPERATIONS, Case, Formula, Operation, cases, step
 from benchmarks.results import Results, Row
 
 # Large enough for the statistics of noise, small enough to be quick.
@@ -76,6 +76,30 @@ def test_bytes_per_element_count_each_input_and_output_once() -> None:
     nll = next(op for op in OPERATIONS if op.name == "gaussian_nll")
     assert Case(nll, "large", (8, 8), torch.float32, "forward").bytes_per_element == 12
     assert Case(nll, "large", (8, 8), torch.bfloat16, "forward_backward").bytes_per_element == 16
+
+
+def test_a_gpu_is_measured_on_large_shapes_of_two_dtypes() -> None:
+    for family in {op.family for op in OPERATIONS}:
+        found = cases(family, "cuda")
+        assert {case.device for case in found} == {"cuda"}
+        large = [case for case in found if case.size == "large"]
+        assert {case.dtype for case in large} == {torch.float32, torch.bfloat16}
+        assert min(case.numel for case in large) >= 2**25
+        assert {case.op.name for case in found if case.quick} == {op.name for op in OPERATIONS if op.family == family}
+    assert any(len(case.shape) == 4 and case.size == "large" for case in cases("gaussian", "cuda"))
+
+
+def test_the_tables_of_a_gpu_name_it_and_no_threads() -> None:
+    rows = [
+        dataclasses.replace(_row(rival, seconds), shape=(65536, 512), device="cuda")
+        for rival, seconds in ((GENKERN, 1e-3), (EAGER, 4.1e-3), (MAX_AUTOTUNE, 1.3e-3))
+    ]
+    gpu = {"name": machine.gpu_name("NVIDIA A100-SXM4-80GB"), "gpu": "NVIDIA A100-SXM4-80GB"}
+    assert gpu["name"] == "nvidia-a100-sxm4-80gb"
+    measured = Results({**gpu, "cpu": "A CPU", "cores": 2, "isa": "avx2"}, {_RUN["date"]: _RUN}, tuple(rows))
+    for text in (tables.short([measured]), tables.full([measured], lambda name: None)):
+        assert "NVIDIA A100-SXM4-80GB" in text and "thread" not in text and "A CPU" not in text
+        assert "× torch.compile max-autotune" in text and "| 4.1 |" in text and "| 1.30 |" in text
 
 
 def test_no_ratio_is_stated_where_the_spread_exceeds_the_difference() -> None:

@@ -274,7 +274,7 @@ def test_checkpointing_draws_the_same_sample_again(
 def test_autocast_leaves_arguments_and_losses_as_they_are(case: Case, backend: Backend, dtype: torch.dtype) -> None:
     tensors = leaves(case, dtype)
     expected = case(tensors)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(backend.device, torch.bfloat16):
         result = case(tensors)
     for kind, value, right in zip(case.outputs, result, expected, strict=True):
         assert value.dtype == (torch.float32 if kind == "loss" else dtype)

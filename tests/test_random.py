@@ -98,11 +98,11 @@ def test_normals_are_the_box_muller_transform_of_the_words(every_isa: Backend, s
 def test_the_stream_is_that_of_torch(every_isa: Backend) -> None:
     stateless = pytest.importorskip("torch.func._random", reason="this torch has no torch.func._random")
     try:
-        key = stateless.key(42)
+        key = stateless.key(42, device=every_isa.device)
         expected = stateless.normal(key, (4099,))
         uniforms = stateless.uniform(key, (4099,))
     except (NotImplementedError, RuntimeError):
-        pytest.skip(f"torch {torch.__version__} has no CPU kernel for torch.func._random (2.14 has)")
+        pytest.skip(f"torch {torch.__version__} has no {every_isa.device} kernel for torch.func._random")
     assert (gk.random.normal(KEY, (4099,)) - expected).abs().max() < 2e-6
     assert torch.equal(gk.random.uniform(KEY, (4099,)), uniforms)
 
@@ -202,9 +202,10 @@ def test_reserve_is_reproduced_by_manual_seed(backend: Backend) -> None:
 
 
 def test_reserve_is_the_same_folded_draw_on_every_backend(backend: Backend) -> None:
-    draw = torch.empty((), dtype=torch.int64).random_(-(2**63), None, generator=torch.Generator().manual_seed(8))
-    high = torch.tensor(0x65726E0067656E6B)
-    words = tuple(int(w) for w in reference.philox4x32(draw, torch.tensor(0), high))
+    draw = torch.empty((), dtype=torch.int64, device="cpu")
+    draw.random_(-(2**63), None, generator=torch.Generator().manual_seed(8))
+    low, high = torch.tensor([0, 0x65726E0067656E6B], device="cpu")
+    words = tuple(int(w) for w in reference.philox4x32(draw, low, high))
     assert words_of(gk.random.reserve(torch.Generator().manual_seed(8))) == words
     assert torch.equal(
         gk.random.reserve(torch.Generator().manual_seed(8)), reference.fold(draw, torch.zeros_like(draw))
@@ -214,7 +215,7 @@ def test_reserve_is_the_same_folded_draw_on_every_backend(backend: Backend) -> N
 def test_reserve_advances_the_generator_by_one_draw(backend: Backend) -> None:
     used, counted = torch.Generator().manual_seed(8), torch.Generator().manual_seed(8)
     gk.random.reserve(used)
-    torch.empty((), dtype=torch.int64).random_(-(2**63), None, generator=counted)
+    torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None, generator=counted)
     assert torch.equal(used.get_state(), counted.get_state())
 
 

@@ -75,7 +75,7 @@ def raw_scale(shape: Sequence[int], seed: int, scale_param: str = "logvar") -> T
 
 
 def cotangent(like: Tensor, seed: int) -> Tensor:
-    return normal(like.shape, seed).to(like.dtype)
+    return normal(like.shape, seed).to(like)
 
 
 def numel(shape: Sequence[int]) -> int:
