@@ -50,9 +50,8 @@ def check_cuda(nvcc: str, folder: Path, write: bool) -> int:
     uses = [use for name, output in outputs.items() if name != PROBE.name for use in parse_ptxas(output)]
     names = readable_names(use.function for use in uses)
     threads = {k: n for ptx in folder.glob("*/*.ptx") for k, n in launch_bounds(ptx.read_text()).items()}
-    print(
-        f"{sum(use.kernel for use in uses)} kernels of {len(commands)} files; longest in ptxas: {slowest(uses, names)}"
-    )
+    kernels = {use.function for use in uses if use.kernel}
+    print(f"{len(kernels)} kernels; the longest in ptxas: {slowest(uses, names)}")
 
     version = nvcc_version(nvcc)
     problems = faults(uses, names)
