@@ -3,6 +3,7 @@
 #
 # PYTHON  the interpreter that .venv is made from; inside a virtual environment that has torch, that one is used
 # TORCH   the torch to install, e.g. TORCH=torch==2.11.0; unset, a torch that is there is kept
+# For `make cuda-build`, which has an environment of its own: VENV_CUDA where it lies, TORCH_CUDA a torch built with CUDA
 PYTHON ?= python3
 TORCH ?=
 DEFAULT_TORCH := torch==2.13.0
@@ -18,9 +19,16 @@ PIP_INSTALL := $(PY) -m pip install -q --disable-pip-version-check
 # What the checkout is installed into; the stamps lie in the checkout because its binary does.
 ENV_KEY := $(VENV) $(TORCH)
 STAMPS := build/stamps
+VENV_CUDA ?= $(CURDIR)/.venv-cuda
+TORCH_CUDA ?= torch
+CUDA_TREE := build/cuda-tree
+COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md LICENSE MANIFEST.in Makefile README.md \
+    benchmarks csrc docs genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test lint bench cuda-check clean FORCE
+NVDISASM := $(if $(or $(shell command -v nvdisasm),$(if $(shell command -v nvcc),,no nvcc)),,build/cuda-tools/nvidia/cu13/bin/nvdisasm)
+
+.PHONY: demo test lint bench cuda-check cuda-tables cuda-build clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
@@ -35,11 +43,28 @@ lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
+	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc scripts tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 	$(PY) scripts/check_native.py cpp
 
-cuda-check:
+cuda-check: $(NVDISASM)
 	@$(PYTHON) scripts/check_native.py cuda
+
+# What docs/performance.md says of the CUDA kernels, brought up to date.
+cuda-tables: $(NVDISASM)
+	@$(PYTHON) scripts/check_native.py cuda --write
+
+# Most toolkits have it; where it cannot be fetched either, the check says what it leaves out.
+$(NVDISASM):
+	-@$(PYTHON) -m pip install -q --disable-pip-version-check --target build/cuda-tools 'nvidia-cuda-nvdisasm==13.*'
+
+# A copy of the checkout is built with CUDA and tested, so that the binary and the record of the checkout stay as they are.
+# Needs nvcc, no GPU, and several GB for torch.
+cuda-build:
+	@rm -rf $(addprefix $(CUDA_TREE)/,$(COPIED)) && mkdir -p $(CUDA_TREE)
+	@tar -c --exclude=__pycache__ --exclude='_C*.so' --exclude=_build.json $(COPIED) | tar -x -C $(CUDA_TREE)
+	@GENKERN_CUDA=1 $(MAKE) --no-print-directory -C $(CUDA_TREE) VENV='$(VENV_CUDA)' TORCH='$(TORCH_CUDA)' build/stamps/installed
+	@cd $(CUDA_TREE) && $(VENV_CUDA)/bin/python scripts/check_cuda_build.py
+	@cd $(CUDA_TREE) && $(VENV_CUDA)/bin/python -m pytest $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -1,61 +1,132 @@
-"""Compiles the torch-free sources with warnings as errors: `check_native.py cpp` or `check_native.py cuda`.
+"""Compiles the torch-free sources with warnings as errors: `check_native.py cpp` or `check_native.py cuda [--write]`.
 
-No output is kept. The CUDA check compiles for every architecture of a default build and fails on register spills.
+No output is kept. The CUDA check compiles for every architecture of a default build, fails on register spills and on
+local memory, and compares what docs/performance.md says of the kernels with what they are; --write updates the page.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cuda_floors
+import cuda_report
 from build_plan import CXX_FLAGS, DEFAULT_CUDA_ARCHS, NVCC_FLAGS
+from cuda_resources import Use, faults, launch_bounds, parse_ptxas, readable_names
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
+PROBE = Path(__file__).with_name("noise_probe.cu")
 AT_ONCE = 2
 
 
-def main(what: str) -> int:
+def main(what: str, *options: str) -> int:
     if what == "cpp":
         commands = {
             f"cpu/{source.name}": ["c++", *CXX_FLAGS, "-Werror", "-fsyntax-only", f"-I{CSRC}", str(source)]
             for source in sorted(CSRC.glob("cpu/*.cpp"))
         }
-        return run(commands)
+        return 0 if len(run(commands)) == len(commands) else 1
     nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
     if nvcc is None:
         print("cuda-check: skipped, there is no nvcc on PATH or in /usr/local/cuda")
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        strict = ["-Werror=all-warnings", "-Xptxas=-warn-spills,-Werror"]
-        archs = [arch.split("+")[0].replace(".", "") for arch in DEFAULT_CUDA_ARCHS.split(";")]
-        commands = {
-            f"cuda/{source.name} sm_{arch}": [
-                *[nvcc, *NVCC_FLAGS, *strict, f"-arch=sm_{arch}", f"-I{CSRC}"],
-                *["-c", str(source), "-o", f"{folder}/{source.stem}-{arch}.o"],
-            ]
-            for source in sorted(CSRC.glob("cuda/*.cu"))
-            for arch in archs
-        }
-        return run(commands)
+        return check_cuda(nvcc, Path(folder), write="--write" in options)
 
 
-def run(commands: dict[str, list[str]]) -> int:
-    """Run all, show the output of those that fail; the number of failures."""
-    failures = 0
+def check_cuda(nvcc: str, folder: Path, write: bool) -> int:
+    """Each file is compiled once, for all architectures: warnings, resources and code are of one compilation."""
+    commands = cuda_commands(nvcc, folder)
+    outputs = run(commands)
+    if len(outputs) < len(commands):
+        return 1
+    uses = [use for name, output in outputs.items() if name != PROBE.name for use in parse_ptxas(output)]
+    names = readable_names(use.function for use in uses)
+    threads = {k: n for ptx in folder.glob("*/*.ptx") for k, n in launch_bounds(ptx.read_text()).items()}
+    kernels = {use.function for use in uses if use.kernel}
+    print(f"{len(kernels)} kernels; the longest in ptxas: {slowest(uses, names)}")
+
+    version = nvcc_version(nvcc)
+    problems = faults(uses, names)
+    if not problems:
+        block = cuda_report.resources_block(version, uses, threads, names)
+        problems += filter(None, [cuda_report.settle(cuda_report.PAGE, "resources", block, version, write)])
+    if nvdisasm := cuda_report.find_disassembler(nvcc):
+        cubins = sorted(folder.glob(f"*/*{cuda_floors.ARCH.removeprefix('sm_')}.cubin"))
+        probe, *listings = (cuda_report.disassemble(nvdisasm, cubin) for cubin in [probe_cubin(folder), *cubins])
+        block = cuda_report.floors_block(version, probe, listings)
+        problems += filter(None, [cuda_report.settle(cuda_report.PAGE, "floors", block, version, write)])
+    else:
+        print("performance.md: floors: not compared, there is no nvdisasm on PATH, beside nvcc or in build/cuda-tools")
+    for problem in problems:
+        print(f"FAIL {problem}")
+    return 1 if problems else 0
+
+
+def cuda_commands(nvcc: str, folder: Path) -> dict[str, list[str]]:
+    """All architectures at once, so that the host's side is compiled once; what nvcc makes on the way is kept."""
+    archs = [arch.split("+")[0].replace(".", "") for arch in DEFAULT_CUDA_ARCHS.split(";")]
+    code = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
+    compile_ = [nvcc, *NVCC_FLAGS, "-Werror=all-warnings", f"-I{CSRC}"]
+    commands = {}
+    # The largest first, so that the last to finish is a small one.
+    for source in sorted(CSRC.glob("cuda/*.cu"), key=lambda source: source.stat().st_size, reverse=True):
+        kept = folder / source.stem
+        kept.mkdir()
+        keep = ["--keep", f"--keep-dir={kept}", "-o", str(kept / "object.o")]
+        commands[f"cuda/{source.name}"] = [*compile_, "-Xptxas=-Werror,-v", *code, *keep, "-c", str(source)]
+    commands[PROBE.name] = [
+        *compile_,
+        f"-arch={cuda_floors.ARCH}",
+        "-cubin",
+        "-o",
+        str(probe_cubin(folder)),
+        str(PROBE),
+    ]
+    return commands
+
+
+def probe_cubin(folder: Path) -> Path:
+    return folder / f"{PROBE.stem}.cubin"
+
+
+def run(commands: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Run all, show the output of those that fail; what those that succeed said."""
+    outputs: dict[str, str] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         done = pool.map(lambda command: subprocess.run(command, capture_output=True, text=True), commands.values())
         for name, result in zip(commands, done, strict=True):
             print(f"{'ok  ' if result.returncode == 0 else 'FAIL'} {name}", flush=True)
             if result.returncode:
-                failures += 1
                 print(result.stdout + result.stderr, flush=True)
-    print(f"{len(commands) - failures} of {len(commands)} compiled without a warning")
-    return min(failures, 1)
+            else:
+                outputs[name] = result.stdout + result.stderr
+    print(f"{len(outputs)} of {len(commands)} compiled without a warning")
+    return outputs
+
+
+def slowest(uses: Sequence[Use], names: Mapping[str, str]) -> str:
+    """The kernels that cost the build most, all architectures together."""
+    spent: Counter[str] = Counter()
+    for use in uses:
+        spent[names[use.function]] += round(use.compile_ms)
+    return ", ".join(f"{name} {ms / 1000:.1f} s" for name, ms in spent.most_common(3))
+
+
+def nvcc_version(nvcc: str) -> str:
+    shown = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\bV(\d+[.\d]*\d)", shown)
+    if found is None:
+        raise ValueError(f"{nvcc} --version: no version in {shown!r}")
+    return found[1]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
