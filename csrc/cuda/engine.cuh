@@ -74,16 +74,16 @@ class Scratch {
 };
 
 // What a tile is compiled against. S is the storage type of its tensors, whose elements lie side by side; Any leaves
-// type and stride to run time.
-template <class U, class S>
+// type and stride to run time. kWidth is the number of elements of a group: 16 bytes of them, or 8 bytes of arithmetic
+// with Any, whose kernels have many branches for each.
+template <class U, class S, int kWidth = std::is_same_v<S, Any> ? 8 / sizeof(U) : 16 / sizeof(S)>
 struct Engine {
   using T = U;
   using F = U;
   static constexpr bool kAny = std::is_same_v<S, Any>;
   static constexpr int lanes = 1;
   static constexpr bool kOneCopy = true;  // branches cost less than code
-  static constexpr int kBlocks = kAny ? 1 : sizeof(S) == 2 ? 2 : 0;  // resident at least; 0 leaves it to the compiler
-  static constexpr int width = 16 / sizeof(std::conditional_t<kAny, U, S>);
+  static constexpr int width = kWidth;
   using LossStorage = std::conditional_t<kAny, Any, U>;
   using Span = cuda::Span<width>;
   using Input = cuda::Input<U, S, width>;
@@ -92,6 +92,14 @@ struct Engine {
   using Eps = cuda::Eps<U, S, width>;
   using Values = cuda::Values<U, LossStorage, width>;
   using Scratch = cuda::Scratch<U, width>;
+};
+
+// With groups of half the size, for tiles of many tensors: they would not fit the registers.
+template <class E>
+struct Half;
+template <class U, class S, int kWidth>
+struct Half<Engine<U, S, kWidth>> {
+  using type = Engine<U, S, kWidth == 8 ? 4 : kWidth>;
 };
 
 // f(span) for each group of an item that falls to this thread of its team.
@@ -132,8 +140,13 @@ struct Items {
   GK_DEVICE bool mine() const { return item < items; }
 };
 
+// Blocks that shall fit a multiprocessor at once, which bounds the registers of a thread; left to itself the compiler
+// aims higher and spills. (With Any, float and double in every branch, no more than one may fit.)
+template <class E>
+inline constexpr int kResident = E::kAny ? 1 : 2;
+
 template <class E, class Tile, class Arguments>
-__global__ void __launch_bounds__(kThreads, E::kBlocks)
+__global__ void __launch_bounds__(kThreads, kResident<E>)
     map_kernel(const __grid_constant__ Arguments a, const __grid_constant__ Plan plan) {
   Tile tile(a);
   for (Items i(plan); i.mine(); i.item += i.step)
@@ -183,7 +196,7 @@ struct Meeting {
 };
 
 template <class E, class Tile, int kLosses, class Arguments>
-__global__ void __launch_bounds__(kThreads, E::kBlocks)
+__global__ void __launch_bounds__(kThreads, kResident<E>)
     reduce_kernel(const __grid_constant__ Arguments a, const __grid_constant__ Plan plan,
                   const __grid_constant__ Losses<kLosses> losses, const __grid_constant__ Meeting meeting) {
   using T = typename E::T;

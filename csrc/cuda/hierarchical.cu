@@ -22,7 +22,7 @@ Status gaussian_residual_backward(const GaussianResidualBackward& a, const Launc
                          &a.d_prior_loc, &a.d_prior_scale, &a.d_delta_loc, &a.d_delta_scale, &a.d_eps},
                         {&a.grad_kl, &a.grad_log_q, &a.grad_log_p}};
   return with_engine(a.wide, is_plain(a), tensors, [&](auto engine, auto plain) {
-    using E = decltype(engine);
+    using E = typename Half<decltype(engine)>::type;
     return map<E, ResidualBackward<E, decltype(plain)::value>>(a, tensors, a.noise.element_offset, launch);
   });
 }

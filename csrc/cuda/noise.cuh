@@ -6,55 +6,73 @@
 
 namespace genkern::cuda {
 
-// The noise of one counter.
-GK_DEVICE void normals(Key key, uint64_t counter, float (&out)[4]) {
-  const Words w = philox(key.seed, key.offset + counter);
-  const Pair<float> p = box_muller(open_unit(static_cast<float>(w.x0)), open_unit(static_cast<float>(w.x1)));
-  const Pair<float> q = box_muller(open_unit(static_cast<float>(w.x2)), open_unit(static_cast<float>(w.x3)));
+template <class T>
+inline constexpr int kEach = sizeof(T) == 8 ? 2 : 4;  // values of a counter; two words, or four for double, give two
+
+// Two values from the words that stand for them.
+struct Normal {
+  GK_DEVICE Pair<float> operator()(uint32_t a, uint32_t b) const {
+    return box_muller(open_unit(static_cast<float>(a)), open_unit(static_cast<float>(b)));
+  }
+  GK_DEVICE Pair<double> operator()(const Words& w) const {
+    return box_muller(open_unit(w.x0, w.x1), open_unit(w.x2, w.x3));
+  }
+};
+struct Uniform {
+  GK_DEVICE Pair<float> operator()(uint32_t a, uint32_t b) const { return {unit(a), unit(b)}; }
+  GK_DEVICE Pair<double> operator()(const Words& w) const { return {unit(w.x0, w.x1), unit(w.x2, w.x3)}; }
+};
+
+// The values of a counter; a pair of them, the second if `upper`, where a group has no more.
+template <class Distribution>
+GK_DEVICE void block_of(const Words& w, float (&out)[4], bool) {
+  const Pair<float> p = Distribution()(w.x0, w.x1), q = Distribution()(w.x2, w.x3);
   out[0] = p.first, out[1] = p.second, out[2] = q.first, out[3] = q.second;
 }
-GK_DEVICE void normals(Key key, uint64_t counter, double (&out)[2]) {
-  const Words w = philox(key.seed, key.offset + counter);
-  const Pair<double> p = box_muller(open_unit(w.x0, w.x1), open_unit(w.x2, w.x3));
+template <class Distribution>
+GK_DEVICE void block_of(const Words& w, float (&out)[2], bool upper) {
+  const Pair<float> p = Distribution()(upper ? w.x2 : w.x0, upper ? w.x3 : w.x1);
   out[0] = p.first, out[1] = p.second;
 }
-GK_DEVICE void uniforms(Key key, uint64_t counter, float (&out)[4]) {
-  const Words w = philox(key.seed, key.offset + counter);
-  out[0] = unit(w.x0), out[1] = unit(w.x1), out[2] = unit(w.x2), out[3] = unit(w.x3);
-}
-GK_DEVICE void uniforms(Key key, uint64_t counter, double (&out)[2]) {
-  const Words w = philox(key.seed, key.offset + counter);
-  out[0] = unit(w.x0, w.x1), out[1] = unit(w.x2, w.x3);
+template <class Distribution>
+GK_DEVICE void block_of(const Words& w, double (&out)[2], bool) {
+  const Pair<double> p = Distribution()(w);
+  out[0] = p.first, out[1] = p.second;
 }
 
-template <class T>
-inline constexpr int kEach = sizeof(T) == 8 ? 2 : 4;  // values of a counter
-
-// V values from element `index` of the stream on; make(counter, values of it).
-template <class T, int V, class Make>
-GK_DEVICE void stream(uint64_t index, T (&out)[V], const Make& make) {
-  constexpr int each = kEach<T>;
-  static_assert(V % each == 0);
-  const uint64_t counter = index / each;
-  const int shift = static_cast<int>(index % each);
-  T block[each];
+// V values from element `index` of the stream on.
+template <class Distribution, class T, int V>
+GK_DEVICE void stream(Key key, uint64_t index, T (&out)[V]) {
+  constexpr int block_size = V < kEach<T> ? 2 : kEach<T>, blocks_each = kEach<T> / block_size;
+  static_assert(V == 1 || V % block_size == 0);
+  const auto make = [&](uint64_t block, T (&values)[block_size]) {
+    block_of<Distribution>(philox(key.seed, key.offset + block / blocks_each), values, block % blocks_each != 0);
+  };
+  const uint64_t first = index / block_size;
+  const int shift = static_cast<int>(index % block_size);
+  T block[block_size];
+  if (V == 1) {
+    make(first, block);
+    out[0] = shift == 0 ? block[0] : block[1];
+    return;
+  }
   if (shift == 0) {
     GK_UNROLL
-    for (int c = 0; c < V / each; ++c) {
-      make(counter + c, block);
+    for (int c = 0; c < V / block_size; ++c) {
+      make(first + c, block);
       GK_UNROLL
-      for (int k = 0; k < each; ++k) out[c * each + k] = block[k];
+      for (int k = 0; k < block_size; ++k) out[c * block_size + k] = block[k];
     }
     return;
   }
   // Groups that straddle counters: each value finds its place by selection, since an index that is not known would
   // leave the registers.
   GK_NO_UNROLL
-  for (int c = 0; c <= V / each; ++c) {
-    make(counter + c, block);
-    const int from = c * each - shift;
+  for (int c = 0; c <= V / block_size; ++c) {
+    make(first + c, block);
+    const int from = c * block_size - shift;
     GK_UNROLL
-    for (int k = 0; k < each; ++k) {
+    for (int k = 0; k < block_size; ++k) {
       GK_UNROLL
       for (int place = 0; place < V; ++place) out[place] = from + k == place ? block[k] : out[place];
     }
@@ -85,8 +103,7 @@ class Eps {
     if (noise_.eps) {
       load<S>(noise_.eps, sample * noise_.eps_sample, s, values_);
     } else {
-      stream(noise_.element_offset + static_cast<uint64_t>(sample * numel_ + s.first), values_,
-             [&](uint64_t counter, auto& block) { normals(key_, counter, block); });
+      stream<Normal>(key_, noise_.element_offset + static_cast<uint64_t>(sample * numel_ + s.first), values_);
     }
   }
   GK_DEVICE T operator[](int64_t i) const { return values_[i]; }

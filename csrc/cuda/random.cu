@@ -24,12 +24,12 @@ struct FillTile {
   GK_DEVICE explicit FillTile(const Fill& a) : a(a), key(block_key(a.key)), out(a.out) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
-    T values[E::width];
+    T values[E::width] = {};
     const uint64_t index = a.element_offset + static_cast<uint64_t>(s.first);
     if (a.distribution == Distribution::normal) {
-      stream(index, values, [&](uint64_t counter, auto& block) { normals(key, counter, block); });
+      stream<Normal>(key, index, values);
     } else {
-      stream(index, values, [&](uint64_t counter, auto& block) { uniforms(key, counter, block); });
+      stream<Uniform>(key, index, values);
     }
     GK_UNROLL
     for (int k = 0; k < E::width; ++k) out.set(k, values[k]);

@@ -9,6 +9,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <cstring>
 #include <type_traits>
 
 #include "kernels.h"
@@ -48,7 +49,19 @@ GK_DEVICE S narrow(T v) {
 // A group in memory, moved in accesses of up to 16 bytes.
 template <class S, int V>
 struct alignas(sizeof(S) * V < 16 ? sizeof(S) * V : 16) Packet {
+  static constexpr int bytes = sizeof(S) * V;
+  using Short = std::conditional_t<bytes == 2, unsigned short, unsigned>;
+  using Word = std::conditional_t<(bytes < 8), Short, std::conditional_t<bytes == 8, uint2, uint4>>;
+  static constexpr int words = bytes / sizeof(Word);
   S data[V];
+
+  // By an instruction that the compiler does not merge with the stores of single elements, which would undo it.
+  GK_DEVICE void store(S* p) const {
+    Word word[words];
+    memcpy(word, data, bytes);
+    GK_UNROLL
+    for (int i = 0; i < words; ++i) __stwb(reinterpret_cast<Word*>(p) + i, word[i]);
+  }
 };
 
 template <class S, int V>
@@ -83,7 +96,7 @@ GK_DEVICE void store_group(const Operand& o, int64_t shift, const Span<V>& s, co
     Packet<S, V> packet;
     GK_UNROLL
     for (int k = 0; k < V; ++k) packet.data[k] = narrow<S>(values[k]);
-    *reinterpret_cast<Packet<S, V>*>(p) = packet;
+    packet.store(p);
   } else {
     GK_UNROLL
     for (int k = 0; k < V; ++k)

@@ -48,7 +48,10 @@ GK_INLINE F residual_sample(F mu_p, F mu_d, const Scale<F>& p, const Scale<F>& d
 // absent is left out, not added with 0, so that its infinities leave no nan.
 template <class F>
 struct ResidualGradient {
-  F mu_p = F(0), raw_p = F(0), mu_d = F(0), raw_d = F(0), e = F(0);
+  F mu_p, raw_p, mu_d, raw_d, e;
+
+  // Written out: a constructor that the compiler makes is not compiled for the vectors' instruction set.
+  GK_INLINE ResidualGradient() : mu_p(F(0)), raw_p(F(0)), mu_d(F(0)), raw_d(F(0)), e(F(0)) {}
 
   GK_INLINE void add_sample(F g, const Scale<F>& p, const Scale<F>& d, F e_value) {
     const F by_scale = g * e_value;

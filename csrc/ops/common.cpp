@@ -16,15 +16,15 @@ T choose(const char* name, std::string_view value, const std::pair<const char*, 
   TORCH_CHECK_VALUE(false, name, ": expected one of ", expected, ", got '", value, "'");
 }
 
-std::string tuple(at::IntArrayRef shape) {
+constexpr double kLn2 = 0.69314718055994530941723212145818;
+
+}  // namespace
+
+std::string shape_text(at::IntArrayRef shape) {
   std::string text = "(";
   for (size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
   return text + (shape.size() == 1 ? ",)" : ")");
 }
-
-constexpr double kLn2 = 0.69314718055994530941723212145818;
-
-}  // namespace
 
 void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name, bool optional) {
   if (!tensor.defined()) {
@@ -55,9 +55,9 @@ at::DimVector broadcast(std::initializer_list<std::pair<const char*, const Tenso
           std::string before;
           for (const auto& [other, t] : tensors) {
             if (t == tensor) break;
-            if (t->defined()) before += (before.empty() ? "" : ", ") + std::string(other) + " " + tuple(t->sizes());
+            if (t->defined()) before += (before.empty() ? "" : ", ") + std::string(other) + " " + shape_text(t->sizes());
           }
-          TORCH_CHECK_VALUE(false, name, ": expected a shape that broadcasts with ", before, ", got ", tuple(sizes));
+          TORCH_CHECK_VALUE(false, name, ": expected a shape that broadcasts with ", before, ", got ", shape_text(sizes));
         }
         joint[ndim - 1 - d] = a == 1 ? b : a;
       }

@@ -17,6 +17,9 @@ using OptionalTensor = std::optional<Tensor>;
 
 inline Tensor or_undefined(const OptionalTensor& t) { return t.value_or(Tensor()); }
 
+// As Python writes it: (2, 3).
+std::string shape_text(at::IntArrayRef shape);
+
 // Floating, and on the device of the first. An optional argument may be undefined.
 void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name,
                   bool optional = false);

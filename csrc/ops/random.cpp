@@ -78,8 +78,8 @@ void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor&
   TORCH_CHECK_VALUE(drawn || key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
                     key.defined() ? "both" : "neither");
   if (key.defined()) check_key(key, first.device());
-  TORCH_CHECK_VALUE(!eps.defined() || eps.sizes() == shape, "eps: expected shape ", shape, ", that of the sample, got ",
-                    eps.defined() ? eps.sizes() : shape);
+  TORCH_CHECK_VALUE(!eps.defined() || eps.sizes() == shape, "eps: expected shape ", shape_text(shape),
+                    ", that of the sample, got ", shape_text(eps.defined() ? eps.sizes() : shape));
 }
 
 namespace {
