@@ -70,7 +70,7 @@ def weigh(instruction: Instruction) -> dict[str, int]:
     moved = instruction.bytes
     return {
         "load": moved if instruction.name == "LDG" else 0,
-        "wide load": moved if instruction.name == "LDG" and moved == 16 else 0,
+        "wide load": moved if instruction.name == "LDG" and moved >= 8 else 0,
         "store": moved if instruction.name == "STG" else 0,
         "philox": 1 if MULTIPLIER.search(instruction.operands) else 0,
         "special": 1 if instruction.name == "MUFU" else 0,
@@ -152,12 +152,15 @@ class Form:
     tile: str
     arithmetic: str
     storage: str
+    width: int  # elements of a group
     driver: str
 
     @classmethod
     def of(cls, name: str) -> Form | None:
-        found = re.fullmatch(r"(\w+)<(\w+), (\w+)(?:, plain)?> (map|reduce)", name)
-        return cls(*found.groups()) if found and found[3] in SIZES else None
+        found = re.fullmatch(r"(\w+)<(\w+), (\w+)(?: by (\d+))?(?:, plain)?> (map|reduce)", name)
+        if not found or found[3] not in SIZES:
+            return None
+        return cls(found[1], found[2], found[3], int(found[4] or 16 // SIZES[found[3]]), found[5])
 
     @property
     def operation(self) -> str | None:
@@ -168,12 +171,11 @@ def route(kernel: Kernel, form: Form) -> Route | None:
     """None where no loop does the work of the operation, or the operation is not known."""
     if form.operation is None:
         return None
-    work, size = OPERATIONS[form.operation], SIZES[form.storage]
-    width = 16 // size  # elements of a 16-byte access
+    work, size, width = OPERATIONS[form.operation], SIZES[form.storage], form.width
     a_counter = 2 if form.arithmetic == "double" else 4
     need = {
-        "wide load": 16 * work.reads,
-        "store": 16 * work.writes,
+        "wide load": size * width * work.reads,
+        "store": size * width * work.writes,
         "philox": 10 * work.normals * max(1, width // a_counter),
         "special": work.special * width + 2 * work.normals * max(1, width // a_counter),
     }
