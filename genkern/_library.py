@@ -1,7 +1,8 @@
 """How an operation joins the library: one `Operation`, and it has everything torch asks of an op.
 
 From a schema and a definition in plain torch come `torch.ops.genkern.<name>`, its fused backward
-`<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives).
+`<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives); where it
+takes noise, also `<name>.draw`, which draws a key of its own.
 Without a binary the definition is the op (CompositeImplicitAutograd). With one, C++ adds the CPU and CUDA
 kernels and the autograd kernel; the definition then serves the devices that have no kernel.
 """
