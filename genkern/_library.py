@@ -150,7 +150,7 @@ class Operation(Op):
         return self._reserve(generator, args[0].device)
 
     def _define_draw(self, schema: str) -> None:
-        """`<name>.draw`: by the kernels; on other devices, and without a binary, a key is reserved for the definition."""
+        """`<name>.draw`: by the kernels; elsewhere, and without a binary, a key is reserved for the definition."""
         drawing = schema.replace("(", ".draw(", 1).replace("Tensor? key, Tensor? eps", "Generator? generator")
         arguments, _, results = drawing.rpartition(" -> ")
         results = results.strip("()")
