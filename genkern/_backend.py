@@ -39,7 +39,7 @@ def why_not(device_type: str) -> str | None:
     if device_type in _devices:
         return None
     if device_type == "cuda":
-        return _record["cuda"]["reason"] or "genkern's CUDA kernels compile, but are not registered with torch yet"
+        return _record["cuda"]["reason"]
     return f"genkern has no compiled kernels for {device_type} devices"
 
 

@@ -184,7 +184,7 @@ void each_tile(const Extent& extent, const Chunks& chunks, int64_t chunk, const 
 }
 
 // Elementwise: each thread makes one `Tile(arguments)`, which is called with every span of its chunks.
-template <class Tile, class Arguments>
+template <class E, class Tile, class Arguments>
 Status map(const Arguments& a, const Launch& launch) {
   const Chunks chunks(a.extent);
   if (a.extent.numel() == 0) return nullptr;
@@ -260,11 +260,6 @@ Status reduce(const Arguments& a, const Loss* const (&losses)[kLosses], const La
     combine(a.extent, chunks, reduction, launch.workspace + k * count,
             [&](int64_t row, double value) { put(k, row, value); });
   return nullptr;
-}
-
-template <class E, class Tile, class Arguments>
-Status reduce(const Arguments& a, const Loss& loss, const Launch& launch) {
-  return reduce<E, Tile>(a, {&loss}, launch);
 }
 
 }  // namespace genkern::GENKERN_ISA

@@ -1,7 +1,7 @@
 // The Gaussian family on the CPU: which driver runs which tile.
 #pragma once
 
-#include "cpu/noise.h"
+#include "cpu/launch.h"
 #include "tiles/gaussian.h"
 
 namespace genkern::GENKERN_ISA {
@@ -10,21 +10,22 @@ inline Status gaussian_head_forward(const GaussianHeadForward& a, const Launch& 
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
     using E = decltype(engine);
     using Sample = SampleForward<E, decltype(plain)::value>;
-    if (a.samples == 0) return reduce<E, KlForward<E, decltype(plain)::value>>(a, a.kl, launch);
-    return a.divergence ? reduce<E, Sample>(a, a.kl, launch) : map<Sample>(a, launch);
+    if (a.samples == 0) return reduce<E, KlForward<E, decltype(plain)::value>>(a, {&a.kl}, launch);
+    return a.divergence ? reduce<E, Sample>(a, {&a.kl}, launch) : map<E, Sample>(a, launch);
   });
 }
 
 inline Status gaussian_head_backward(const GaussianHeadBackward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
-    return map<HeadBackward<decltype(engine), decltype(plain)::value>>(a, launch);
+    using E = decltype(engine);
+    return map<E, HeadBackward<E, decltype(plain)::value>>(a, launch);
   });
 }
 
 inline Status gaussian_nll_forward(const GaussianNllForward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
     using E = decltype(engine);
-    return reduce<E, NllForward<E, decltype(plain)::value>>(a, a.nll, launch);
+    return reduce<E, NllForward<E, decltype(plain)::value>>(a, {&a.nll}, launch);
   });
 }
 
@@ -32,20 +33,21 @@ inline Status gaussian_nll_backward(const GaussianNllBackward& a, const Launch& 
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
     using E = decltype(engine);
     using Tile = NllBackward<E, decltype(plain)::value>;
-    return a.d_scale_sum.out ? reduce<E, Tile>(a, a.d_scale_sum, launch) : map<Tile>(a, launch);
+    return a.d_scale_sum.out ? reduce<E, Tile>(a, {&a.d_scale_sum}, launch) : map<E, Tile>(a, launch);
   });
 }
 
 inline Status gaussian_entropy_forward(const GaussianEntropyForward& a, const Launch& launch) {
   return with_type(a.wide, false, [&](auto engine, auto plain) {
     using E = decltype(engine);
-    return reduce<E, EntropyForward<E, decltype(plain)::value>>(a, a.entropy, launch);
+    return reduce<E, EntropyForward<E, decltype(plain)::value>>(a, {&a.entropy}, launch);
   });
 }
 
 inline Status gaussian_entropy_backward(const GaussianEntropyBackward& a, const Launch& launch) {
   return with_type(a.wide, false, [&](auto engine, auto plain) {
-    return map<EntropyBackward<decltype(engine), decltype(plain)::value>>(a, launch);
+    using E = decltype(engine);
+    return map<E, EntropyBackward<E, decltype(plain)::value>>(a, launch);
   });
 }
 

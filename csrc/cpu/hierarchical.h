@@ -1,7 +1,7 @@
 // The residual head on the CPU: which driver runs which tile.
 #pragma once
 
-#include "cpu/noise.h"
+#include "cpu/launch.h"
 #include "tiles/hierarchical.h"
 
 namespace genkern::GENKERN_ISA {
@@ -15,7 +15,8 @@ inline Status gaussian_residual_forward(const GaussianResidualForward& a, const 
 
 inline Status gaussian_residual_backward(const GaussianResidualBackward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
-    return map<ResidualBackward<decltype(engine), decltype(plain)::value>>(a, launch);
+    using E = decltype(engine);
+    return map<E, ResidualBackward<E, decltype(plain)::value>>(a, launch);
   });
 }
 

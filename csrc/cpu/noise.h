@@ -148,27 +148,4 @@ class Eps {
   NoiseBuffer buffer_;
 };
 
-// What a tile is compiled against.
-template <class U>
-struct Engine {
-  using T = U;
-  using F = Vec<T>;
-  static constexpr int lanes = F::lanes;
-  static constexpr bool kOneCopy = false;  // a loop of its own for each case
-  using Span = GENKERN_ISA::Span;
-  using Input = GENKERN_ISA::Input<T>;
-  using LossInput = Input;
-  using Output = GENKERN_ISA::Output<T>;
-  using Eps = GENKERN_ISA::Eps<T>;
-  using Values = GENKERN_ISA::Values<T>;
-  using Scratch = GENKERN_ISA::Scratch<T>;
-};
-
-// f(engine, plain) for the type of arithmetic; float kernels are compiled apart for plain arguments.
-template <class F>
-Status with_type(bool wide, bool plain, const F& f) {
-  if (wide) return f(Engine<double>(), std::false_type());
-  return plain ? f(Engine<float>(), std::true_type()) : f(Engine<float>(), std::false_type());
-}
-
 }  // namespace genkern::GENKERN_ISA

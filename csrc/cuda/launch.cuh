@@ -17,7 +17,9 @@ Status start(int64_t blocks, const Launch& launch, void (*kernel)(P...), const A
   config.blockDim = dim3(kThreads);
   config.stream = static_cast<cudaStream_t>(launch.stream);
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, arguments...);
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+  if (error == cudaSuccess) return nullptr;
+  cudaGetLastError();  // told here, it is not to be found again by whoever asks next
+  return cudaGetErrorString(error);
 }
 
 // The tensors of a launch: those of the model, and losses or gradients of losses, which have the type of arithmetic.

@@ -1,5 +1,6 @@
 // How a launch covers an extent: which threads share a row, and whether several blocks do. Decided on the host from
-// the extent and the width of a group alone, so that sums have the same bits in every run and on every GPU.
+// the extent, the width of a group and the noise's offset, never from the GPU, so that the order of sums is the same in
+// every run and on every one.
 #pragma once
 
 #include "kernels.h"

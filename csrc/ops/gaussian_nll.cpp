@@ -1,6 +1,5 @@
 // The Gaussian likelihood and entropy: checks, allocation, launch.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include "ops/device.h"

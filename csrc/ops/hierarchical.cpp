@@ -1,5 +1,4 @@
 // The residual head of a hierarchical VAE: checks, allocation, launch.
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "ops/device.h"
@@ -78,23 +77,25 @@ Outputs forward(const ResidualHead& head) {
 }
 
 #define RESIDUAL_OPTIONS double temperature, int64_t element_offset, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS
-#define RESIDUAL_HEAD(noise)                                                                      \
-  {                                                                                               \
-    prior_loc, prior_scale, delta_loc, delta_scale, noise, temperature, element_offset, SCALE,    \
-        KL_VALUES, REDUCE                                                                         \
-  }
+#define RESIDUAL_VALUES temperature, element_offset, SCALE_VALUES, KL_VALUES, REDUCE_VALUES
+
+ResidualHead residual_of(const Tensor& prior_loc, const Tensor& prior_scale, const Tensor& delta_loc,
+                         const Tensor& delta_scale, const NoiseOrigin& noise, RESIDUAL_OPTIONS) {
+  return {prior_loc, prior_scale, delta_loc, delta_scale,   noise,        temperature,
+          element_offset, SCALE,  free_bits, grad_scale_q, grad_scale_p, REDUCE};
+}
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl(
     const Tensor& prior_loc, const Tensor& prior_scale, const Tensor& delta_loc, const Tensor& delta_scale,
     const OptionalTensor& key, const OptionalTensor& eps, RESIDUAL_OPTIONS) {
-  const Outputs out = forward(RESIDUAL_HEAD((NoiseOrigin{key, eps})));
+  const Outputs out = forward(residual_of(prior_loc, prior_scale, delta_loc, delta_scale, {key, eps}, RESIDUAL_VALUES));
   return {out.z, out.kl, out.log_q, out.log_p};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl_draw(
     const Tensor& prior_loc, const Tensor& prior_scale, const Tensor& delta_loc, const Tensor& delta_scale,
     const Generator& generator, RESIDUAL_OPTIONS) {
-  const Outputs out = forward(RESIDUAL_HEAD(NoiseOrigin(generator)));
+  const Outputs out = forward(residual_of(prior_loc, prior_scale, delta_loc, delta_scale, NoiseOrigin(generator), RESIDUAL_VALUES));
   return {out.z, out.kl, out.log_q, out.log_p, out.key};
 }
 
@@ -102,7 +103,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl_
     const OptionalTensor& grad_z, const OptionalTensor& grad_kl, const OptionalTensor& grad_log_q,
     const OptionalTensor& grad_log_p, const Tensor& prior_loc, const Tensor& prior_scale, const Tensor& delta_loc,
     const Tensor& delta_scale, const OptionalTensor& key, const OptionalTensor& eps, RESIDUAL_OPTIONS, int64_t mask) {
-  const ResidualHead head RESIDUAL_HEAD((NoiseOrigin{key, eps}));
+  const ResidualHead head = residual_of(prior_loc, prior_scale, delta_loc, delta_scale, {key, eps}, RESIDUAL_VALUES);
   const std::tuple d{wanted(prior_loc, mask, 0), wanted(prior_scale, mask, 1), wanted(delta_loc, mask, 2),
                      wanted(delta_scale, mask, 3), wanted(or_undefined(eps), mask, 4)};
   GaussianResidualBackward a;

@@ -7,8 +7,8 @@
 
 #include <mutex>
 
-#include "ops/common.h"
 #include "ops/device.h"
+#include "ops/options.h"
 #ifdef GENKERN_WITH_CUDA
 #include "ops/cuda/context.h"
 #endif
@@ -104,6 +104,16 @@ Tensor key_fold_in(const Tensor& key, int64_t data) {
 
 Tensor key_reserve(const Generator& generator) { return reserve(generator, at::kCPU).key; }
 
+#ifdef GENKERN_WITH_CUDA
+// A key reserved by itself, not as part of a sampling launch.
+Tensor key_reserve_cuda(const Generator& generator, at::Device device) {
+  if (!device.has_index()) device = at::empty({0}, at::TensorOptions().device(device)).device();
+  const Reserved reserved = reserve(generator, device);
+  if (reserved.source.out) Device(device).run(&Kernels::key_split, KeySplit{reserved.source, 0, 0, nullptr});
+  return reserved.key;
+}
+#endif
+
 Tensor fill(Distribution distribution, const Tensor& key, at::IntArrayRef shape, at::ScalarType dtype,
             int64_t element_offset, at::Device device) {
   TORCH_CHECK_TYPE(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
@@ -137,29 +147,14 @@ void register_kernels(torch::Library& m) {
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); }
+GENKERN_FOR_EACH_DEVICE(register_kernels)
 
-// It has no tensor argument that would say where it runs.
-TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) { m.impl("key_reserve", TORCH_FN(key_reserve)); }
-
+// They have no tensor argument that would say where they run.
+TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) {
+  m.impl("key_reserve", TORCH_FN(key_reserve));
 #ifdef GENKERN_WITH_CUDA
-
-namespace {
-
-// A key reserved by itself, not as part of a sampling launch.
-Tensor key_reserve_cuda(const Generator& generator, at::Device device) {
-  if (!device.has_index()) device = at::empty({0}, at::TensorOptions().device(device)).device();
-  const Reserved reserved = reserve(generator, device);
-  if (reserved.source.out) Device(device).run(&Kernels::key_split, KeySplit{reserved.source, 0, 0, nullptr});
-  return reserved.key;
-}
-
-}  // namespace
-
-TORCH_LIBRARY_IMPL(genkern, CUDA, m) { register_kernels(m); }
-
-TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) { m.impl("key_reserve_cuda", TORCH_FN(key_reserve_cuda)); }
-
+  m.impl("key_reserve_cuda", TORCH_FN(key_reserve_cuda));
 #endif
+}
 
 }  // namespace genkern

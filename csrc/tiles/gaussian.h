@@ -1,5 +1,5 @@
 // The Gaussian family: what happens to one tile, for every backend. A tile is a few consecutive elements; the engine E
-// that it is compiled against (cpu/engine.h, cuda/engine.cuh) says how many, how they are fetched and what becomes of
+// that it is compiled against (cpu/launch.h, cuda/engine.cuh) says how many, how they are fetched and what becomes of
 // results.
 #pragma once
 
