@@ -1,7 +1,8 @@
 """How an operation joins the library: one `Operation`, and it has everything torch asks of an op.
 
 From a schema and a definition in plain torch come `torch.ops.genkern.<name>`, its fused backward
-`<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives).
+`<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives); where it
+takes noise, also `<name>.draw`, which draws a key of its own.
 Without a binary the definition is the op (CompositeImplicitAutograd). With one, C++ adds the CPU and CUDA
 kernels and the autograd kernel; the definition then serves the devices that have no kernel.
 """
@@ -149,7 +150,7 @@ class Operation(Op):
         return self._reserve(generator, args[0].device)
 
     def _define_draw(self, schema: str) -> None:
-        """`<name>.draw`: by the kernels; on other devices, and without a binary, a key is reserved for the definition."""
+        """`<name>.draw`: by the kernels; elsewhere, and without a binary, a key is reserved for the definition."""
         drawing = schema.replace("(", ".draw(", 1).replace("Tensor? key, Tensor? eps", "Generator? generator")
         arguments, _, results = drawing.rpartition(" -> ")
         results = results.strip("()")

@@ -111,19 +111,21 @@ def fold_in(key: Tensor, data: int) -> Tensor:
 
 
 def reserve(generator: torch.Generator | None = None, device: torch.device | str | None = None) -> Tensor:
-    """Draw a fresh key from a torch generator; the only step of the library that is random.
+    """Draw a fresh key from a torch generator, as sampling operations do that are given neither key nor noise.
 
     Parameters
     ----------
     generator : torch.Generator, optional
-        Advanced by one 64-bit draw. Default: torch's default generator of `device`.
+        Advanced by one 64-bit draw; one of a GPU that has kernels, by 4 of its offset. Default: torch's default
+        generator of `device`.
     device : torch.device, optional
         Whose default generator; default: the CPU's. Without meaning where `generator` is given.
 
     Returns
     -------
     Tensor
-        uint64, shape (2,). It is folded, so its stream shares nothing with torch's own kernels on that generator.
+        uint64, shape (2,), on the generator's device. It is folded, so its stream shares nothing with torch's own
+        kernels on that generator.
 
     Raises
     ------

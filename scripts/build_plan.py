@@ -27,6 +27,7 @@ CXX_FLAGS = [*COMMON_FLAGS, "-std=c++20", "-fopenmp", "-Wall", "-Wextra", "-g0"]
 NVCC_FLAGS = [
     "-O3",
     "-std=c++17",
+    "-fmad=false",  # as -ffp-contract=off: a sample has the same bits on every device
     "--expt-relaxed-constexpr",  # the constexpr functions of kernels.h serve both sides
     f"-Xcompiler={','.join([*COMMON_FLAGS[1:], '-Wall', '-Wextra'])}",
     # torch turns the half types' own operators off; the kernels hold no torch type and want them.

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import cuda_sass
 from cuda_sass import Instruction, Kernel
@@ -36,16 +37,16 @@ class Work:
 
 # With a reduced loss, prior N(0, I) and a scale an element. By the names of the tiles that the kernels are made of.
 OPERATIONS = {
-    "gaussian_rsample_kl, forward": Work(2, 1, 1, 2),
-    "gaussian_rsample_kl, backward": Work(3, 2, 1, 2),
-    "gaussian_rsample, forward": Work(2, 1, 1, 1),
-    "gaussian_rsample, backward": Work(2, 2, 1, 1),
-    "gaussian_kl, forward": Work(2, 0, 0, 1),
+    "gaussian_rsample_kl, forward": Work(2, 1, 1),
+    "gaussian_rsample_kl, backward": Work(3, 2, 1),
+    "gaussian_rsample, forward": Work(2, 1, 1),
+    "gaussian_rsample, backward": Work(2, 2, 1),
+    "gaussian_kl, forward": Work(2, 0),
     "gaussian_kl, backward": Work(2, 2),
     "gaussian_residual_rsample_kl, forward": Work(4, 1, 1),
     "gaussian_residual_rsample_kl, backward": Work(5, 4, 1),
-    "gaussian_nll, forward": Work(3, 0, 0, 1),
-    "gaussian_nll, backward": Work(3, 2, 0, 1),
+    "gaussian_nll, forward": Work(3, 0),
+    "gaussian_nll, backward": Work(3, 2),
     "gaussian_entropy, forward": Work(1, 0),
     "gaussian_entropy, backward": Work(1, 1),
     "random.normal": Work(0, 1, 1),
@@ -65,12 +66,12 @@ TILES = {
 }
 
 
-def weigh(instruction: Instruction) -> dict[str, int]:
-    """What of an operation's work an instruction does."""
+def weigh(instruction: Instruction, wide: int = 16) -> dict[str, int]:
+    """What of an operation's work an instruction does; `wide` are the bytes of a group's access."""
     moved = instruction.bytes
     return {
         "load": moved if instruction.name == "LDG" else 0,
-        "wide load": moved if instruction.name == "LDG" and moved == 16 else 0,
+        "wide load": moved if instruction.name == "LDG" and moved == wide else 0,
         "store": moved if instruction.name == "STG" else 0,
         "philox": 1 if MULTIPLIER.search(instruction.operands) else 0,
         "special": 1 if instruction.name == "MUFU" else 0,
@@ -152,12 +153,15 @@ class Form:
     tile: str
     arithmetic: str
     storage: str
+    width: int  # elements of a group
     driver: str
 
     @classmethod
     def of(cls, name: str) -> Form | None:
-        found = re.fullmatch(r"(\w+)<(\w+), (\w+)(?:, plain)?> (map|reduce)", name)
-        return cls(*found.groups()) if found and found[3] in SIZES else None
+        found = re.fullmatch(r"(\w+)<(\w+), (\w+)(?: by (\d+))?(?:, plain)?> (map|reduce)", name)
+        if not found or found[3] not in SIZES:
+            return None
+        return cls(found[1], found[2], found[3], int(found[4] or 16 // SIZES[found[3]]), found[5])
 
     @property
     def operation(self) -> str | None:
@@ -168,17 +172,16 @@ def route(kernel: Kernel, form: Form) -> Route | None:
     """None where no loop does the work of the operation, or the operation is not known."""
     if form.operation is None:
         return None
-    work, size = OPERATIONS[form.operation], SIZES[form.storage]
-    width = 16 // size  # elements of a 16-byte access
+    work, size, width = OPERATIONS[form.operation], SIZES[form.storage], form.width
     a_counter = 2 if form.arithmetic == "double" else 4
     need = {
-        "wide load": 16 * work.reads,
-        "store": 16 * work.writes,
+        "wide load": size * width * work.reads,
+        "store": size * width * work.writes,
         "philox": 10 * work.normals * max(1, width // a_counter),
         "special": work.special * width + 2 * work.normals * max(1, width // a_counter),
     }
     for loop in sorted(cuda_sass.loops(kernel), key=lambda each: len(each.body)):
-        if path := cuda_sass.cheapest(kernel, loop, need, weigh, exact=["store"]):
+        if path := cuda_sass.cheapest(kernel, loop, need, partial(weigh, wide=min(16, size * width)), exact=["store"]):
             return Route(width, path)
     return None
 

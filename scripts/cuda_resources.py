@@ -110,9 +110,17 @@ _ENGINE = re.compile(
 )
 
 
+# Elements of a group, by storage type; for any, by that of arithmetic. Another number is said: "bf16 by 4".
+_WIDTHS = {"float": 4, "bf16": 8, "f16": 8, "any of float": 2, "any of double": 1}
+
+
 def _of_engine(found: re.Match[str]) -> str:
     scales = {None: "", "true": ", plain", "false": ", general"}[found["plain"]]
-    return f"{found['tile']}<{found['types'].replace('Any', 'any')}{scales}> {found['driver']}"
+    arithmetic, storage, *width = found["types"].replace("Any", "any").split(", ")
+    usual = _WIDTHS.get(f"any of {arithmetic}" if storage == "any" else storage)
+    if width and int(width[0]) != usual:
+        storage += f" by {width[0]}"
+    return f"{found['tile']}<{arithmetic}, {storage}{scales}> {found['driver']}"
 
 
 def _without_parameters(name: str) -> str:

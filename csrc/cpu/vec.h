@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/system.h"
-#include "math/config.h"
+#include "math/scalar.h"
 
 namespace genkern::GENKERN_ISA {
 
@@ -152,8 +152,27 @@ GK_INLINE F64 sqrt(F64 a) {
 }  // namespace genkern::GENKERN_ISA
 
 namespace genkern {
+
 template <class T>
 struct Scalar<GENKERN_ISA::Vec<T>> {
   using type = T;
 };
+
+template <>
+struct Lanes<GENKERN_ISA::F32> {
+  using F32 = GENKERN_ISA::F32;
+  using Int = F32::Int;
+  static GK_INLINE Int bits(F32 x) { return GENKERN_ISA::bits(x); }
+  static GK_INLINE F32 from_bits(Int i) { return GENKERN_ISA::from_bits<float>(i); }
+  static GK_INLINE F32 to_float(Int i) { return F32(__builtin_convertvector(i, F32::Native)); }
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  static constexpr bool kScales = true;
+  static GK_INLINE F32 scale(F32 x, F32 n) {
+    return (F32::Native)_mm512_maskz_scalef_ps(0xFFFF, (__m512)x.v, (__m512)n.v);
+  }
+#else
+  static constexpr bool kScales = false;
+#endif
+};
+
 }  // namespace genkern

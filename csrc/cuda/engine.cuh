@@ -11,56 +11,61 @@
 namespace genkern::cuda {
 
 // An argument's group. S: the storage type, or Any.
-template <class T, class S, int V>
+template <class T, class S, class Span>
 class Input {
  public:
   GK_DEVICE Input(const Operand& o) : operand_(o) {}
   GK_DEVICE explicit operator bool() const { return static_cast<bool>(operand_); }
-  GK_DEVICE void fetch(const Span<V>& s, int64_t shift = 0) {
+  GK_DEVICE void fetch(const Span& s, int64_t shift = 0) {
     if (operand_) load<S>(operand_, shift, s, values_);
   }
   GK_DEVICE T operator[](int64_t i) const { return values_[i]; }
 
  private:
   const Operand& operand_;
-  T values_[V];
+  T values_[Span::n];
 };
 
-template <class T, class S, int V>
+template <class T, class S, class Span>
 class Output {
  public:
   GK_DEVICE Output(const Operand& o) : operand_(o) {}
   GK_DEVICE explicit operator bool() const { return static_cast<bool>(operand_); }
-  GK_DEVICE void prepare(const Span<V>&, int64_t = 0) {}
+  GK_DEVICE void prepare(const Span&, int64_t = 0) {}
   GK_DEVICE void set(int64_t i, T v) { values_[i] = v; }
-  GK_DEVICE void commit(const Span<V>& s, int64_t shift = 0) {
+  GK_DEVICE void commit(const Span& s, int64_t shift = 0) {
     if (operand_) store<S>(operand_, shift, s, values_);
   }
 
  private:
   const Operand& operand_;
-  T values_[V];
+  T values_[Span::n];
 };
 
 // One value an element: written out, or summed.
-template <class T, class S, int V>
+template <class T, class S, class Span>
 class Values {
  public:
   GK_DEVICE void set(int64_t i, T v) { values_[i] = v; }
-  GK_DEVICE void write(const Loss& loss, const Span<V>& s) {
+  GK_DEVICE void write(const Loss& loss, const Span& s) {
     GK_UNROLL
-    for (int k = 0; k < V; ++k) values_[k] *= static_cast<T>(loss.factor);
+    for (int k = 0; k < Span::n; ++k) values_[k] *= static_cast<T>(loss.factor);
     store<S>(loss.out, 0, s, values_);
   }
-  GK_DEVICE double sum(const Span<V>& s) const {
+  GK_DEVICE double sum(const Span& s) const {
     T total = T(0);
-    GK_UNROLL
-    for (int k = 0; k < V; ++k) total += s.has(k) ? values_[k] : T(0);
+    if (s.whole()) {
+      GK_UNROLL
+      for (int k = 0; k < Span::n; ++k) total += values_[k];
+    } else {
+      GK_UNROLL
+      for (int k = 0; k < Span::n; ++k) total += s.has(k) ? values_[k] : T(0);
+    }
     return static_cast<double>(total);
   }
 
  private:
-  T values_[V];
+  T values_[Span::n];
 };
 
 template <class T, int V>
@@ -85,16 +90,16 @@ struct Engine {
   static constexpr bool kOneCopy = true;  // branches cost less than code
   static constexpr int width = kWidth;
   using LossStorage = std::conditional_t<kAny, Any, U>;
-  using Span = cuda::Span<width>;
-  using Input = cuda::Input<U, S, width>;
-  using LossInput = cuda::Input<U, LossStorage, width>;
-  using Output = cuda::Output<U, S, width>;
-  using Eps = cuda::Eps<U, S, width>;
-  using Values = cuda::Values<U, LossStorage, width>;
+  using Span = cuda::Span<width, kAny>;
+  using Input = cuda::Input<U, S, Span>;
+  using LossInput = cuda::Input<U, LossStorage, Span>;
+  using Output = cuda::Output<U, S, Span>;
+  using Eps = cuda::Eps<U, S, Span>;
+  using Values = cuda::Values<U, LossStorage, Span>;
   using Scratch = cuda::Scratch<U, width>;
 };
 
-// With groups of half the size, for tiles of many tensors: they would not fit the registers.
+// With groups of half the size where they have 8 elements, for tiles of many tensors, which would not fit the registers.
 template <class E>
 struct Half;
 template <class U, class S, int kWidth>
@@ -102,23 +107,30 @@ struct Half<Engine<U, S, kWidth>> {
   using type = Engine<U, S, kWidth == 8 ? 4 : kWidth>;
 };
 
-// f(span) for each group of an item that falls to this thread of its team.
-template <int V, class F>
-GK_DEVICE void each_group(const Plan& plan, int64_t item, const F& f) {
+// f(span) for each group of an item that falls to this thread of its team. Places are counted from `phase` elements
+// before the first one of all: there groups begin at multiples of V.
+template <int V, bool kAny, class F>
+GK_DEVICE void each_group(const Plan& plan, typename Span<V, kAny>::Index item, const F& f) {
+  using Index = typename Span<V, kAny>::Index;
   const Extent& e = plan.extent;
-  const int64_t row = plan.pieces == 1 ? item : item / plan.pieces;
-  const int64_t first = (item - row * plan.pieces) * plan.piece;
-  const int64_t last = first + plan.piece < plan.groups ? first + plan.piece : plan.groups;
-  for (int64_t group = first + threadIdx.x % plan.team; group < last; group += plan.team) {
-    const int64_t run = e.runs == 1 ? 0 : group / plan.groups_a_run;
-    // Places are counted from `phase` elements before the first one: there groups begin at multiples of V.
-    const int64_t begin = row * e.event() + run * e.length + plan.phase;
-    const int64_t place = (begin / V + group - run * plan.groups_a_run) * V;
-    Span<V> s;
-    s.row = row;
-    s.run = run;
-    s.elem = place - begin;
-    s.first = place - plan.phase;
+  const Index pieces = static_cast<Index>(plan.pieces);
+  const Index row = pieces == 1 ? item : e.rows == 1 ? 0 : item / pieces;
+  const int64_t first = (item - row * pieces) * plan.piece;
+  const Index last = static_cast<Index>(plan.groups - first < plan.piece ? plan.groups - first : plan.piece);
+  Span<V, kAny> s;
+  s.row = row;
+  s.run = 0;
+  int64_t run_first = row * e.event(), head = (run_first + plan.phase) % V;
+  for (Index group = threadIdx.x & (plan.team() - 1); group < last; group += plan.team()) {
+    int64_t in_run = first + group;
+    if (kAny && e.runs != 1) {
+      s.run = static_cast<Index>(in_run / plan.groups_a_run);
+      in_run -= s.run * plan.groups_a_run;
+      run_first = row * e.event() + s.run * e.length;
+      head = (run_first + plan.phase) % V;
+    }
+    s.elem = in_run * V - head;
+    s.first = run_first + s.elem;
     s.from = s.elem < 0 ? static_cast<int>(-s.elem) : 0;
     s.to = e.length - s.elem < V ? static_cast<int>(e.length - s.elem) : V;
     if (s.from < s.to) f(s);
@@ -127,15 +139,16 @@ GK_DEVICE void each_group(const Plan& plan, int64_t item, const F& f) {
 
 // Items of this thread's team. Threads that add up with one another go through the loop together, so a warp goes on
 // while its first team has an item.
+template <class Index>
 struct Items {
-  int64_t item, step, items;
+  Index item, step, items;
   int ahead;  // teams of this warp before this one
 
   GK_DEVICE explicit Items(const Plan& plan)
-      : item((static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / plan.team),
-        step(static_cast<int64_t>(gridDim.x) * kThreads / plan.team),
-        items(plan.items()),
-        ahead(plan.team < kWarp ? threadIdx.x % kWarp / plan.team : 0) {}
+      : item(static_cast<Index>((static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) >> plan.team_bits)),
+        step(static_cast<Index>(static_cast<int64_t>(gridDim.x) * kThreads >> plan.team_bits)),
+        items(static_cast<Index>(plan.items())),
+        ahead(plan.team() < kWarp ? (threadIdx.x % kWarp) >> plan.team_bits : 0) {}
   GK_DEVICE bool any() const { return item - ahead < items; }
   GK_DEVICE bool mine() const { return item < items; }
 };
@@ -149,8 +162,8 @@ template <class E, class Tile, class Arguments>
 __global__ void __launch_bounds__(kThreads, kResident<E>)
     map_kernel(const __grid_constant__ Arguments a, const __grid_constant__ Plan plan) {
   Tile tile(a);
-  for (Items i(plan); i.mine(); i.item += i.step)
-    each_group<E::width>(plan, i.item, [&](const typename E::Span& s) { tile(s); });
+  for (Items<typename E::Span::Index> i(plan); i.mine(); i.item += i.step)
+    each_group<E::width, E::kAny>(plan, i.item, [&](const typename E::Span& s) { tile(s); });
 }
 
 inline constexpr unsigned kAllLanes = 0xFFFFFFFFu;
@@ -207,9 +220,9 @@ __global__ void __launch_bounds__(kThreads, kResident<E>)
   Tile tile(a);
   typename E::Values values[kLosses];
   double sums[kLosses] = {};
-  for (Items i(plan); i.any(); i.item += i.step) {
+  for (Items<typename E::Span::Index> i(plan); i.any(); i.item += i.step) {
     if (i.mine()) {
-      each_group<E::width>(plan, i.item, [&](const typename E::Span& s) {
+      each_group<E::width, E::kAny>(plan, i.item, [&](const typename E::Span& s) {
         tile(s, values);
         GK_UNROLL
         for (int k = 0; k < kLosses; ++k) {
@@ -224,13 +237,13 @@ __global__ void __launch_bounds__(kThreads, kResident<E>)
     if (reduction != Reduction::event) continue;
     GK_UNROLL
     for (int k = 0; k < kLosses; ++k) {
-      const double sum = plan.team == kThreads ? block_sum(sums[k]) : lane_sum(sums[k], plan.team);
+      const double sum = plan.team() == kThreads ? block_sum(sums[k]) : lane_sum(sums[k], plan.team());
       sums[k] = 0.0;
-      if (threadIdx.x % plan.team != 0 || !i.mine()) continue;
+      if ((threadIdx.x & (plan.team() - 1)) != 0 || !i.mine()) continue;
       if (plan.pieces == 1) {
         put(k, i.item, sum);
       } else {
-        meeting.parts[k * i.items + i.item] = sum;
+        meeting.parts[k * static_cast<int64_t>(i.items) + i.item] = sum;
       }
     }
   }

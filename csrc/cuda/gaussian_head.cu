@@ -5,25 +5,25 @@
 
 namespace genkern::cuda {
 
-Status gaussian_head_forward(const GaussianHeadForward& a, const Launch& launch) {
-  const Operand each_kl = elementwise(a.kl);
-  const Tensors tensors{{&a.loc, &a.scale, &a.prior_loc, &a.prior_scale, &a.noise.eps, &a.z}, {&each_kl}};
-  return with_engine(a.wide, is_plain(a), tensors, [&](auto engine, auto plain) {
+Status gaussian_head_forward(const GaussianHeadForward& x, const Launch& launch) {
+  const Operand kl = elementwise(x.kl);
+  const Tensors tensors{{&x.loc, &x.scale, &x.prior_loc, &x.prior_scale, &x.noise.eps, &x.z}, {&kl}};
+  return with_engine(x, x.kl.reduction == Reduction::event, tensors, [&](auto engine, auto plain, const auto& a) {
     using E = decltype(engine);
     using Sample = SampleForward<E, decltype(plain)::value>;
-    if (a.samples == 0) return reduce<E, KlForward<E, decltype(plain)::value>>(a, {&a.kl}, tensors, 0, launch);
-    return a.divergence ? reduce<E, Sample>(a, {&a.kl}, tensors, a.noise.element_offset, launch)
-                        : map<E, Sample>(a, tensors, a.noise.element_offset, launch);
+    const uint64_t offset = a.noise.element_offset;
+    if (a.samples == 0) return reduce<E, KlForward<E, decltype(plain)::value>>(a, {&a.kl}, 0, launch);
+    return a.divergence ? reduce<E, Sample>(a, {&a.kl}, offset, launch) : map<E, Sample>(a, offset, launch);
   });
 }
 
-Status gaussian_head_backward(const GaussianHeadBackward& a, const Launch& launch) {
-  const Tensors tensors{{&a.loc, &a.scale, &a.prior_loc, &a.prior_scale, &a.noise.eps, &a.grad_z, &a.d_loc, &a.d_scale,
-                         &a.d_prior_loc, &a.d_prior_scale, &a.d_eps},
-                        {&a.grad_kl}};
-  return with_engine(a.wide, is_plain(a), tensors, [&](auto engine, auto plain) {
-    using E = decltype(engine);
-    return map<E, HeadBackward<E, decltype(plain)::value>>(a, tensors, a.noise.element_offset, launch);
+Status gaussian_head_backward(const GaussianHeadBackward& x, const Launch& launch) {
+  const Tensors tensors{{&x.loc, &x.scale, &x.prior_loc, &x.prior_scale, &x.noise.eps, &x.grad_z, &x.d_loc, &x.d_scale,
+                         &x.d_prior_loc, &x.d_prior_scale, &x.d_eps},
+                        {&x.grad_kl}};
+  return with_engine(x, false, tensors, [&](auto engine, auto plain, const auto& a) {
+    using E = typename Half<decltype(engine)>::type;
+    return map<E, HeadBackward<E, decltype(plain)::value>>(a, a.noise.element_offset, launch);
   });
 }
 

@@ -6,24 +6,24 @@
 
 namespace genkern::cuda {
 
-Status gaussian_residual_forward(const GaussianResidualForward& a, const Launch& launch) {
-  const Operand kl = elementwise(a.kl), log_q = elementwise(a.log_q), log_p = elementwise(a.log_p);
-  const Tensors tensors{{&a.prior_loc, &a.prior_scale, &a.delta_loc, &a.delta_scale, &a.noise.eps, &a.z},
+Status gaussian_residual_forward(const GaussianResidualForward& x, const Launch& launch) {
+  const Operand kl = elementwise(x.kl), log_q = elementwise(x.log_q), log_p = elementwise(x.log_p);
+  const Tensors tensors{{&x.prior_loc, &x.prior_scale, &x.delta_loc, &x.delta_scale, &x.noise.eps, &x.z},
                         {&kl, &log_q, &log_p}};
-  return with_engine(a.wide, is_plain(a), tensors, [&](auto engine, auto plain) {
+  return with_engine(x, x.kl.reduction == Reduction::event, tensors, [&](auto engine, auto plain, const auto& a) {
     using E = decltype(engine);
     using Tile = ResidualForward<E, decltype(plain)::value>;
-    return reduce<E, Tile>(a, {&a.kl, &a.log_q, &a.log_p}, tensors, a.noise.element_offset, launch);
+    return reduce<E, Tile>(a, {&a.kl, &a.log_q, &a.log_p}, a.noise.element_offset, launch);
   });
 }
 
-Status gaussian_residual_backward(const GaussianResidualBackward& a, const Launch& launch) {
-  const Tensors tensors{{&a.prior_loc, &a.prior_scale, &a.delta_loc, &a.delta_scale, &a.noise.eps, &a.grad_z,
-                         &a.d_prior_loc, &a.d_prior_scale, &a.d_delta_loc, &a.d_delta_scale, &a.d_eps},
-                        {&a.grad_kl, &a.grad_log_q, &a.grad_log_p}};
-  return with_engine(a.wide, is_plain(a), tensors, [&](auto engine, auto plain) {
+Status gaussian_residual_backward(const GaussianResidualBackward& x, const Launch& launch) {
+  const Tensors tensors{{&x.prior_loc, &x.prior_scale, &x.delta_loc, &x.delta_scale, &x.noise.eps, &x.grad_z,
+                         &x.d_prior_loc, &x.d_prior_scale, &x.d_delta_loc, &x.d_delta_scale, &x.d_eps},
+                        {&x.grad_kl, &x.grad_log_q, &x.grad_log_p}};
+  return with_engine(x, false, tensors, [&](auto engine, auto plain, const auto& a) {
     using E = typename Half<decltype(engine)>::type;
-    return map<E, ResidualBackward<E, decltype(plain)::value>>(a, tensors, a.noise.element_offset, launch);
+    return map<E, ResidualBackward<E, decltype(plain)::value>>(a, a.noise.element_offset, launch);
   });
 }
 

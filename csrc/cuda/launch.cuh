@@ -34,19 +34,6 @@ inline bool is_dense(const Operand& o, const Extent& e) {
   return o.elem == 1 && (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
 }
 
-// The storage type, if it is one for all data, losses are float, and no element is a stride away from the next.
-inline std::optional<DType> common_storage(const Tensors& tensors) {
-  std::optional<DType> found;
-  for (const Operand* o : tensors.data) {
-    if (!*o) continue;
-    if (o->elem > 1 || o->elem < 0 || (found && o->dtype != *found)) return std::nullopt;
-    found = o->dtype;
-  }
-  for (const Operand* o : tensors.losses)
-    if (*o && (o->elem > 1 || o->elem < 0 || o->dtype != DType::f32)) return std::nullopt;
-  return found;
-}
-
 // One long row, where nothing is summed by rows and everything is dense.
 inline Extent flattened(const Extent& extent, const Tensors& tensors) {
   for (const auto* list : {&tensors.data, &tensors.losses})
@@ -55,37 +42,59 @@ inline Extent flattened(const Extent& extent, const Tensors& tensors) {
   return {1, 1, extent.numel()};
 }
 
-// f(engine, plain): the kernels are compiled for plain arguments of each storage type, and for anything.
-template <class F>
-Status with_engine(bool wide, bool plain, const Tensors& tensors, const F& f) {
-  if (wide) return f(Engine<double, Any>(), std::false_type());
-  const auto storage = plain ? common_storage(tensors) : std::nullopt;
-  if (storage == DType::f32) return f(Engine<float, float>(), std::true_type());
-  if (storage == DType::bf16) return f(Engine<float, __nv_bfloat16>(), std::true_type());
-  if (storage == DType::f16) return f(Engine<float, __half>(), std::true_type());
-  return f(Engine<float, Any>(), std::false_type());
+// Whether the kernels for one storage type can walk it: one run a row, elements side by side or one for the row, and
+// 32 bits for what they multiply and count.
+inline bool is_simple(const Extent& e) { return e.runs == 1 && e.rows < int64_t{1} << 30; }
+inline bool is_simple(const Operand& o, const Extent& e) {
+  return (o.elem == 0 || o.elem == 1) && (e.rows == 1 || (o.row >= INT32_MIN && o.row <= INT32_MAX));
 }
 
-// Where groups begin: with the counters of the noise.
-inline int phase_of(uint64_t element_offset, int width) { return static_cast<int>(element_offset % width); }
-
-template <class E, class Tile, class Arguments>
-Status map(Arguments a, const Tensors& tensors, uint64_t element_offset, const Launch& launch) {
-  if (a.extent.numel() == 0) return nullptr;
-  a.extent = flattened(a.extent, tensors);
-  const Plan plan = make_plan(a.extent, E::width, phase_of(element_offset, E::width));
-  return start(plan.blocks, launch, map_kernel<E, Tile, Arguments>, a, plan);
+// The storage type, if it is one for all data, losses are float, and all of it is simple.
+inline std::optional<DType> common_storage(const Extent& extent, const Tensors& tensors) {
+  if (!is_simple(extent)) return std::nullopt;
+  std::optional<DType> found;
+  for (const Operand* o : tensors.data) {
+    if (!*o) continue;
+    if (!is_simple(*o, extent) || (found && o->dtype != *found)) return std::nullopt;
+    found = o->dtype;
+  }
+  for (const Operand* o : tensors.losses)
+    if (*o && (!is_simple(*o, extent) || o->dtype != DType::f32)) return std::nullopt;
+  return found;
 }
 
-template <class E, class Tile, int kLosses, class Arguments>
-Status reduce(Arguments a, const Loss* const (&losses)[kLosses], const Tensors& tensors, uint64_t element_offset,
-              const Launch& launch) {
+// f(engine, plain, arguments): the kernels are compiled for plain arguments of each storage type, and for anything.
+// What is not summed by rows may be seen as one.
+template <class A, class F>
+Status with_engine(A a, bool by_rows, const Tensors& tensors, const F& f) {
   if (a.extent.numel() == 0) return nullptr;
-  if (losses[0]->reduction != Reduction::event) a.extent = flattened(a.extent, tensors);
-  const Plan plan = make_plan(a.extent, E::width, phase_of(element_offset, E::width));
+  if (!by_rows) a.extent = flattened(a.extent, tensors);
+  if (a.wide) return f(Engine<double, Any>(), std::false_type(), a);
+  const auto storage = is_plain(a) ? common_storage(a.extent, tensors) : std::nullopt;
+  if (storage == DType::f32) return f(Engine<float, float>(), std::true_type(), a);
+  if (storage == DType::bf16) return f(Engine<float, __nv_bfloat16>(), std::true_type(), a);
+  if (storage == DType::f16) return f(Engine<float, __half>(), std::true_type(), a);
+  return f(Engine<float, Any>(), std::false_type(), a);
+}
+
+// `element_offset` is the noise's, with whose counters the groups begin.
+template <class E>
+Plan plan_of(const Extent& extent, uint64_t element_offset) {
+  return make_plan(extent, E::width, static_cast<int>(element_offset % E::width));
+}
+
+template <class E, class Tile, class A>
+Status map(const A& a, uint64_t element_offset, const Launch& launch) {
+  const Plan plan = plan_of<E>(a.extent, element_offset);
+  return start(plan.blocks, launch, map_kernel<E, Tile, A>, a, plan);
+}
+
+template <class E, class Tile, int kLosses, class A>
+Status reduce(const A& a, const Loss* const (&losses)[kLosses], uint64_t element_offset, const Launch& launch) {
+  const Plan plan = plan_of<E>(a.extent, element_offset);
   Losses<kLosses> copies;
   for (int k = 0; k < kLosses; ++k) copies.loss[k] = *losses[k];
-  return start(plan.blocks, launch, reduce_kernel<E, Tile, kLosses, Arguments>, a, plan, copies,
+  return start(plan.blocks, launch, reduce_kernel<E, Tile, kLosses, A>, a, plan, copies,
                Meeting{launch.workspace, launch.ticket});
 }
 

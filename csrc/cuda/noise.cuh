@@ -93,13 +93,13 @@ GK_DEVICE Key block_key(const KeySource& source) {
 }
 
 // The eps of a group: the caller's, or made from the key.
-template <class T, class S, int V>
+template <class T, class S, class Span>
 class Eps {
  public:
   GK_DEVICE Eps(const Noise& noise, const Extent& extent)
       : noise_(noise), numel_(extent.numel()), key_(noise.eps ? Key{} : block_key(noise.key)) {}
 
-  GK_DEVICE void fetch(const Span<V>& s, int64_t sample) {
+  GK_DEVICE void fetch(const Span& s, int64_t sample) {
     if (noise_.eps) {
       load<S>(noise_.eps, sample * noise_.eps_sample, s, values_);
     } else {
@@ -112,7 +112,7 @@ class Eps {
   const Noise& noise_;
   int64_t numel_;
   Key key_;
-  T values_[V];
+  T values_[Span::n];
 };
 
 }  // namespace genkern::cuda

@@ -8,11 +8,14 @@ namespace {
 
 struct Fill {
   Extent extent;
+  bool wide;
   Distribution distribution;
   KeySource key;
   uint64_t element_offset;
   Operand out;
 };
+
+constexpr bool is_plain(const Fill&) { return true; }
 
 template <class E>
 struct FillTile {
@@ -51,12 +54,16 @@ Status key_split(const KeySplit& a, const Launch& launch) {
   return start(blocks < 1 ? 1 : blocks < kMostBlocks ? blocks : kMostBlocks, launch, split_kernel, a);
 }
 
-Status random_fill(const RandomFill& a, const Launch& launch) {
-  const Fill fill{{1, 1, a.numel}, a.distribution, a.key, a.element_offset, {a.out, a.dtype, a.numel, a.numel, 1}};
-  const Tensors tensors{{&fill.out}, {}};
-  return with_engine(a.dtype == DType::f64, true, tensors, [&](auto engine, auto) {
+Status random_fill(const RandomFill& x, const Launch& launch) {
+  const Fill fill{{1, 1, x.numel},
+                  x.dtype == DType::f64,
+                  x.distribution,
+                  x.key,
+                  x.element_offset,
+                  {x.out, x.dtype, x.numel, x.numel, 1}};
+  return with_engine(fill, false, {{&fill.out}, {}}, [&](auto engine, auto, const auto& a) {
     using E = decltype(engine);
-    return map<E, FillTile<E>>(fill, tensors, a.element_offset, launch);
+    return map<E, FillTile<E>>(a, a.element_offset, launch);
   });
 }
 

@@ -16,18 +16,22 @@
 
 namespace genkern::cuda {
 
-// One run's part of a group: elements from ... to - 1 of it exist.
-template <int V>
+// One run's part of a group: elements from ... to - 1 of it exist. kAny: of any tensors; else a row is one run, and rows
+// and their strides have 32 bits (launch.cuh sees to it), whose product takes one instruction instead of several.
+template <int V, bool kAny>
 struct Span {
   static constexpr int n = V;
-  int64_t row, run;
+  using Index = std::conditional_t<kAny, int64_t, int32_t>;
+  Index row, run;
   int64_t elem;   // place within the run of the group's element 0, below 0 where the run begins inside the group
   int64_t first;  // logical index of element 0
   int from, to;
 
   GK_DEVICE bool whole() const { return to - from == V; }
-  GK_DEVICE int64_t run_in(const Operand& o) const { return row * o.row + run * o.run; }
   GK_DEVICE bool has(int k) const { return k >= from && k < to; }
+  GK_DEVICE int64_t run_in(const Operand& o) const {
+    return static_cast<int64_t>(row) * static_cast<Index>(o.row) + (kAny ? run * o.run : 0);
+  }
 };
 
 GK_DEVICE float widen(float v) { return v; }
@@ -69,30 +73,30 @@ GK_DEVICE bool aligned(const S* p) {
   return reinterpret_cast<uintptr_t>(p) % alignof(Packet<S, V>) == 0;
 }
 
-// A group of an operand whose elements are of type S. kStep: they may lie any stride apart; else side by side, or one
+// A group of an operand whose elements are of type S. With kAny they may lie any stride apart; else side by side, or one
 // serves all. `shift` is an offset of the whole operand (one sample of several).
-template <class S, bool kStep, class T, int V>
-GK_DEVICE void load_group(const Operand& o, int64_t shift, const Span<V>& s, T (&out)[V]) {
+template <class S, class T, int V, bool kAny>
+GK_DEVICE void load_group(const Operand& o, int64_t shift, const Span<V, kAny>& s, T (&out)[V]) {
   const S* run = static_cast<const S*>(o.data) + shift + s.run_in(o);
-  const S* p = run + (kStep ? s.elem * o.elem : s.elem);
-  if (!kStep && o.elem == 0) {
+  const S* p = run + (kAny ? s.elem * o.elem : s.elem);
+  if (!kAny && o.elem == 0) {
     const T value = static_cast<T>(widen(*run));
     GK_UNROLL
     for (int k = 0; k < V; ++k) out[k] = value;
-  } else if (s.whole() && (!kStep || o.elem == 1) && aligned<S, V>(p)) {
+  } else if (s.whole() && (!kAny || o.elem == 1) && aligned<S, V>(p)) {
     const Packet<S, V> packet = *reinterpret_cast<const Packet<S, V>*>(p);
     GK_UNROLL
     for (int k = 0; k < V; ++k) out[k] = static_cast<T>(widen(packet.data[k]));
   } else {
     GK_UNROLL
-    for (int k = 0; k < V; ++k) out[k] = s.has(k) ? static_cast<T>(widen(p[kStep ? k * o.elem : k])) : T(0);
+    for (int k = 0; k < V; ++k) out[k] = s.has(k) ? static_cast<T>(widen(p[kAny ? k * o.elem : k])) : T(0);
   }
 }
 
-template <class S, bool kStep, class T, int V>
-GK_DEVICE void store_group(const Operand& o, int64_t shift, const Span<V>& s, const T (&values)[V]) {
-  S* p = static_cast<S*>(o.data) + shift + s.run_in(o) + (kStep ? s.elem * o.elem : s.elem);
-  if (s.whole() && (!kStep || o.elem == 1) && aligned<S, V>(p)) {
+template <class S, class T, int V, bool kAny>
+GK_DEVICE void store_group(const Operand& o, int64_t shift, const Span<V, kAny>& s, const T (&values)[V]) {
+  S* p = static_cast<S*>(o.data) + shift + s.run_in(o) + (kAny ? s.elem * o.elem : s.elem);
+  if (s.whole() && (!kAny || o.elem == 1) && aligned<S, V>(p)) {
     Packet<S, V> packet;
     GK_UNROLL
     for (int k = 0; k < V; ++k) packet.data[k] = narrow<S>(values[k]);
@@ -100,7 +104,7 @@ GK_DEVICE void store_group(const Operand& o, int64_t shift, const Span<V>& s, co
   } else {
     GK_UNROLL
     for (int k = 0; k < V; ++k)
-      if (s.has(k)) p[kStep ? k * o.elem : k] = narrow<S>(values[k]);
+      if (s.has(k)) p[kAny ? k * o.elem : k] = narrow<S>(values[k]);
   }
 }
 
@@ -116,21 +120,21 @@ GK_DEVICE void with_storage(DType dtype, const F& f) {
   f(__half());
 }
 
-template <class S, class T, int V>
-GK_DEVICE void load(const Operand& o, int64_t shift, const Span<V>& s, T (&out)[V]) {
+template <class S, class T, int V, bool kAny>
+GK_DEVICE void load(const Operand& o, int64_t shift, const Span<V, kAny>& s, T (&out)[V]) {
   if constexpr (std::is_same_v<S, Any>) {
-    with_storage<T>(o.dtype, [&](auto type) { load_group<decltype(type), true>(o, shift, s, out); });
+    with_storage<T>(o.dtype, [&](auto type) { load_group<decltype(type)>(o, shift, s, out); });
   } else {
-    load_group<S, false>(o, shift, s, out);
+    load_group<S>(o, shift, s, out);
   }
 }
 
-template <class S, class T, int V>
-GK_DEVICE void store(const Operand& o, int64_t shift, const Span<V>& s, const T (&values)[V]) {
+template <class S, class T, int V, bool kAny>
+GK_DEVICE void store(const Operand& o, int64_t shift, const Span<V, kAny>& s, const T (&values)[V]) {
   if constexpr (std::is_same_v<S, Any>) {
-    with_storage<T>(o.dtype, [&](auto type) { store_group<decltype(type), true>(o, shift, s, values); });
+    with_storage<T>(o.dtype, [&](auto type) { store_group<decltype(type)>(o, shift, s, values); });
   } else {
-    store_group<S, false>(o, shift, s, values);
+    store_group<S>(o, shift, s, values);
   }
 }
 

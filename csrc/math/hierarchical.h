@@ -2,23 +2,7 @@
 // docs/numerics.md).
 //
 // p = N(mu_p, sigma_p^2), q = N(mu_p + mu_d, (sigma_p sigma_d)^2), e = temperature eps. `p` and `d` are what a ScaleMap
-// makes of the prior's and the residual's raw scale, e.g.
-//
-//   const Scale<F> p = map(prior_scale[i]), d = map(delta_scale[i]);
-//   const Residual<F> r = residual(map, p, d, delta_loc[i], temperature * eps[i]);
-//   z.set(i, residual_sample(prior_loc[i], delta_loc[i], p, d, temperature, eps[i]));
-//   kl.set(i, max(floor, r.kl.value)); log_q.set(i, r.log_q + constant); log_p.set(i, r.log_p + constant);
-//
-// and backward, for the cotangents that arrived, each times its reduction's factor, that of kl 0 below the floor:
-//
-//   ResidualGradient<F> g;
-//   g.add_sample(grad_z[i], p, d, e);
-//   g.add_kl(g_kl, to_q, to_p, p, d, r);
-//   g.add_log_q(g_log_q, p, d, e);
-//   g.add_log_p(g_log_p, p, d, r, e);
-//   d_prior_loc.set(i, g.mu_p); d_prior_scale.set(i, map.through_clamp(p, g.raw_p));
-//   d_delta_loc.set(i, g.mu_d); d_delta_scale.set(i, map.through_clamp(d, g.raw_d));
-//   d_eps.set(i, temperature * g.e);
+// makes of the prior's and the residual's raw scale.
 #pragma once
 
 #include "math/gaussian.h"

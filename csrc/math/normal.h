@@ -1,16 +1,16 @@
-// From Philox words to noise. F is float, double or a vector of them; the functions log, sqrt and
-// cos_sin_2pi come with the type (math/scalar.h, cpu/vec_math.h).
+// From Philox words to noise. F is float, double or a vector of them; the functions log_unit, sqrt and
+// cos_sin_2pi come with the type (math/elementary.h).
 #pragma once
 
+#include "math/elementary.h"
 #include "math/philox.h"
-#include "math/scalar.h"
 
 namespace genkern {
 
 // u1, u2 in (0, 1] (Box & Muller 1958); the cosine comes first.
 template <class F>
 GK_INLINE Pair<F> box_muller(F u1, F u2) {
-  const F radius = sqrt(F(-2) * log(u1));
+  const F radius = sqrt(F(-2) * log_unit(u1));
   const Pair<F> angle = cos_sin_2pi(u2);
   return {radius * angle.first, radius * angle.second};
 }

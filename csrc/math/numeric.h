@@ -2,7 +2,7 @@
 // `abs`, `exp`, `log`, `log1p`, `max` come with the type.
 #pragma once
 
-#include "math/scalar.h"
+#include "math/elementary.h"
 
 namespace genkern {
 
@@ -23,21 +23,7 @@ constexpr Coefficients<T, N> inverse_factorials() {
   return table;
 }
 
-// exp(x) - 1 - x and exp(x) - 1, each accurate near 0: expm1_terms(x). A type whose exp is made by hand has its
-// own, from the same polynomial (cpu/vec_math.h); this one serves the others.
-template <class F>
-struct Expm1 {
-  F minus_x, value;
-};
-
-// exp(x / 2), and the above of x: exp_root_terms(x), one reduction for both where exp is made by hand.
-template <class F>
-struct ExpRoot {
-  F root;
-  Expm1<F> square;
-};
-
-// Near 0 by the series x^2 (1/2! + x/3! + ...), whose first omitted term is below half an ulp for |x| < 1.
+// expm1_terms and exp_root_terms for double. Near 0 by the series x^2 (1/2! + x/3! + ...), whose first omitted term is below half an ulp for |x| < 1.
 template <class F>
 GK_INLINE Expm1<F> expm1_by_series(F x) {
   constexpr int terms = sizeof(scalar_t<F>) == 8 ? 17 : 10;
@@ -53,9 +39,7 @@ GK_INLINE Expm1<F> expm1_by_series(F x) {
   return {select(near, series, above - last), select(near, x + series, above)};
 }
 
-GK_INLINE Expm1<float> expm1_terms(float x) { return expm1_by_series(x); }
 GK_INLINE Expm1<double> expm1_terms(double x) { return expm1_by_series(x); }
-GK_INLINE ExpRoot<float> exp_root_terms(float x) { return {exp(0.5f * x), expm1_terms(x)}; }
 GK_INLINE ExpRoot<double> exp_root_terms(double x) { return {exp(0.5 * x), expm1_terms(x)}; }
 
 template <class F>

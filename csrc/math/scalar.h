@@ -1,4 +1,5 @@
-// The functions that the formulas call, for a plain float or double, on host and device.
+// The functions that the formulas call, for a plain float or double, on host and device; those that float has by
+// polynomials are in math/elementary.h.
 #pragma once
 
 #include <math.h>
@@ -12,11 +13,8 @@ struct Pair {
   F first, second;
 };
 
-GK_INLINE float exp(float x) { return ::expf(x); }
 GK_INLINE double exp(double x) { return ::exp(x); }
-GK_INLINE float log(float x) { return ::logf(x); }
 GK_INLINE double log(double x) { return ::log(x); }
-GK_INLINE float log1p(float x) { return ::log1pf(x); }
 GK_INLINE double log1p(double x) { return ::log1p(x); }
 GK_INLINE float sqrt(float x) { return ::sqrtf(x); }
 GK_INLINE double sqrt(double x) { return ::sqrt(x); }
@@ -26,34 +24,70 @@ GK_INLINE float abs(float x) { return ::fabsf(x); }
 GK_INLINE double abs(double x) { return ::fabs(x); }
 
 // The first where it is greater (less), else the second: NaN in the second passes, as in torch.clamp.
-GK_INLINE float max(float a, float b) { return a > b ? a : b; }
+GK_INLINE float max(float a, float b) {
+#ifdef __CUDA_ARCH__
+  float c;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));  // the first is never NaN
+  return c;
+#else
+  return a > b ? a : b;
+#endif
+}
+GK_INLINE float min(float a, float b) {
+#ifdef __CUDA_ARCH__
+  float c;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+  return c;
+#else
+  return a < b ? a : b;
+#endif
+}
 GK_INLINE double max(double a, double b) { return a > b ? a : b; }
-GK_INLINE float min(float a, float b) { return a < b ? a : b; }
 GK_INLINE double min(double a, double b) { return a < b ? a : b; }
 GK_INLINE float select(bool c, float a, float b) { return c ? a : b; }
 GK_INLINE double select(bool c, double a, double b) { return c ? a : b; }
 
 // cos and sin of 2 pi u for u in [0, 1]; nothing of the angle is rounded away before the quadrant is known.
+GK_INLINE Pair<double> cos_sin_2pi(double u) {
 #ifdef __CUDA_ARCH__
-__device__ __forceinline__ Pair<float> cos_sin_2pi(float u) {
-  Pair<float> p;
-  ::sincospif(2.0f * u, &p.second, &p.first);
-  return p;
-}
-__device__ __forceinline__ Pair<double> cos_sin_2pi(double u) {
   Pair<double> p;
   ::sincospi(2.0 * u, &p.second, &p.first);
   return p;
-}
 #else
-template <class T>
-GK_INLINE Pair<T> cos_sin_2pi(T u) {
-  const T quarter = ::rint(T(4) * u), angle = (T(4) * u - quarter) * T(1.5707963267948966);
+  const double quarter = ::rint(4.0 * u), angle = (4.0 * u - quarter) * 1.5707963267948966;
   const int q = static_cast<int>(quarter) & 3;
-  const T c = ::cos(angle), s = ::sin(angle);
-  const T cosine = q & 1 ? s : c, sine = q & 1 ? c : s;
+  const double c = ::cos(angle), s = ::sin(angle);
+  const double cosine = q & 1 ? s : c, sine = q & 1 ? c : s;
   return {q == 1 || q == 2 ? -cosine : cosine, q >= 2 ? -sine : sine};
-}
 #endif
+}
+
+// The bits of floats, one or a vector of them (cpu/vec.h), as integers.
+template <class F>
+struct Lanes;
+template <>
+struct Lanes<float> {
+  using Int = int32_t;
+  static constexpr bool kScales = false;  // whether there is an instruction for x 2^n
+  static GK_INLINE Int bits(float x) {
+#ifdef __CUDA_ARCH__
+    return __float_as_int(x);
+#else
+    Int i;
+    __builtin_memcpy(&i, &x, 4);
+    return i;
+#endif
+  }
+  static GK_INLINE float from_bits(Int i) {
+#ifdef __CUDA_ARCH__
+    return __int_as_float(i);
+#else
+    float x;
+    __builtin_memcpy(&x, &i, 4);
+    return x;
+#endif
+  }
+  static GK_INLINE float to_float(Int i) { return static_cast<float>(i); }
+};
 
 }  // namespace genkern

@@ -1,6 +1,6 @@
 """Compile CUDA sources for the CPU against the emulator in `include/` and `src/`.
 
-    library = build(["csrc/cuda/gaussian.cu", "tests/.../bindings.cpp"], out="gaussian.so")
+    library = build(["csrc/cuda/random.cu", "tests/.../bindings.cpp"], out="random.so")
 
 Objects and results lie under `build/cuda_emulator/`, by the hash of everything that went into them, and are made once.
 """
