@@ -38,7 +38,7 @@ test: $(STAMPS)/installed
 
 # The CUDA kernels, emulated, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: $(STAMPS)/installed
-	@$(PY) tests/cuda_emulator/sanitized.py $(ARGS)
+	@PYTHONPATH=tests $(PY) -m cuda_emulator.sanitized $(ARGS)
 
 bench: $(STAMPS)/installed
 	@$(PY) -m pytest benchmarks --benchmark-enable $(ARGS)

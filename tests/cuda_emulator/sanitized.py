@@ -1,6 +1,6 @@
 """The suite on the emulated kernels under AddressSanitizer and UndefinedBehaviorSanitizer: `make sanitize`.
 
-Every test that takes the backend, once. That the sanitizers know where a tensor ends is shown in test_planted_faults.py.
+Every test that takes the backend, once. That the end of a tensor is known is shown in test_planted_faults.py.
 """
 
 from __future__ import annotations
@@ -8,12 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from cuda_emulator.build import environment
+from cuda_emulator.build import ROOT, environment
 from support import emulated
 
 from genkern import _backend
