@@ -28,13 +28,17 @@ SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type
 
 NVDISASM := $(if $(or $(shell command -v nvdisasm),$(if $(shell command -v nvcc),,no nvcc)),,build/cuda-tools/nvidia/cu13/bin/nvdisasm)
 
-.PHONY: demo test lint bench cuda-check cuda-tables cuda-build clean FORCE
+.PHONY: demo test sanitize lint bench cuda-check cuda-tables cuda-build clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
 
 test: $(STAMPS)/installed
 	@$(PY) -m pytest $(ARGS)
+
+# The CUDA kernels, emulated, under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: $(STAMPS)/installed
+	@PYTHONPATH=tests $(PY) -m cuda_emulator.sanitized $(ARGS)
 
 bench: $(STAMPS)/installed
 	@$(PY) -m pytest benchmarks --benchmark-enable $(ARGS)

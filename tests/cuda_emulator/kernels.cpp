@@ -8,19 +8,22 @@ namespace {
 
 // As for tensors on a GPU, whose key lies there too: every other key is passed in memory instead of by value.
 template <class A>
-void key_in_memory(A& arguments, uint64_t (&memory)[2]) {
-  KeySource& key = arguments.noise.key;
-  if (key.value.seed % 2) return;
-  store_key(memory, key.value);
-  key.seed = &memory[0];
-  key.offset = &memory[1];
+KeySource& key_of(A& arguments) {
+  return arguments.noise.key;
 }
+KeySource& key_of(RandomFill& arguments) { return arguments.key; }
+KeySource& key_of(KeySplit& arguments) { return arguments.key; }
 
 template <class A, Status (*Kernels::*kKernel)(const A&, const Launch&)>
 Status with_key_in_memory(const A& arguments, const Launch& launch) {
   A copy = arguments;
+  KeySource& key = key_of(copy);
   uint64_t memory[2];
-  key_in_memory(copy, memory);
+  if (!key.seed && key.value.seed % 2 == 0) {
+    store_key(memory, key.value);
+    key.seed = &memory[0];
+    key.offset = &memory[1];
+  }
   return (cuda_kernels().*kKernel)(copy, launch);
 }
 
@@ -34,6 +37,8 @@ const genkern::Kernels* emulated_kernels() {
   static const Kernels kernels = [] {
     Kernels k = cuda_kernels();
     k.name = "cuda-emulated";
+    k.key_split = with_key_in_memory<KeySplit, &Kernels::key_split>;
+    k.random_fill = with_key_in_memory<RandomFill, &Kernels::random_fill>;
     k.gaussian_head_forward = with_key_in_memory<GaussianHeadForward, &Kernels::gaussian_head_forward>;
     k.gaussian_head_backward = with_key_in_memory<GaussianHeadBackward, &Kernels::gaussian_head_backward>;
     k.gaussian_residual_forward = with_key_in_memory<GaussianResidualForward, &Kernels::gaussian_residual_forward>;

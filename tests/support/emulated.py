@@ -1,6 +1,7 @@
 """The CUDA kernels on the CPU (tests/cuda_emulator), as one more instruction set of the compiled library.
 
-GENKERN_EMULATOR_SANITIZE=address,undefined takes a build with those sanitizers, whose runtime must be preloaded.
+GENKERN_EMULATOR_SANITIZE=address,undefined takes a build with those sanitizers, whose runtime must be preloaded;
+GENKERN_EMULATOR_LIBRARY, one that is there.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import ctypes
 import functools
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cuda_emulator.build import build
+from cuda_emulator.build import Patch, build
 
 from genkern import _backend
 
@@ -28,11 +30,17 @@ def missing() -> str | None:
     return None if shutil.which("g++") else "the emulated CUDA kernels need g++"
 
 
+def library(sanitize: Sequence[str] = (), patches: Iterable[Patch] = (), extra_flags: Sequence[str] = ()) -> Path:
+    """The kernels, built (minutes, once)."""
+    name = "genkern_emulated.so"
+    return build(SOURCES, sanitize=sanitize, patches=patches, extra_flags=extra_flags, out=name)
+
+
 @functools.cache
 def load() -> ctypes.CDLL:
-    """Build the library (minutes, once), and offer its kernels to genkern._C."""
+    """Offer the library's kernels to genkern._C."""
     sanitize = tuple(filter(None, os.environ.get("GENKERN_EMULATOR_SANITIZE", "").split(",")))
-    library = ctypes.CDLL(str(build(SOURCES, sanitize=sanitize, out="genkern_emulated.so")))
-    library.emulated_kernels.restype = ctypes.c_void_p
-    _backend.native.add_kernels(library.emulated_kernels())
-    return library
+    loaded = ctypes.CDLL(os.environ.get("GENKERN_EMULATOR_LIBRARY") or str(library(sanitize)))
+    loaded.emulated_kernels.restype = ctypes.c_void_p
+    _backend.native.add_kernels(loaded.emulated_kernels())
+    return loaded
