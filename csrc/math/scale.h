@@ -71,7 +71,7 @@ struct ScaleMap {
   GK_INLINE F clamp(F x, F& slope) const {
     switch (mode_) {
       case ClampMode::hard:
-        slope = select(x >= lo_, select(x <= hi_, F(1), F(0)), F(0));
+        slope = select(x < lo_, F(0), select(x > hi_, F(0), F(1)));  // 1 where x is NaN, which stays NaN
         return min(hi_, max(lo_, x));
       case ClampMode::straight_through:
         return min(hi_, max(lo_, x));

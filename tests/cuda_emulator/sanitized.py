@@ -24,7 +24,7 @@ def main(*arguments: str) -> int:
         return 1
     emulated.library(SANITIZE)  # here, where no compiler runs with the preloaded runtime
     variables = {**os.environ, **environment(SANITIZE, preload=True), "GENKERN_EMULATOR_SANITIZE": ",".join(SANITIZE)}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests", "-k", "cuda-emulated", *arguments]
+    command = [sys.executable, "-m", "pytest", "--capture=sys", "tests", "-k", "cuda-emulated", *arguments]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
 
 
