@@ -75,9 +75,7 @@ class Op:
     @staticmethod
     def _traces_or_forces() -> bool:
         """Whether the definition may be wanted: functorch transforms and dual numbers must see every step."""
-        return (
-            _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-        )
+        return _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
     def _wants_reference(self, args: tuple[Any, ...]) -> bool:
         if _backend.mode != "native":
@@ -131,7 +129,7 @@ class Operation(Op):
             self._define_gradients(schema)
             _backend.native.register_autograd(self.name, self._differentiable)
 
-    def __call__(self, *args: Any, generator: torch.Generator | None = None, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, generator: Any = None, **kwargs: Any) -> Any:
         k = self._key
         if k < 0 or args[k] is not None or args[k + 1] is not None:
             return super().__call__(*args, **kwargs)

@@ -8,12 +8,18 @@
 namespace genkern::GENKERN_ISA {
 
 inline constexpr Kernels kKernels = {
-    GENKERN_ISA_NAME,          workspace_size,
-    key_split,                 random_fill,
-    gaussian_head_forward,     gaussian_head_backward,
-    gaussian_residual_forward, gaussian_residual_backward,
-    gaussian_nll_forward,      gaussian_nll_backward,
-    gaussian_entropy_forward,  gaussian_entropy_backward,
+    GENKERN_ISA_NAME,
+    workspace_size,
+    key_split,
+    random_fill,
+    gaussian_head_forward,
+    gaussian_head_backward,
+    gaussian_residual_forward,
+    gaussian_residual_backward,
+    gaussian_nll_forward,
+    gaussian_nll_backward,
+    gaussian_entropy_forward,
+    gaussian_entropy_backward,
 };
 
 }  // namespace genkern::GENKERN_ISA

@@ -1,5 +1,5 @@
-// exp, log, log1p and cos_sin_2pi on vectors: float by polynomials, double by the C library, lane by lane (training runs
-// in float).
+// exp, log, log1p and cos_sin_2pi on vectors: float by polynomials, double by the C library, lane by lane (training
+// runs in float).
 #pragma once
 
 #include "cpu/vec.h"

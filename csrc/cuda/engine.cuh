@@ -99,7 +99,8 @@ struct Engine {
   using Scratch = cuda::Scratch<U, width>;
 };
 
-// With groups of half the size where they have 8 elements, for tiles of many tensors, which would not fit the registers.
+// With groups of half the size where they have 8 elements, for tiles of many tensors, which would not fit the
+// registers.
 template <class E>
 struct Half;
 template <class U, class S, int kWidth>
@@ -262,7 +263,8 @@ __global__ void __launch_bounds__(kThreads, kResident<E>)
   for (int k = 0; k < kLosses; ++k) {
     if (reduction == Reduction::total) {
       double sum = 0.0;
-      for (unsigned b = threadIdx.x; b < gridDim.x; b += kThreads) sum += parts[k * static_cast<int64_t>(gridDim.x) + b];
+      for (unsigned b = threadIdx.x; b < gridDim.x; b += kThreads)
+        sum += parts[k * static_cast<int64_t>(gridDim.x) + b];
       sum = block_sum(sum);
       if (threadIdx.x == 0) put(k, 0, sum);
     } else {

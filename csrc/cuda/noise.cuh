@@ -45,7 +45,7 @@ template <class Distribution, class T, int V>
 GK_DEVICE void stream(Key key, uint64_t index, T (&out)[V]) {
   constexpr int block_size = V < kEach<T> ? 2 : kEach<T>, blocks_each = kEach<T> / block_size;
   static_assert(V == 1 || V % block_size == 0);
-  const auto make = [&](uint64_t block, T (&values)[block_size]) {
+  const auto make = [&](uint64_t block, T(&values)[block_size]) {
     block_of<Distribution>(philox(key.seed, key.offset + block / blocks_each), values, block % blocks_each != 0);
   };
   const uint64_t first = index / block_size;

@@ -9,9 +9,9 @@ namespace genkern::cuda {
 
 inline constexpr int kThreadBits = 8, kThreads = 1 << kThreadBits;
 inline constexpr int kWarp = 32;
-inline constexpr int64_t kMostBlocks = 16384;   // more work is a loop
-inline constexpr int64_t kGroupsEach = 4;       // that a thread takes of a piece, so that a block's start is worth it
-inline constexpr int64_t kFewRows = 1056;       // fewer do not fill a GPU by themselves: they are cut into pieces
+inline constexpr int64_t kMostBlocks = 16384;  // more work is a loop
+inline constexpr int64_t kGroupsEach = 4;      // that a thread takes of a piece, so that a block's start is worth it
+inline constexpr int64_t kFewRows = 1056;      // fewer do not fill a GPU by themselves: they are cut into pieces
 
 struct Plan {
   Extent extent;

@@ -55,12 +55,8 @@ Status key_split(const KeySplit& a, const Launch& launch) {
 }
 
 Status random_fill(const RandomFill& x, const Launch& launch) {
-  const Fill fill{{1, 1, x.numel},
-                  x.dtype == DType::f64,
-                  x.distribution,
-                  x.key,
-                  x.element_offset,
-                  {x.out, x.dtype, x.numel, x.numel, 1}};
+  const Fill fill{{1, 1, x.numel}, x.dtype == DType::f64, x.distribution,
+                  x.key,           x.element_offset,      {x.out, x.dtype, x.numel, x.numel, 1}};
   return with_engine(fill, false, {{&fill.out}, {}}, [&](auto engine, auto, const auto& a) {
     using E = decltype(engine);
     return map<E, FillTile<E>>(a, a.element_offset, launch);

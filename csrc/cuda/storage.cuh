@@ -16,8 +16,8 @@
 
 namespace genkern::cuda {
 
-// One run's part of a group: elements from ... to - 1 of it exist. kAny: of any tensors; else a row is one run, and rows
-// and their strides have 32 bits (launch.cuh sees to it), whose product takes one instruction instead of several.
+// One run's part of a group: elements from ... to - 1 of it exist. kAny: of any tensors; else a row is one run, and
+// rows and their strides have 32 bits (launch.cuh sees to it), whose product takes one instruction instead of several.
 template <int V, bool kAny>
 struct Span {
   static constexpr int n = V;
@@ -73,8 +73,8 @@ GK_DEVICE bool aligned(const S* p) {
   return reinterpret_cast<uintptr_t>(p) % alignof(Packet<S, V>) == 0;
 }
 
-// A group of an operand whose elements are of type S. With kAny they may lie any stride apart; else side by side, or one
-// serves all. `shift` is an offset of the whole operand (one sample of several).
+// A group of an operand whose elements are of type S. With kAny they may lie any stride apart; else side by side, or
+// one serves all. `shift` is an offset of the whole operand (one sample of several).
 template <class S, class T, int V, bool kAny>
 GK_DEVICE void load_group(const Operand& o, int64_t shift, const Span<V, kAny>& s, T (&out)[V]) {
   const S* run = static_cast<const S*>(o.data) + shift + s.run_in(o);

@@ -1,6 +1,6 @@
-// exp, log, log1p, sine and cosine in float, by polynomials (errors: docs/numerics.md). F is float or a vector of floats,
-// and no step is rounded differently for one than for the other: a sample has the same bits on every device that has
-// fused multiply-adds.
+// exp, log, log1p, sine and cosine in float, by polynomials (errors: docs/numerics.md). F is float or a vector of
+// floats, and no step is rounded differently for one than for the other: a sample has the same bits on every device
+// that has fused multiply-adds.
 #pragma once
 
 #include "math/scalar.h"
@@ -115,8 +115,7 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   // 2^-252 is 0 beside 1; above 254 the result is replaced.
   const typename Lanes<F>::Int even = e.n.integer + e.n.integer, zero{};
   const Rounded<F> twice{e.n.value + e.n.value, even < -252 ? zero - 252 : even};
-  const Expm1<F> t =
-      expm1_from(times_power_of_2(F(0.5f), twice), twice.value, e.r + e.r, fma(q, q, e.tail + e.tail));
+  const Expm1<F> t = expm1_from(times_power_of_2(F(0.5f), twice), twice.value, e.r + e.r, fma(q, q, e.tail + e.tail));
   return {times_power_of_2(q + F(1.0f), e.n), or_infinite(x, t, bounded + bounded - x)};
 }
 
@@ -169,7 +168,8 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
   const F s = polynomial(r2, sine) * r, c = polynomial(r2, cosine);
   const auto odd = (q.integer & 1) != 0;
   const auto sign_c = ((q.integer + 1) & 2) << 30, sign_s = (q.integer & 2) << 30;
-  return {Lanes<F>::from_bits(Lanes<F>::bits(select(odd, s, c)) ^ sign_c), Lanes<F>::from_bits(Lanes<F>::bits(select(odd, c, s)) ^ sign_s)};
+  return {Lanes<F>::from_bits(Lanes<F>::bits(select(odd, s, c)) ^ sign_c),
+          Lanes<F>::from_bits(Lanes<F>::bits(select(odd, c, s)) ^ sign_s)};
 }
 
 }  // namespace elementary

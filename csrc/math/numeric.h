@@ -23,7 +23,8 @@ constexpr Coefficients<T, N> inverse_factorials() {
   return table;
 }
 
-// expm1_terms and exp_root_terms for double. Near 0 by the series x^2 (1/2! + x/3! + ...), whose first omitted term is below half an ulp for |x| < 1.
+// expm1_terms and exp_root_terms for double. Near 0 by the series x^2 (1/2! + x/3! + ...), whose first omitted term is
+// below half an ulp for |x| < 1.
 template <class F>
 GK_INLINE Expm1<F> expm1_by_series(F x) {
   constexpr int terms = sizeof(scalar_t<F>) == 8 ? 17 : 10;

@@ -55,9 +55,11 @@ at::DimVector broadcast(std::initializer_list<std::pair<const char*, const Tenso
           std::string before;
           for (const auto& [other, t] : tensors) {
             if (t == tensor) break;
-            if (t->defined()) before += (before.empty() ? "" : ", ") + std::string(other) + " " + shape_text(t->sizes());
+            if (t->defined())
+              before += (before.empty() ? "" : ", ") + std::string(other) + " " + shape_text(t->sizes());
           }
-          TORCH_CHECK_VALUE(false, name, ": expected a shape that broadcasts with ", before, ", got ", shape_text(sizes));
+          TORCH_CHECK_VALUE(false, name, ": expected a shape that broadcasts with ", before, ", got ",
+                            shape_text(sizes));
         }
         joint[ndim - 1 - d] = a == 1 ? b : a;
       }

@@ -81,8 +81,8 @@ Outputs forward(const ResidualHead& head) {
 
 ResidualHead residual_of(const Tensor& prior_loc, const Tensor& prior_scale, const Tensor& delta_loc,
                          const Tensor& delta_scale, const NoiseOrigin& noise, RESIDUAL_OPTIONS) {
-  return {prior_loc, prior_scale, delta_loc, delta_scale,   noise,        temperature,
-          element_offset, SCALE,  free_bits, grad_scale_q, grad_scale_p, REDUCE};
+  return {prior_loc,      prior_scale, delta_loc, delta_scale,  noise,        temperature,
+          element_offset, SCALE,       free_bits, grad_scale_q, grad_scale_p, REDUCE};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl(
@@ -95,7 +95,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl(
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl_draw(
     const Tensor& prior_loc, const Tensor& prior_scale, const Tensor& delta_loc, const Tensor& delta_scale,
     const Generator& generator, RESIDUAL_OPTIONS) {
-  const Outputs out = forward(residual_of(prior_loc, prior_scale, delta_loc, delta_scale, NoiseOrigin(generator), RESIDUAL_VALUES));
+  const Outputs out =
+      forward(residual_of(prior_loc, prior_scale, delta_loc, delta_scale, NoiseOrigin(generator), RESIDUAL_VALUES));
   return {out.z, out.kl, out.log_q, out.log_p, out.key};
 }
 

@@ -22,8 +22,8 @@
 
 // A function that registers kernels, for every device that has some.
 #ifdef GENKERN_WITH_CUDA
-#define GENKERN_FOR_EACH_DEVICE(register_kernels)                \
-  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); }  \
+#define GENKERN_FOR_EACH_DEVICE(register_kernels)              \
+  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); } \
   TORCH_LIBRARY_IMPL(genkern, CUDA, m) { register_kernels(m); }
 #else
 #define GENKERN_FOR_EACH_DEVICE(register_kernels) \

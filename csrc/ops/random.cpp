@@ -25,8 +25,8 @@ at::TensorOptions key_options(const at::Device& device) {
 void check_key(const Tensor& key, const at::Device& device) {
   TORCH_CHECK_TYPE(key.defined(), "key: expected a uint64 Tensor of shape (2,), got None");
   TORCH_CHECK_TYPE(key.scalar_type() == at::kUInt64, "key: expected dtype torch.uint64, got ", key.scalar_type());
-  TORCH_CHECK_VALUE(key.is_cpu() || key.device() == device, "key: expected device ",
-                    device.is_cpu() ? "" : "cpu or ", device, ", got ", key.device());
+  TORCH_CHECK_VALUE(key.is_cpu() || key.device() == device, "key: expected device ", device.is_cpu() ? "" : "cpu or ",
+                    device, ", got ", key.device());
   TORCH_CHECK_VALUE(key.dim() == 1 && key.size(0) == 2, "key: expected shape (2,), got ", key.sizes());
 }
 
@@ -122,7 +122,7 @@ Tensor fill(Distribution distribution, const Tensor& key, at::IntArrayRef shape,
   for (const int64_t size : shape) TORCH_CHECK_VALUE(size >= 0, "shape: expected an int >= 0, got ", size);
   Tensor result = at::empty(shape, at::TensorOptions().dtype(dtype).device(device));
   check_key(key, result.device());
-  const RandomFill a{distribution,      key_source(key),       static_cast<uint64_t>(element_offset),
+  const RandomFill a{distribution,      key_source(key),      static_cast<uint64_t>(element_offset),
                      result.data_ptr(), storage_type(result), result.numel()};
   if (a.numel) Device(result.device()).run(&Kernels::random_fill, a);
   return result;

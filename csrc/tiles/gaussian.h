@@ -334,11 +334,7 @@ struct EntropyBackward {
   typename E::Output d_scale;
 
   GK_DEVICE explicit EntropyBackward(const GaussianEntropyBackward& a)
-      : map(a.scale_options),
-        scale(a.scale),
-        grad(a.grad),
-        factor(typename E::T(0.5 * a.factor)),
-        d_scale(a.d_scale) {}
+      : map(a.scale_options), scale(a.scale), grad(a.grad), factor(typename E::T(0.5 * a.factor)), d_scale(a.d_scale) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     scale.fetch(s);

@@ -100,7 +100,7 @@ def gaussian_residual_rsample_kl(
     >>> gk.gaussian_residual_rsample_kl(mu_p, logvar_p, 0 * mu_d, 0 * logvar_d)[1].max()
     tensor(0.)
     """
-    like, shape = prior_loc, ()
+    like, shape = prior_loc, torch.Size()
     if isinstance(generator, list | tuple):
         parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
         shape = _checks.broadcast(**parameters)

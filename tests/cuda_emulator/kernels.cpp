@@ -66,5 +66,4 @@ const char* draw(uint64_t seed, uint64_t offset, uint64_t added, int64_t n, floa
   a.noise.key.out = key;
   return cuda_kernels().gaussian_head_forward(a, Launch{});
 }
-
 }

@@ -69,8 +69,8 @@ unsigned* ticket(c10::DeviceIndex device, void* stream) {
 }
 
 KeySource generator_slot(const std::optional<at::Generator>& generator, c10::DeviceIndex device) {
-  auto* g = at::get_generator_or_default<at::CUDAGeneratorImpl>(generator,
-                                                                at::cuda::detail::getDefaultCUDAGenerator(device));
+  auto* g =
+      at::get_generator_or_default<at::CUDAGeneratorImpl>(generator, at::cuda::detail::getDefaultCUDAGenerator(device));
   TORCH_CHECK_VALUE(g->device().index() == device, "generator: expected device cuda:", static_cast<int>(device),
                     ", got ", g->device());
   const std::lock_guard<std::mutex> lock(g->mutex_);
