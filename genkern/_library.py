@@ -74,9 +74,7 @@ class Op:
     @staticmethod
     def _traces_or_forces() -> bool:
         """Whether the definition may be wanted: functorch transforms and dual numbers must see every step."""
-        return (
-            _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-        )
+        return _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
     def _wants_reference(self, args: tuple[Any, ...]) -> bool:
         if _backend.mode != "native":
@@ -149,7 +147,7 @@ class Operation(Op):
         return self._reserve(generator, args[0].device)
 
     def _define_draw(self, schema: str) -> None:
-        """`<name>.draw`: by the kernels; on other devices, and without a binary, a key is reserved for the definition."""
+        """`<name>.draw`: by the kernels; on other devices, and without a binary, reserves a key for the definition."""
         drawing = schema.replace("(", ".draw(", 1).replace("Tensor? key, Tensor? eps", "Generator? generator")
         arguments, _, results = drawing.rpartition(" -> ")
         results = results.strip("()")

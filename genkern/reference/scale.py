@@ -15,7 +15,7 @@ def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
     if lo is None and hi is None:
         return raw
     if mode == "hard":
-        # Not torch.clamp: its gradient at the bounds themselves is 1 before torch 2.14 and 0 from then on. Here it is 1.
+        # Not torch.clamp: its gradient at the bounds themselves is 1 before torch 2.14 and 0 from then on. Here, 1.
         low = raw if lo is None else torch.where(raw < lo, torch.full_like(raw, lo), raw)
         return low if hi is None else torch.where(low > hi, torch.full_like(low, hi), low)
     if mode == "straight_through":
