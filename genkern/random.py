@@ -131,6 +131,9 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
     ------
     TypeError
         `generator` is no torch.Generator.
+    RuntimeError
+        Under ``torch.func.vmap`` with ``randomness="error"``, its default, as for torch's own random functions:
+        ``"same"`` draws one key for all rows, ``"different"`` one for each, in their order.
 
     Examples
     --------
@@ -147,7 +150,9 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
         device = generator.device
     elif not isinstance(device, torch.device):
         device = torch.device("cpu") if device is None else _checks.device("device", device)
-    # Always as ops: a traced graph must draw anew at each run.
+    if torch._C._are_functorch_transforms_active():
+        return reference.reserve(generator, device)  # vmap must see the draw, whose rows it may want to differ
+    # Otherwise as ops: a traced graph must draw anew at each run.
     if device.type == "cpu":
         return _reserve.op(generator)
     if device.type == "cuda" and _backend.has_native("cuda"):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch._dynamo.testing
-from support.backends import Backend, oracle
+from support.backends import AUTO, Backend, oracle
 from support.capture import genkern_calls
 from support.cases import CASES, KEY, Case, Tensors
 from support.inputs import cotangent, lay_out
@@ -17,6 +17,9 @@ import genkern as gk
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 sampling = pytest.mark.parametrize("case", [c for c in CASES if c.keyed], ids=str)
+
+
+DRAWS = {f"{case.op}.draw" for case in CASES if case.keyed}
 
 
 def leaves(case: Case, dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (4, 6)) -> Tensors:
@@ -58,15 +61,15 @@ def test_opcheck_passes_for_the_noise(native: Backend) -> None:
         assert set(torch.library.opcheck(op, args, kwargs).values()) == {"SUCCESS"}
 
 
-def test_only_reserving_a_key_is_tagged_random() -> None:
+def test_only_reserving_a_key_and_drawing_one_are_tagged_random() -> None:
     tagged = set()
     for name in torch._C._dispatch_get_all_op_names():
         if name.startswith("genkern::"):
             base, _, overload = name.removeprefix("genkern::").partition(".")
             op = getattr(getattr(torch.ops.genkern, base), overload or "default")
             if torch.Tag.nondeterministic_seeded in op.tags:
-                tagged.add(base)
-    assert tagged == {"key_reserve", "key_reserve_on"}
+                tagged.add(name.removeprefix("genkern::"))
+    assert tagged == {"key_reserve", "key_reserve_on", "key_reserve_cuda"} | DRAWS
 
 
 @every_case
@@ -97,6 +100,37 @@ def test_dynamic_shapes_do_not_compile_anew(case: Case, native: Backend) -> None
     for rows in (4, 5, 17, 128):
         compiled(case.inputs((rows, 6), torch.float32))
     assert counter.frame_count == first
+
+
+@sampling
+@pytest.mark.parametrize("chosen", [AUTO], ids=str, indirect=True)
+def test_another_key_does_not_compile_anew(case: Case, chosen: Backend) -> None:
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(lambda t, key: case(t, key=key), fullgraph=True, backend=counter)
+    tensors = case.inputs((3, 6), torch.float64)
+    compiled(tensors, gk.random.key(0))
+    first = counter.frame_count
+    for key in gk.random.split(KEY, 3):
+        for value, right in zip(compiled(tensors, key), case(tensors, key=key), strict=True):
+            torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13)
+    assert counter.frame_count == first
+
+
+@every_case
+def test_an_exported_program_takes_other_batch_sizes(case: Case, chosen: Backend) -> None:
+    class Program(torch.nn.Module):
+        def forward(self, tensors: Tensors) -> tuple[Tensor, ...]:
+            return case(tensors)
+
+    def given(rows: int) -> Tensors:
+        return case.inputs((rows, 6), torch.float64)
+
+    shapes = {name: {0: torch.export.Dim.DYNAMIC} if t.shape[:1] == (4,) else {} for name, t in given(4).items()}
+    exported = torch.export.export(Program(), (given(4),), dynamic_shapes=(shapes,))
+    for rows in (4, 9):
+        for value, right in zip(exported.module()(given(rows)), case(given(rows)), strict=True):
+            torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["gaussian_rsample_kl", "gaussian_nll"])

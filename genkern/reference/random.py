@@ -14,6 +14,7 @@ from genkern import _checks
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
+_LEAST = -(2**63)
 # The upper counter words of a reserved key: "genkern" in ASCII. torch's own kernels use counters with small
 # upper words, so a folded key shares no block with a later torch.randn of the same seed.
 _FOLD = (0x67656E6B, 0x65726E00)
@@ -40,18 +41,19 @@ def _signed(bits: int) -> int:
 
 
 def _join(x0: Tensor, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
-    return torch.stack((x0 | (x1 << 32), x2 | (x3 << 32)), dim=-1).view(torch.uint64)
+    # `to` keeps the bits of a 64-bit integer, here and below; torch 2.11 and 2.12 have no vmap of `view` to a dtype.
+    return torch.stack((x0 | (x1 << 32), x2 | (x3 << 32)), dim=-1).to(torch.uint64)
 
 
 def key_split(key: Tensor, num: int) -> Tensor:
     check_derivation(key, "num", num)
-    seed, offset = key.view(torch.int64).unbind()
+    seed, offset = key.to(torch.int64).unbind()
     return _join(*philox4x32(seed, offset + torch.arange(num, device=key.device)))
 
 
 def key_fold_in(key: Tensor, data: int) -> Tensor:
     check_derivation(key, "data", data)
-    seed, offset = key.view(torch.int64).unbind()
+    seed, offset = key.to(torch.int64).unbind()
     return _join(*philox4x32(seed, offset + data))
 
 
@@ -66,7 +68,7 @@ def _words(
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int, int]:
     """The words of every counter that the elements touch, the place of the first element in them, and their number."""
     numel = math.prod(shape)
-    seed, offset = key.to(device).view(torch.int64).unbind()
+    seed, offset = key.to(device).to(torch.int64).unbind()
     first = element_offset // per_counter
     skip = element_offset % per_counter
     counters = (skip + numel + per_counter - 1) // per_counter
@@ -148,7 +150,13 @@ def check_noise(key: object, shape: object, dtype: object, element_offset: objec
 
 def reserve(generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
     """A fresh key, folded from one 64-bit draw of `generator` (default: torch's default generator)."""
-    draw = torch.empty((), dtype=torch.int64, device=generator.device if generator is not None else device)
-    # A range of 2**64 is drawn as one 64-bit word, the same that the compiled path takes from the generator.
-    draw.random_(-(2**63), None, generator=generator)
+    device = generator.device if generator is not None else device
+    if torch._C._are_functorch_transforms_active():
+        # vmap's `randomness` decides whether rows draw apart, together or not at all; it knows no random_ for the first.
+        # The word is the same, shifted to the signed range and back; of 2**64 values randint leaves out the last.
+        draw = torch.randint(_LEAST, -_LEAST - 1, (), dtype=torch.int64, device=device, generator=generator) ^ _LEAST
+    else:
+        draw = torch.empty((), dtype=torch.int64, device=device)
+        # A range of 2**64 is drawn as one 64-bit word, the same that the compiled path takes from the generator.
+        draw.random_(_LEAST, None, generator=generator)
     return fold(draw, torch.zeros_like(draw))
