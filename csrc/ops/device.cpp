@@ -3,6 +3,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
 #include "cpu/dispatch.h"
 #ifdef GENKERN_WITH_CUDA
 #include "cuda/dispatch.h"
@@ -20,6 +24,14 @@ const Kernels& kernels_of(const at::Device& device) {
   return cpu_kernels();
 }
 
+// A forked process has none of the threads that torch's pool (OpenMP's, say) still believes in, and would wait for them
+// for ever: there, one thread does it all. Sums do not depend on their number.
+bool forked = false;
+
+#ifndef _WIN32
+[[maybe_unused]] const int watching_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
+
 }  // namespace
 
 Device::Device(const at::Device& device) : kernels_(kernels_of(device)), device_(device) {
@@ -27,6 +39,7 @@ Device::Device(const at::Device& device) : kernels_(kernels_of(device)), device_
     thread_local unsigned ticket = 0;
     launch_.ticket = &ticket;
     launch_.parallel = {[](int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context) {
+      if (forked) return f(context, 0, n);
       at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
     }};
     return;

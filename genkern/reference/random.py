@@ -152,7 +152,7 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | Non
     """A fresh key, folded from one 64-bit draw of `generator` (default: torch's default generator)."""
     device = generator.device if generator is not None else device
     if torch._C._are_functorch_transforms_active():
-        # vmap's `randomness` decides whether rows draw apart, together or not at all; it knows no random_ for the first.
+        # vmap's `randomness` decides if rows draw apart, together or not at all; it knows no random_ for the first.
         # The word is the same, shifted to the signed range and back; of 2**64 values randint leaves out the last.
         draw = torch.randint(_LEAST, -_LEAST - 1, (), dtype=torch.int64, device=device, generator=generator) ^ _LEAST
     else:
