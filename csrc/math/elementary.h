@@ -3,6 +3,8 @@
 // that has fused multiply-adds.
 #pragma once
 
+#include <type_traits>
+
 #include "math/scalar.h"
 
 namespace genkern {
@@ -119,13 +121,23 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   return {times_power_of_2(q + F(1.0f), e.n), or_infinite(x, t, bounded + bounded - x)};
 }
 
+// a - b modulo 2^32: of what is replaced later, as the logarithm of -0, the difference may be none of the integers.
+template <class Int, class Other>
+GK_INLINE Int wrapping_difference(Int a, Other b) {
+  if constexpr (std::is_same_v<Int, int32_t>) {
+    return static_cast<Int>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+  } else {
+    return a - b;
+  }
+}
+
 // log of a positive normal number: x = 2^e m, m in [sqrt(1/2), sqrt(2)), and Cephes' logf polynomial in m - 1,
 // whose relative error stays small as x goes to 1.
 template <class F>
 GK_INLINE F log_normal(F x, F exponent_bias = F(0.0f)) {
-  const auto shifted = Lanes<F>::bits(x) - 0x3F3504F3;
+  const auto shifted = wrapping_difference(Lanes<F>::bits(x), 0x3F3504F3);
   const F e = Lanes<F>::to_float(shifted >> 23) - exponent_bias;
-  const F f = Lanes<F>::from_bits(Lanes<F>::bits(x) - (shifted & -0x800000)) - F(1.0f);
+  const F f = Lanes<F>::from_bits(wrapping_difference(Lanes<F>::bits(x), shifted & -0x800000)) - F(1.0f);
   const F f2 = f * f;
   constexpr float p[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
                          -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
