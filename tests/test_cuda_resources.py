@@ -284,9 +284,21 @@ class TestFloors:
         assert cuda_floors.Form.of("NllForward<float, any, general> reduce") is None
         assert cuda_floors.Form.of("split_kernel") is None
 
+    @pytest.mark.parametrize(
+        ("name", "width"),
+        [
+            ("Nll<float, bf16, plain> map", 8),
+            ("Nll<float, bf16 by 4, plain> map", 4),
+            ("Nll<float, any, general> map", 0),
+        ],
+    )
+    def test_a_name_says_how_wide_a_group_is(self, name: str, width: int):
+        form = cuda_floors.Form.of(name)
+        assert (form.width if form else 0) == width
+
     def test_a_tile_of_no_known_operation_has_no_route(self):
         (kernel,) = cuda_sass.parse(LISTING)
-        assert cuda_floors.route(kernel, cuda_floors.Form("Other", "float", "float", "map")) is None
+        assert cuda_floors.route(kernel, cuda_floors.Form("Other", "float", "float", 4, "map")) is None
 
 
 class TestPage:
