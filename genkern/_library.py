@@ -23,6 +23,11 @@ _definitions = torch.library.Library("genkern", "FRAGMENT")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
+def _may_want_definition() -> bool:
+    """Whether a call may have to take it: functorch transforms and dual numbers must see every step."""
+    return _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 class Op:
     """An op without gradients.
 
@@ -46,6 +51,7 @@ class Op:
         random: bool = False,
         device_free: bool = False,
     ) -> None:
+        self._key = -1  # the place of the key among the arguments of an op that can draw it
         self.reference = reference
         self.name = schema.partition("(")[0]
         self._fake = fake
@@ -63,8 +69,10 @@ class Op:
         if self._reference_key() == "CompositeExplicitAutograd":
             torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._traces_or_forces() and self._wants_reference(args):
+    def __call__(self, *args: Any, generator: Any = None, **kwargs: Any) -> Any:
+        if self._key >= 0 and args[self._key] is None and args[self._key + 1] is None:
+            return self._draw(args, generator, kwargs)
+        if _may_want_definition() and self._wants_reference(args):
             return self.reference(*args, **self._as_floats(kwargs))
         try:
             return self.op(*args) if kwargs == self._defaults else self.op(*args, **kwargs)
@@ -72,10 +80,8 @@ class Op:
             self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
             raise
 
-    @staticmethod
-    def _traces_or_forces() -> bool:
-        """Whether the definition may be wanted: functorch transforms and dual numbers must see every step."""
-        return _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    def _draw(self, args: tuple[Any, ...], generator: torch.Generator | None, kwargs: dict[str, Any]) -> Any:
+        raise NotImplementedError  # of ops that take noise alone
 
     def _wants_reference(self, args: tuple[Any, ...]) -> bool:
         if _backend.mode != "native":
@@ -129,12 +135,11 @@ class Operation(Op):
             self._define_gradients(schema)
             _backend.native.register_autograd(self.name, self._differentiable)
 
-    def __call__(self, *args: Any, generator: Any = None, **kwargs: Any) -> Any:
+    def _draw(self, args: tuple[Any, ...], generator: torch.Generator | None, kwargs: dict[str, Any]) -> Any:
+        """A call that is given neither key nor eps."""
         k = self._key
-        if k < 0 or args[k] is not None or args[k + 1] is not None:
-            return super().__call__(*args, **kwargs)
-        if self._traces_or_forces() and self._wants_reference(args):
-            return super().__call__(*args[:k], self._fresh_key(args, generator), *args[k + 1 :], **kwargs)
+        if _may_want_definition() and self._wants_reference(args):
+            return self(*args[:k], self._fresh_key(args, generator), *args[k + 1 :], **kwargs)
         drawing = (*args[:k], generator, *args[k + 2 :])
         try:
             results = self.draw(*drawing) if kwargs == self._defaults else self.draw(*drawing, **kwargs)
