@@ -126,20 +126,22 @@ struct GaussianResidualBackward : GaussianResidual {
   Operand d_prior_loc, d_prior_scale, d_delta_loc, d_delta_scale, d_eps;
 };
 
-struct GaussianNll {
+// -log p(x) for a family of densities with a location and a scale.
+struct LocScaleNll {
   Extent extent;
   bool wide = false;
   Operand x, loc, scale;  // no scale: scale_value
   double scale_value = 0.0;
-  bool full = true;
+  bool full = true;  // with the constant term
   ScaleOptions scale_options;
+  Bins bins;  // of discretized data
 };
 
-struct GaussianNllForward : GaussianNll {
+struct LocScaleNllForward : LocScaleNll {
   Loss nll;
 };
 
-struct GaussianNllBackward : GaussianNll {
+struct LocScaleNllBackward : LocScaleNll {
   Operand grad;
   double factor = 1.0;
   Operand d_x, d_loc, d_scale;
@@ -161,6 +163,247 @@ struct GaussianEntropyBackward : GaussianEntropy {
   Operand grad;
   double factor = 1.0;
   Operand d_scale;
+};
+
+struct BernoulliNll {
+  Extent extent;
+  bool wide = false;
+  Operand x, logits;
+  double label_smoothing = 0.0;
+};
+
+struct BernoulliNllForward : BernoulliNll {
+  Loss nll;
+};
+
+struct BernoulliNllBackward : BernoulliNll {
+  Operand grad;
+  double factor = 1.0;
+  Operand d_x, d_logits;
+};
+
+// Points against components, dense: z [B, D], loc [C, D], and of the type of arithmetic, as is all that follows.
+struct GaussianMixture {
+  bool wide = false;
+  int64_t points = 0, components = 0, dims = 0;
+  const void *z = nullptr, *loc = nullptr, *log_scale = nullptr;
+  int64_t log_scale_row = 0, log_scale_elem = 0;  // strides; 0 where it is broadcast
+  const void* log_weights = nullptr;              // absent: uniform
+  int64_t log_weights_row = 0;                    // 0: the same for every point
+  bool marginals = false;
+};
+
+struct GaussianMixtureForward : GaussianMixture {
+  void *joint = nullptr, *marginal = nullptr;  // [B], [B, D]
+};
+
+struct GaussianMixtureBackward : GaussianMixture {
+  const void *joint = nullptr, *marginal = nullptr;            // what forward found
+  const void *grad_joint = nullptr, *grad_marginal = nullptr;  // absent where the gradient is zero
+  void *d_z = nullptr, *d_loc = nullptr, *d_log_scale = nullptr, *d_log_weights = nullptr;  // in full: [C, D], ...
+};
+
+// The extent is that of the pixels; x and params have channels besides, at a stride of their own.
+struct LogisticMixture {
+  Extent extent;
+  bool wide = false;
+  Operand x, params;
+  int64_t x_channel = 0, params_channel = 0;
+  int64_t mixtures = 0, channels = 0;
+  bool coupled = false;             // three channels, each moved by those before it
+  double half = 0.0;                // of a bin
+  double below = 0.0, above = 0.0;  // beyond these a bin reaches to infinity
+  double min_log_scale = 0.0;
+};
+
+struct LogisticMixtureForward : LogisticMixture {
+  Loss nll;
+};
+
+struct LogisticMixtureBackward : LogisticMixture {
+  Operand grad;
+  double factor = 1.0;
+  Operand d_x, d_params;
+  int64_t d_x_channel = 0, d_params_channel = 0;
+};
+
+// A tensor with classes: the extent is that of its other dimensions, and every element has one value a class.
+struct ClassOperand : Operand {
+  int64_t each = 0;  // stride from one class to the next
+};
+
+struct Classes {
+  Extent extent;
+  bool wide = false;
+  int64_t classes = 0;
+};
+
+// Of masses: the entropy of p, or with q the divergence of p from it.
+struct Discrete : Classes {
+  ClassOperand p, q;
+};
+
+struct DiscreteForward : Discrete {
+  Loss value;
+};
+
+struct DiscreteBackward : Discrete {
+  Operand grad;
+  double factor = 1.0;
+  ClassOperand d_p, d_q;
+};
+
+// Of logits: the entropy of q, or its divergence from p, which is uniform where absent.
+struct Categorical : Classes {
+  ClassOperand q, p;
+  bool divergence = false;
+  double unimix = 0.0, free_nats = 0.0;
+};
+
+struct CategoricalForward : Categorical {
+  Loss value;
+};
+
+struct CategoricalBackward : Categorical {
+  Operand grad;
+  double factor = 1.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
+  ClassOperand d_q, d_p;
+};
+
+struct GumbelSoftmax : Classes {
+  ClassOperand logits, eps;  // no eps: noise from the key
+  Noise noise;
+  int64_t inner = 1;  // elements behind the classes in the order of the noise
+  double tau = 1.0;
+  bool hard = false;
+};
+
+struct GumbelSoftmaxForward : GumbelSoftmax {
+  ClassOperand y;
+};
+
+struct GumbelSoftmaxBackward : GumbelSoftmax {
+  ClassOperand grad, d_logits, d_eps;
+};
+
+// Two sets of points, dense: x [B, D], y [C, D], and of the type of arithmetic, as is all that follows.
+inline constexpr int kMostScales = 16;
+
+struct Mmd {
+  bool wide = false;
+  int64_t x_rows = 0, y_rows = 0, dims = 0;
+  const void *x = nullptr, *y = nullptr;
+  bool inverse_multiquadric = false;  // or else radial basis functions
+  bool unbiased = false;              // the mean over a set leaves out the pairs of a point and itself
+  int scales = 0;
+  double scale[kMostScales] = {};  // squared bandwidths
+};
+
+struct MmdForward : Mmd {
+  void* value = nullptr;  // one
+};
+
+struct MmdBackward : Mmd {
+  const void* grad = nullptr;           // one
+  void *d_x = nullptr, *d_y = nullptr;  // absent where it is not asked for
+};
+
+// Logits of a discriminator, dense; of one kind there may be more than of the other. The extent is that of the longer.
+struct GanLoss {
+  Extent extent;
+  bool wide = false;
+  bool relativistic = false;  // of_fake is a term of fake - real, which are as many
+  Operand real, fake;         // no real: no term of it
+  int64_t reals = 0, fakes = 0;
+  GanTerm of_real, of_fake;
+};
+
+struct GanLossForward : GanLoss {
+  Loss loss;
+};
+
+struct GanLossBackward : GanLoss {
+  Operand grad, d_real, d_fake;
+};
+
+// eps real + (1 - eps) fake, one uniform eps a row.
+struct Interpolate {
+  Extent extent;
+  bool wide = false;
+  Noise noise;  // of rows: eps if given, else row i has element element_offset + i of the key's uniform stream
+  Operand real, fake;
+};
+
+struct InterpolateForward : Interpolate {
+  Operand out;
+};
+
+struct InterpolateBackward : Interpolate {
+  Operand grad, d_real, d_fake;
+  Loss d_eps;  // summed over rows; no data: not asked for
+};
+
+// Sums of squares of the rows of a gradient.
+struct SquaredNorm {
+  Extent extent;
+  bool wide = false;
+  Operand x;
+  Loss squares;
+};
+
+// From the squared norms, one element each, of the type of arithmetic: norms, and the loss (norm - center)^2.
+struct CenteredNorm {
+  Extent extent;
+  bool wide = false;
+  double center = 1.0;
+  Operand squares, norms;
+  Loss penalty;
+};
+
+// The gradient of either: factor grad x, times 1 - center / norm where norms are given, whose own gradient is added.
+struct NormBackward {
+  Extent extent;
+  bool wide = false;
+  double center = 1.0, factor = 1.0;
+  Operand x, norms, grad, grad_norms, d_x;  // gradients are absent where they are zero
+};
+
+// The standard deviation over the members of a group, averaged over the elements of a row. Member k of a row lies
+// `member` elements behind member k - 1, all of them dense; beyond `numel` there are none, so the last rows may have
+// one member less.
+struct GroupStddev {
+  Extent extent;
+  bool wide = false;
+  Operand x;
+  int64_t members = 0, member = 0, numel = 0;
+  double eps = 0.0;
+};
+
+struct GroupStddevForward : GroupStddev {
+  Loss stddev;
+};
+
+struct GroupStddevBackward : GroupStddev {
+  Operand grad;      // by the standard deviation
+  Operand upstream;  // added to the result; its members lie `upstream_member` apart
+  int64_t upstream_member = 0;
+  double factor = 1.0;
+  Operand d_x;
+};
+
+// average += weight (value - average), dense tensors of as many elements.
+struct EmaTensor {
+  void* average;
+  const void* value;
+  int64_t numel;
+  DType average_type, value_type;
+};
+
+struct EmaUpdate {
+  const EmaTensor* tensors;
+  int64_t count;
+  double weight;
+  bool wide;  // of all of them
 };
 
 enum class Distribution : uint8_t { normal, uniform };
@@ -193,10 +436,43 @@ struct Kernels {
   Status (*gaussian_head_backward)(const GaussianHeadBackward&, const Launch&);
   Status (*gaussian_residual_forward)(const GaussianResidualForward&, const Launch&);
   Status (*gaussian_residual_backward)(const GaussianResidualBackward&, const Launch&);
-  Status (*gaussian_nll_forward)(const GaussianNllForward&, const Launch&);
-  Status (*gaussian_nll_backward)(const GaussianNllBackward&, const Launch&);
+  Status (*gaussian_nll_forward)(const LocScaleNllForward&, const Launch&);
+  Status (*gaussian_nll_backward)(const LocScaleNllBackward&, const Launch&);
+  Status (*laplace_nll_forward)(const LocScaleNllForward&, const Launch&);
+  Status (*laplace_nll_backward)(const LocScaleNllBackward&, const Launch&);
   Status (*gaussian_entropy_forward)(const GaussianEntropyForward&, const Launch&);
   Status (*gaussian_entropy_backward)(const GaussianEntropyBackward&, const Launch&);
+  // Doubles that they need besides their results.
+  int64_t (*gaussian_mixture_forward_workspace)(const GaussianMixtureForward&);
+  int64_t (*gaussian_mixture_backward_workspace)(const GaussianMixtureBackward&);
+  Status (*gaussian_mixture_forward)(const GaussianMixtureForward&, const Launch&);
+  Status (*gaussian_mixture_backward)(const GaussianMixtureBackward&, const Launch&);
+  Status (*bernoulli_nll_forward)(const BernoulliNllForward&, const Launch&);
+  Status (*bernoulli_nll_backward)(const BernoulliNllBackward&, const Launch&);
+  Status (*discretized_gaussian_nll_forward)(const LocScaleNllForward&, const Launch&);
+  Status (*discretized_gaussian_nll_backward)(const LocScaleNllBackward&, const Launch&);
+  Status (*logistic_mixture_forward)(const LogisticMixtureForward&, const Launch&);
+  Status (*logistic_mixture_backward)(const LogisticMixtureBackward&, const Launch&);
+  Status (*discrete_forward)(const DiscreteForward&, const Launch&);
+  Status (*discrete_backward)(const DiscreteBackward&, const Launch&);
+  Status (*categorical_forward)(const CategoricalForward&, const Launch&);
+  Status (*categorical_backward)(const CategoricalBackward&, const Launch&);
+  Status (*gumbel_softmax_forward)(const GumbelSoftmaxForward&, const Launch&);
+  Status (*gumbel_softmax_backward)(const GumbelSoftmaxBackward&, const Launch&);
+  int64_t (*mmd_forward_workspace)(const MmdForward&);
+  int64_t (*mmd_backward_workspace)(const MmdBackward&);
+  Status (*mmd_forward)(const MmdForward&, const Launch&);
+  Status (*mmd_backward)(const MmdBackward&, const Launch&);
+  Status (*gan_loss_forward)(const GanLossForward&, const Launch&);
+  Status (*gan_loss_backward)(const GanLossBackward&, const Launch&);
+  Status (*interpolate_forward)(const InterpolateForward&, const Launch&);
+  Status (*interpolate_backward)(const InterpolateBackward&, const Launch&);
+  Status (*squared_norm)(const SquaredNorm&, const Launch&);
+  Status (*centered_norm)(const CenteredNorm&, const Launch&);
+  Status (*norm_backward)(const NormBackward&, const Launch&);
+  Status (*group_stddev_forward)(const GroupStddevForward&, const Launch&);
+  Status (*group_stddev_backward)(const GroupStddevBackward&, const Launch&);
+  Status (*ema_update)(const EmaUpdate&, const Launch&);
 };
 
 }  // namespace genkern

@@ -5,12 +5,16 @@
 
 #include "cpu/dispatch.h"
 #include "ops/autograd.h"
+#include "ops/call.h"
 
 namespace py = pybind11;
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "genkern's compiled half; the kernels are torch.ops.genkern.*";
   m.def("register_autograd", &genkern::register_autograd, py::arg("name"), py::arg("differentiable"));
+  m.def(
+      "make_call", [](const std::string& name) { return py::reinterpret_steal<py::object>(genkern::make_call(name)); },
+      py::arg("name"), "A function that calls genkern::<name>; csrc/ops/call.h says with what.");
   m.def(
       "devices",
       [] {

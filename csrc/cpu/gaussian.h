@@ -22,19 +22,37 @@ inline Status gaussian_head_backward(const GaussianHeadBackward& a, const Launch
   });
 }
 
-inline Status gaussian_nll_forward(const GaussianNllForward& a, const Launch& launch) {
+template <template <class, bool> class Tile>
+Status nll_forward(const LocScaleNllForward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
     using E = decltype(engine);
-    return reduce<E, NllForward<E, decltype(plain)::value>>(a, {&a.nll}, launch);
+    return reduce<E, Tile<E, decltype(plain)::value>>(a, {&a.nll}, launch);
   });
 }
 
-inline Status gaussian_nll_backward(const GaussianNllBackward& a, const Launch& launch) {
+template <template <class, bool> class Tile>
+Status nll_backward(const LocScaleNllBackward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto plain) {
     using E = decltype(engine);
-    using Tile = NllBackward<E, decltype(plain)::value>;
-    return a.d_scale_sum.out ? reduce<E, Tile>(a, {&a.d_scale_sum}, launch) : map<E, Tile>(a, launch);
+    using Backward = Tile<E, decltype(plain)::value>;
+    return a.d_scale_sum.out ? reduce<E, Backward>(a, {&a.d_scale_sum}, launch) : map<E, Backward>(a, launch);
   });
+}
+
+inline Status gaussian_nll_forward(const LocScaleNllForward& a, const Launch& launch) {
+  return nll_forward<NllForward>(a, launch);
+}
+
+inline Status gaussian_nll_backward(const LocScaleNllBackward& a, const Launch& launch) {
+  return nll_backward<NllBackward>(a, launch);
+}
+
+inline Status laplace_nll_forward(const LocScaleNllForward& a, const Launch& launch) {
+  return nll_forward<LaplaceForward>(a, launch);
+}
+
+inline Status laplace_nll_backward(const LocScaleNllBackward& a, const Launch& launch) {
+  return nll_backward<LaplaceBackward>(a, launch);
 }
 
 inline Status gaussian_entropy_forward(const GaussianEntropyForward& a, const Launch& launch) {

@@ -17,8 +17,21 @@ struct Engine {
   using LossInput = Input;
   using Output = GENKERN_ISA::Output<T>;
   using Eps = GENKERN_ISA::Eps<T>;
+  using RowUniform = GENKERN_ISA::RowUniform<T>;
   using Values = GENKERN_ISA::Values<T>;
   using Scratch = GENKERN_ISA::Scratch<T>;
+
+  // What a span has of the first n elements, and v in the lanes of these, 0 in others.
+  static Span part(const Span& s, int64_t n) {
+    const int64_t left = n - s.first;
+    return left >= s.n ? s : Span(s.extent, s.first, left > 0 ? left : 0);
+  }
+  static GK_INLINE F only(const Span& part, int64_t i, F v) {
+    if (i + lanes <= part.n) return v;
+    F lane;
+    for (int k = 0; k < lanes; ++k) lane.v[k] = static_cast<T>(i + k);
+    return select(lane < F(static_cast<T>(part.n)), v, F(T(0)));
+  }
 };
 
 // f(engine, plain) for the type of arithmetic; float kernels are compiled apart for plain arguments.

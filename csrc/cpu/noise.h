@@ -68,19 +68,6 @@ GK_INLINE WordVectors philox_vectors(uint64_t seed, uint64_t first) {
   return {{join(a.c0, b.c0), join(a.c1, b.c1), join(a.c2, b.c2), join(a.c3, b.c3)}};
 }
 
-// a0 b0 a1 b1 ...: the first and the second half.
-struct Halves {
-  F32 low, high;
-};
-GK_INLINE Halves interleave(F32 a, F32 b) {
-  F32::Int low, high;
-  for (int i = 0; i < F32::lanes; ++i) {
-    low[i] = i / 2 + (i % 2) * F32::lanes;
-    high[i] = low[i] + F32::lanes / 2;
-  }
-  return {F32(__builtin_shuffle(a.v, b.v, low)), F32(__builtin_shuffle(a.v, b.v, high))};
-}
-
 inline constexpr int64_t kNoiseBlock = 4 * F32::lanes;  // floats that one step makes
 
 GK_INLINE F32 to_unit(U32 word) { return open_unit(F32(__builtin_convertvector(word, F32::Native))); }
@@ -89,8 +76,8 @@ GK_INLINE F32 to_unit(U32 word) { return open_unit(F32(__builtin_convertvector(w
 GK_INLINE void normal_block(uint64_t seed, uint64_t counter, float* out) {
   const WordVectors w = philox_vectors(seed, counter);
   const Pair<F32> p = box_muller(to_unit(w.x[0]), to_unit(w.x[1])), q = box_muller(to_unit(w.x[2]), to_unit(w.x[3]));
-  const Halves even = interleave(p.first, q.first), odd = interleave(p.second, q.second);
-  const Halves a = interleave(even.low, odd.low), b = interleave(even.high, odd.high);
+  const Halves<float> even = interleave(p.first, q.first), odd = interleave(p.second, q.second);
+  const Halves<float> a = interleave(even.low, odd.low), b = interleave(even.high, odd.high);
   a.low.store(out);
   a.high.store(out + F32::lanes);
   b.low.store(out + 2 * F32::lanes);
@@ -146,6 +133,51 @@ class Eps {
   Input<T> given_;
   const T* made_ = nullptr;
   NoiseBuffer buffer_;
+};
+
+// Elements index ... of the uniform stream.
+inline void fill_uniform(Key key, uint64_t index, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Words w = philox(key.seed, key.offset + (index + i) / 4);
+    const uint32_t words[4] = {w.x0, w.x1, w.x2, w.x3};
+    out[i] = unit(words[(index + i) % 4]);
+  }
+}
+
+inline void fill_uniform(Key key, uint64_t index, int64_t n, double* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Words w = philox(key.seed, key.offset + (index + i) / 2);
+    out[i] = (index + i) % 2 ? unit(w.x2, w.x3) : unit(w.x0, w.x1);
+  }
+}
+
+// One uniform value a row: the caller's, or made from the key.
+template <class T>
+class RowUniform {
+ public:
+  RowUniform(const Noise& noise, const Extent&)
+      : noise_(noise), key_(noise.eps ? Key{} : noise.key.resolve()), given_(noise.eps) {}
+
+  void fetch(const Span& s) {
+    if (given_) return given_.fetch(s);
+    const int64_t event = s.extent.event();
+    int64_t left = event - (s.first - s.row * event);
+    for (int64_t at = 0, row = s.row; at < s.n; ++row, left = event) {
+      if (row != row_) fill_uniform(key_, noise_.element_offset + row, 1, &value_);
+      row_ = row;
+      const int64_t to = at + least(left, s.n - at);
+      for (; at < to; ++at) made_.data[at] = value_;
+    }
+  }
+  GK_INLINE Vec<T> operator[](int64_t i) const { return given_ ? given_[i] : Vec<T>::load(made_.data + i); }
+
+ private:
+  const Noise& noise_;
+  Key key_;
+  Input<T> given_;
+  int64_t row_ = -1;
+  T value_ = 0;
+  Buffer<T> made_;
 };
 
 }  // namespace genkern::GENKERN_ISA

@@ -5,22 +5,6 @@
 
 namespace genkern::GENKERN_ISA {
 
-// Elements index ... of the uniform stream.
-inline void fill_uniform(Key key, uint64_t index, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Words w = philox(key.seed, key.offset + (index + i) / 4);
-    const uint32_t words[4] = {w.x0, w.x1, w.x2, w.x3};
-    out[i] = unit(words[(index + i) % 4]);
-  }
-}
-
-inline void fill_uniform(Key key, uint64_t index, int64_t n, double* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Words w = philox(key.seed, key.offset + (index + i) / 2);
-    out[i] = (index + i) % 2 ? unit(w.x2, w.x3) : unit(w.x0, w.x1);
-  }
-}
-
 template <class T>
 void random_fill(const RandomFill& a, Parallel parallel) {
   const Extent extent{1, 1, a.numel};

@@ -13,11 +13,13 @@ struct Vector;
 template <>
 struct Vector<float> {
   typedef float Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  typedef float Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1), may_alias));
   typedef int32_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
 };
 template <>
 struct Vector<double> {
   typedef double Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  typedef double Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1), may_alias));
   typedef int64_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
 };
 
@@ -25,6 +27,7 @@ template <class T>
 struct Vec {
   static constexpr int lanes = GENKERN_VECTOR_BYTES / sizeof(T);
   using Native = typename Vector<T>::Native;
+  using Anywhere = typename Vector<T>::Anywhere;
   using Int = typename Vector<T>::Int;
   using Mask = Int;
 
@@ -34,12 +37,9 @@ struct Vec {
   GK_INLINE Vec(T s) : v(s - Native{}) {}  // s - 0 is s, -0 included
   GK_INLINE Vec(Native n) : v(n) {}
 
-  static GK_INLINE Vec load(const T* p) {
-    Vec r;
-    __builtin_memcpy(&r.v, p, sizeof(Native));
-    return r;
-  }
-  GK_INLINE void store(T* p) const { __builtin_memcpy(p, &v, sizeof(Native)); }
+  // Not by memcpy, of which GCC makes two copies of half a vector, and a load of a whole one waits for both.
+  static GK_INLINE Vec load(const T* p) { return Native(*reinterpret_cast<const Anywhere*>(p)); }
+  GK_INLINE void store(T* p) const { *reinterpret_cast<Anywhere*>(p) = v; }
 };
 
 using F32 = Vec<float>;
@@ -76,6 +76,22 @@ GENKERN_COMPARISON(==)
 GK_INLINE F32 select(F32::Mask m, F32 a, F32 b) { return m ? a.v : b.v; }
 GK_INLINE F64 select(F64::Mask m, F64 a, F64 b) { return m ? a.v : b.v; }
 
+// Whether a lane of the mask is set.
+template <class Int>
+GK_INLINE bool any(Int mask) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#elif defined(__x86_64__)
+  return _mm_movemask_epi8((__m128i)mask) != 0;
+#else
+  bool found = false;
+  for (unsigned i = 0; i < sizeof mask / sizeof mask[0]; ++i) found |= mask[i] != 0;
+  return found;
+#endif
+}
+
 template <class T>
 GK_INLINE typename Vec<T>::Int bits(Vec<T> a) {
   return (typename Vec<T>::Int)a.v;
@@ -97,6 +113,56 @@ GK_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {
 
 GK_INLINE F32 abs(F32 a) { return from_bits<float>(bits(a) & 0x7FFFFFFF); }
 GK_INLINE F64 abs(F64 a) { return from_bits<double>(bits(a) & 0x7FFFFFFFFFFFFFFF); }
+
+template <class T>
+struct Halves {
+  Vec<T> low, high;
+};
+// a0 b0 a1 b1 ... of units of numbers, part by part of a vector: of each part the first half, and the second.
+template <int kUnit, int kPart, class T>
+GK_INLINE Halves<T> interleave_parts(Vec<T> a, Vec<T> b) {
+  typename Vec<T>::Int low, high;
+  for (int i = 0; i < Vec<T>::lanes; ++i) {
+    const int part = i / kPart * kPart, unit = i % kPart / kUnit;
+    low[i] = part + unit / 2 * kUnit + i % kUnit + unit % 2 * Vec<T>::lanes;
+    high[i] = low[i] + kPart / 2;
+  }
+  return {Vec<T>(__builtin_shuffle(a.v, b.v, low)), Vec<T>(__builtin_shuffle(a.v, b.v, high))};
+}
+template <class T>
+GK_INLINE Halves<T> interleave(Vec<T> a, Vec<T> b) {
+  return interleave_parts<1, Vec<T>::lanes>(a, b);
+}
+
+// Of as many rows, `apart` apart, as a part has units, the units become columns: each interleaving turns an index by
+// one bit. (Arrays of the compiler's own vectors: GCC copies those of a class by way of memory.)
+template <class T, int kUnit, int kPart>
+GK_INLINE void transpose_units(typename Vec<T>::Native* rows, int apart) {
+  constexpr int n = kPart / kUnit;
+  GK_UNROLL
+  for (int step = 1; step < n; step *= 2) {
+    typename Vec<T>::Native turned[n];
+    GK_UNROLL
+    for (int i = 0; i < n / 2; ++i) {
+      const Halves<T> halves =
+          interleave_parts<kUnit, kPart>(Vec<T>(rows[i * apart]), Vec<T>(rows[(i + n / 2) * apart]));
+      turned[2 * i] = halves.low.v;
+      turned[2 * i + 1] = halves.high.v;
+    }
+    GK_UNROLL
+    for (int i = 0; i < n; ++i) rows[i * apart] = turned[i];
+  }
+}
+
+// As many rows as a row has numbers become columns: numbers within 16 bytes, which a machine moves at once; then those.
+template <class T>
+GK_INLINE void transpose(typename Vec<T>::Native (&rows)[Vec<T>::lanes]) {
+  constexpr int lanes = Vec<T>::lanes, quad = 16 / sizeof(T);
+  GK_UNROLL
+  for (int i = 0; i < lanes; i += quad) transpose_units<T, 1, quad>(rows + i, 1);
+  GK_UNROLL
+  for (int i = 0; i < quad; ++i) transpose_units<T, quad, lanes>(rows + i, quad);
+}
 
 template <class T>
 GK_INLINE T sum(Vec<T> a) {
@@ -156,6 +222,11 @@ namespace genkern {
 template <class T>
 struct Scalar<GENKERN_ISA::Vec<T>> {
   using type = T;
+};
+
+template <class T>
+struct Masks<GENKERN_ISA::Vec<T>> {
+  static GK_INLINE bool any(typename GENKERN_ISA::Vec<T>::Mask m) { return GENKERN_ISA::any(m); }
 };
 
 template <>

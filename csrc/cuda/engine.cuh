@@ -95,8 +95,18 @@ struct Engine {
   using LossInput = cuda::Input<U, LossStorage, Span>;
   using Output = cuda::Output<U, S, Span>;
   using Eps = cuda::Eps<U, S, Span>;
+  using RowUniform = cuda::RowUniform<U, Span>;
   using Values = cuda::Values<U, LossStorage, Span>;
   using Scratch = cuda::Scratch<U, width>;
+
+  // What a span has of the first n elements, and v for these, 0 for others.
+  static GK_DEVICE Span part(const Span& s, int64_t n) {
+    Span p = s;
+    const int64_t left = n - s.first;
+    if (left < p.to) p.to = left > p.from ? static_cast<int>(left) : p.from;
+    return p;
+  }
+  static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
 };
 
 // With groups of half the size where they have 8 elements, for tiles of many tensors, which would not fit the

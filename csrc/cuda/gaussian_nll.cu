@@ -1,27 +1,23 @@
-// The Gaussian likelihood and entropy on a GPU.
+// The Gaussian and Laplace likelihoods and the Gaussian entropy on a GPU.
 #include "cuda/gaussian.h"
-#include "cuda/launch.cuh"
-#include "tiles/gaussian.h"
+#include "cuda/nll.cuh"
 
 namespace genkern::cuda {
 
-Status gaussian_nll_forward(const GaussianNllForward& x, const Launch& launch) {
-  const Operand nll = elementwise(x.nll);
-  const Tensors tensors{{&x.x, &x.loc, &x.scale}, {&nll}};
-  return with_engine(x, x.nll.reduction == Reduction::event, tensors, [&](auto engine, auto plain, const auto& a) {
-    using E = decltype(engine);
-    return reduce<E, NllForward<E, decltype(plain)::value>>(a, {&a.nll}, 0, launch);
-  });
+Status gaussian_nll_forward(const LocScaleNllForward& x, const Launch& launch) {
+  return nll_forward<NllForward>(x, launch);
 }
 
-Status gaussian_nll_backward(const GaussianNllBackward& x, const Launch& launch) {
-  const Tensors tensors{{&x.x, &x.loc, &x.scale, &x.d_x, &x.d_loc, &x.d_scale}, {&x.grad}};
-  const bool sums = static_cast<bool>(x.d_scale_sum.out);
-  return with_engine(x, sums, tensors, [&](auto engine, auto plain, const auto& a) {
-    using E = decltype(engine);
-    using Tile = NllBackward<E, decltype(plain)::value>;
-    return sums ? reduce<E, Tile>(a, {&a.d_scale_sum}, 0, launch) : map<E, Tile>(a, 0, launch);
-  });
+Status gaussian_nll_backward(const LocScaleNllBackward& x, const Launch& launch) {
+  return nll_backward<NllBackward>(x, launch);
+}
+
+Status laplace_nll_forward(const LocScaleNllForward& x, const Launch& launch) {
+  return nll_forward<LaplaceForward>(x, launch);
+}
+
+Status laplace_nll_backward(const LocScaleNllBackward& x, const Launch& launch) {
+  return nll_backward<LaplaceBackward>(x, launch);
 }
 
 Status gaussian_entropy_forward(const GaussianEntropyForward& x, const Launch& launch) {

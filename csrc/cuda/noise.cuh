@@ -115,4 +115,31 @@ class Eps {
   T values_[Span::n];
 };
 
+// One uniform value a row: the caller's, or made from the key.
+template <class T, class Span>
+class RowUniform {
+ public:
+  GK_DEVICE RowUniform(const Noise& noise, const Extent&)
+      : noise_(noise), key_(noise.eps ? Key{} : block_key(noise.key)) {}
+
+  GK_DEVICE void fetch(const Span& s) {
+    if (noise_.eps) {
+      with_storage<T>(noise_.eps.dtype, [&](auto type) {
+        const auto* rows = static_cast<const decltype(type)*>(noise_.eps.data);
+        value_ = static_cast<T>(widen(rows[static_cast<int64_t>(s.row) * noise_.eps.row]));
+      });
+    } else {
+      T value[1];
+      stream<Uniform>(key_, noise_.element_offset + static_cast<uint64_t>(s.row), value);
+      value_ = value[0];
+    }
+  }
+  GK_DEVICE T operator[](int64_t) const { return value_; }
+
+ private:
+  const Noise& noise_;
+  Key key_;
+  T value_;
+};
+
 }  // namespace genkern::cuda

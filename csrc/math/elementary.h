@@ -29,7 +29,7 @@ inline constexpr float kInfinity = __builtin_huge_valf(), kNaN = __builtin_nanf(
 // c[0] + c[1] x + c[2] x^2 + ... by Horner's rule. (A tree of multiplications, shorter but with more of them, was no
 // faster: these kernels are bound by throughput.)
 template <class F, int N>
-GK_INLINE F polynomial(F x, const float (&c)[N]) {
+GK_INLINE F polynomial(F x, const scalar_t<F> (&c)[N]) {
   F y(c[N - 1]);
   GK_UNROLL
   for (int i = N - 2; i >= 0; --i) y = fma(y, x, F(c[i]));
@@ -114,8 +114,8 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   const F bounded = min(F(89.0f), max(F(-105.0f), F(0.5f) * x));
   const Reduced<F> e = reduce_exp(bounded);
   const F q = e.r + e.tail;
-  // 2^-252 is 0 beside 1; above 254 the result is replaced.
-  const typename Lanes<F>::Int even = e.n.integer + e.n.integer, zero{};
+  // 2^-252 is 0 beside 1; above 254 the result is replaced. A shift wraps, where n is that of nan.
+  const typename Lanes<F>::Int even = e.n.integer << 1, zero{};
   const Rounded<F> twice{e.n.value + e.n.value, even < -252 ? zero - 252 : even};
   const Expm1<F> t = expm1_from(times_power_of_2(F(0.5f), twice), twice.value, e.r + e.r, fma(q, q, e.tail + e.tail));
   return {times_power_of_2(q + F(1.0f), e.n), or_infinite(x, t, bounded + bounded - x)};
@@ -162,6 +162,13 @@ GK_INLINE F log1p(F x) {
   return select((u == F(1.0f)) | (x == F(kInfinity)), x, y);
 }
 
+// log(1 + x) for 0 <= x <= 1, without a division: to undo the rounding of u = 1 + x, what it took is enough.
+template <class F>
+GK_INLINE F log1p_unit(F x) {
+  const F u = F(1.0f) + x;
+  return log_normal(u) + (x - (u - F(1.0f)));
+}
+
 // cos and sin of 2 pi u for u in [0, 1]. The quadrant splits off exactly, so only the polynomial rounds.
 template <class F>
 GK_INLINE Pair<F> cos_sin_2pi(F u) {
@@ -189,6 +196,8 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
 GK_INLINE float exp(float x) { return elementary::exp(x); }
 GK_INLINE float log(float x) { return elementary::log(x); }
 GK_INLINE float log1p(float x) { return elementary::log1p(x); }
+GK_INLINE float log1p_unit(float x) { return elementary::log1p_unit(x); }
+GK_INLINE double log1p_unit(double x) { return log1p(x); }
 GK_INLINE Expm1<float> expm1_terms(float x) { return elementary::expm1_terms(x); }
 GK_INLINE ExpRoot<float> exp_root_terms(float x) { return elementary::exp_root_terms(x); }
 GK_INLINE Pair<float> cos_sin_2pi(float u) { return elementary::cos_sin_2pi(u); }

@@ -52,6 +52,31 @@ GK_INLINE F gaussian_nll(F standard, F logvar) {
   return F(0.5f) * fma(standard, standard, logvar);
 }
 
+// Derivatives of -log p(x) by the standardised x and by log sigma^2.
+template <class F>
+struct NllGradient {
+  F standard, logvar;
+};
+
+template <class F>
+GK_INLINE NllGradient<F> gaussian_nll_gradient(F standard) {
+  return {standard, F(0.5f) * (F(1) - standard * standard)};
+}
+
+inline constexpr double kLog2 = 0.69314718055994530941723212145818;
+
+// -log Laplace(x; loc, b), standard = (x - loc) / b, logvar = log b^2, without the constant log 2.
+template <class F>
+GK_INLINE F laplace_nll(F standard, F logvar) {
+  return fma(F(0.5f), logvar, abs(standard));
+}
+
+template <class F>
+GK_INLINE NllGradient<F> laplace_nll_gradient(F standard) {
+  const F sign = select(standard > F(0), F(1), select(standard < F(0), F(-1), F(0) * standard));  // nan stays nan
+  return {sign, F(0.5f) * (F(1) - abs(standard))};
+}
+
 template <class F>
 GK_INLINE F gaussian_entropy(F logvar) {
   return F(0.5f) * (logvar + F(scalar_t<F>(1.0 + kLog2Pi)));

@@ -68,4 +68,32 @@ GK_INLINE Tanh<F> tanh_terms(F x) {
   return {select(x < F(0), -value, value), F(4) * e / ((F(1) + e) * (F(1) + e))};
 }
 
+// exp(t^2 / 2) times the mass of N(0, 1) beyond t >= 0: from 1/2 down, as 1 / (t sqrt(2 pi)) in the end. (1 + t) times
+// it is a polynomial in (t - k) / (t + k), which maps the half line to [-1, 1] (Shepherd & Laframboise 1981); the
+// coefficients are those of the Chebyshev expansion (docs/fit_tail.py). One quotient serves both divisions.
+template <class F>
+GK_INLINE F scaled_tail(F t) {
+  using T = scalar_t<F>;
+  constexpr bool wide = sizeof(T) == 8;
+  t = min(F(T(wide ? 1e150 : 1e18)), t);  // the product below stays finite
+  const F k(T(wide ? 4 : 3)), one_and_t = F(1) + t, sum = t + k;
+  const F inverse = F(1) / (one_and_t * sum);
+  const F q = (t - k) * (one_and_t * inverse);
+  if constexpr (wide) {
+    constexpr T c[] = {0.47205320650984468,    -0.096703477326526068,  0.013999634724424333,   0.02860036405357749,
+                       -0.032197837428022025,  0.017936097478868589,   -0.0050023785925114943, -0.00028562308680939413,
+                       0.00069489712190731662, -9.4430339441522229e-5, -8.7853303947977457e-5, 2.1250446856208375e-5,
+                       1.3627395285352675e-5,  -3.4333722168532754e-6, -2.6144101706596151e-6, 4.0671730125154448e-7,
+                       5.5483404622077898e-7,  -1.237153366992197e-9,  -1.144685071275808e-7,  -1.7932121916642414e-8,
+                       2.0257667136861587e-8,  5.4747086320486894e-9,  -2.6180348731255446e-9, -6.7632672105624539e-10,
+                       1.7873545221852657e-10};
+    return elementary::polynomial(q, c) * (sum * inverse);
+  } else {
+    constexpr T c[] = {4.860557993e-1f,  -9.65267397e-2f, -1.643261197e-2f, 4.516344296e-2f,
+                       -2.272445134e-2f, 1.164053739e-3f, 2.986697283e-3f,  -3.65392183e-4f,
+                       -4.74006716e-4f,  3.577510492e-5f, 5.971905415e-5f};
+    return elementary::polynomial(q, c) * (sum * inverse);
+  }
+}
+
 }  // namespace genkern

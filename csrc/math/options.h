@@ -14,4 +14,20 @@ struct ScaleOptions {
   double offset = 0.0, lo = 0.0, hi = 0.0;
 };
 
+// Bins of width 2 half; that of an x beyond `below` or `above` reaches to infinity.
+enum class Cdf : uint8_t { exact, tanh };
+
+struct Bins {
+  Cdf cdf = Cdf::exact;
+  double half = 0.0, below = 0.0, above = 0.0;
+};
+
+// What a GAN's loss makes of a logit x: weight ((1 - smoothing) f(u) + smoothing f(-u)), u = sign x + shift.
+enum class GanShape : uint8_t { linear, softplus, hinge, square };
+
+struct GanTerm {
+  GanShape shape = GanShape::linear;
+  double sign = 1.0, shift = 0.0, smoothing = 0.0, weight = 1.0;
+};
+
 }  // namespace genkern

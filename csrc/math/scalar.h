@@ -62,7 +62,13 @@ GK_INLINE Pair<double> cos_sin_2pi(double u) {
 #endif
 }
 
-// The bits of floats, one or a vector of them (cpu/vec.h), as integers.
+// What comparisons of numbers give, one or a vector of them (cpu/vec.h).
+template <class F>
+struct Masks {
+  static GK_INLINE bool any(bool c) { return c; }
+};
+
+// The bits of floats, likewise, as integers.
 template <class F>
 struct Lanes;
 template <>

@@ -1,84 +1,85 @@
 #include "ops/autograd.h"
 
+#include <ATen/FuncTorchTLS.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/library.h>
 
 #include <algorithm>
+#include <sstream>
 
 namespace genkern {
 namespace {
 
+using torch::autograd::variable_list;
 using torch::jit::Stack;
 
 // One operation and its gradients. `arguments` are places among the arguments of backward; where the op draws its key,
 // it has one argument, the generator, in place of key and eps, which are at `key` and behind.
 struct Differentiable {
+  std::string name;
   c10::OperatorHandle op, backward, vjp;
   std::vector<int64_t> arguments;
   int64_t key = -1;
+  size_t kept = 0;  // results that backward wants to see, behind the arguments: the first ones
 
   bool draws() const { return key >= 0; }
-  // The place among the arguments of the op.
-  int64_t place(int64_t argument) const { return draws() && argument > key ? argument - 1 : argument; }
-  bool is_eps(int64_t argument) const { return draws() && argument == key + 1; }
+  // The argument as a call of the op has it; one that draws is given no eps.
+  at::Tensor find(const Stack& stack, int64_t argument) const {
+    if (draws() && argument == key + 1) return {};
+    const c10::IValue& value = stack[draws() && argument > key ? argument - 1 : argument];
+    return value.isTensor() ? value.toTensor() : at::Tensor();
+  }
 };
 
-c10::OperatorHandle find(const std::string& name, const char* overload = "") {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(("genkern::" + name).c_str(), overload);
-}
+// A call in the graph: the arguments as they came, the key that was drawn, results that are kept. Written out rather
+// than made by torch::autograd::Function, which takes three times as long: most latents are so small that this is what
+// they cost.
+struct Node : torch::autograd::Node {
+  const Differentiable* d = nullptr;
+  Stack arguments;                                        // of backward, behind the gradients; no tensors
+  std::vector<torch::autograd::SavedVariable> variables;  // for each argument: the tensor there, or none
 
-bool is_defined_tensor(const c10::IValue& value) { return value.isTensor() && value.toTensor().defined(); }
+  std::string name() const override { return d->name; }
 
-// Arguments are kept as they came, and the key that was drawn; tensors among them through autograd's saved variables.
-struct Function : torch::autograd::Function<Function> {
-  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, at::TensorList /*inputs*/,
-                                                const Differentiable* d, Stack* stack) {
-    Stack arguments = *stack;
-    {
-      const at::AutoDispatchBelowADInplaceOrView guard;
-      d->op.callBoxed(stack);
-    }
-    torch::autograd::variable_list outputs;
-    for (const c10::IValue& value : *stack) outputs.push_back(value.toTensor());
+  void save(Stack&& call, const Stack& results) {
+    arguments = std::move(call);
     if (d->draws()) {
-      arguments[d->key] = outputs.back();
-      arguments.insert(arguments.begin() + d->key + 1, c10::IValue());
-      ctx->mark_non_differentiable({outputs.back()});
+      arguments[d->key] = results.back();
+      arguments.emplace(arguments.begin() + d->key + 1);
     }
-    torch::autograd::variable_list saved;
-    for (c10::IValue& value : arguments) {
-      saved.push_back(is_defined_tensor(value) ? value.toTensor() : at::Tensor());
-      if (saved.back().defined()) value = c10::IValue();
+    variables.resize(arguments.size());
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      if (!arguments[i].isTensor()) continue;
+      const at::Tensor tensor = std::move(arguments[i]).toTensor();
+      if (tensor.defined()) variables[i] = torch::autograd::SavedVariable(tensor, false);
+      arguments[i] = c10::IValue();
     }
-    ctx->save_for_backward(std::move(saved));
-    ctx->saved_data["others"] = c10::ivalue::Tuple::create(std::move(arguments));
-    ctx->saved_data["operation"] = reinterpret_cast<int64_t>(d);
-    ctx->set_materialize_grads(false);
-    return outputs;
+    for (size_t i = 0; i < d->kept; ++i) variables.emplace_back(results[i].toTensor(), true);
+    arguments.resize(variables.size());
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
-    const auto* d = reinterpret_cast<const Differentiable*>(ctx->saved_data["operation"].toInt());
-    const auto saved = ctx->get_saved_variables();
-    if (d->draws()) grads.pop_back();  // the key has none
-    if (std::none_of(grads.begin(), grads.end(), [](const at::Tensor& g) { return g.defined(); })) {
-      const auto inputs =
-          std::count_if(d->arguments.begin(), d->arguments.end(), [&](int64_t i) { return saved[i].defined(); });
-      return torch::autograd::variable_list(inputs + 2);
-    }
-    const auto& others = ctx->saved_data["others"].toTupleRef().elements();
-    Stack stack;
-    stack.reserve(grads.size() + saved.size() + 1);
-    for (const at::Tensor& grad : grads) stack.push_back(grad.defined() ? c10::IValue(grad) : c10::IValue());
-    for (size_t i = 0; i < saved.size(); ++i) stack.push_back(saved[i].defined() ? c10::IValue(saved[i]) : others[i]);
-    // Inputs of the function were the arguments that are tensors; bits and results count the others too.
+  void release_variables() override {
+    for (auto& variable : variables) variable.reset_data();
+  }
+
+  variable_list apply(variable_list&& grads) override {
+    variable_list results(d->arguments.size());
     int64_t mask = 0;
-    size_t inputs = 0;
-    for (size_t bit = 0; bit < d->arguments.size(); ++bit)
-      if (saved[d->arguments[bit]].defined() && ctx->needs_input_grad(inputs++)) mask |= int64_t{1} << bit;
+    for (size_t bit = 0; bit < results.size(); ++bit) mask |= int64_t{task_should_compute_output(bit)} << bit;
+    if (mask == 0 || std::none_of(grads.begin(), grads.end(), [](const at::Tensor& g) { return g.defined(); }))
+      return results;
+    Stack stack;
+    stack.reserve(grads.size() + arguments.size() + 1);
+    for (at::Tensor& grad : grads) stack.push_back(grad.defined() ? c10::IValue(std::move(grad)) : c10::IValue());
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      at::Tensor tensor = variables[i].unpack(getptr());
+      stack.push_back(tensor.defined() ? c10::IValue(std::move(tensor)) : arguments[i]);
+    }
     stack.emplace_back(mask);
     if (at::GradMode::is_enabled()) {
       d->vjp.callBoxed(&stack);
@@ -86,40 +87,74 @@ struct Function : torch::autograd::Function<Function> {
       const at::AutoDispatchBelowADInplaceOrView guard;
       d->backward.callBoxed(&stack);
     }
-    torch::autograd::variable_list results;
-    for (size_t bit = 0; bit < d->arguments.size(); ++bit)
-      if (saved[d->arguments[bit]].defined()) results.push_back(mask >> bit & 1 ? stack[bit].toTensor() : at::Tensor());
-    results.resize(inputs + 2);  // the operation and the stack are arguments too
+    for (size_t bit = 0; bit < results.size(); ++bit)
+      if (mask >> bit & 1) results[bit] = std::move(stack[bit]).toTensor();
+    return results;
+  }
+
+  // Compiled autograd: what the compiled graph is specialised on, and the call with its proxies for what was saved.
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
+    std::ostringstream text;
+    for (const c10::IValue& argument : arguments) text << argument << ';';
+    args.collect(reinterpret_cast<uint64_t>(d));
+    args.collect(text.str());
+    for (size_t i = 0; i < variables.size(); ++i) args.collect(variables[i], i + d->kept >= variables.size());
+  }
+  variable_list apply_with_saved(const variable_list& grads,
+                                 torch::dynamo::autograd::SwapSavedVariables& saved) override {
+    saved.before(variables);
+    variable_list results = apply(variable_list(grads));
+    saved.after(variables);
     return results;
   }
 };
+
+// Nodes are counted by an intrusive pointer from torch 2.13 on, before by a shared one.
+template <class N>
+auto make_node() {
+  using Pointer = decltype(std::declval<N&>().getptr());
+  if constexpr (std::is_same_v<Pointer, std::shared_ptr<torch::autograd::Node>>)
+    return std::shared_ptr<N>(new N(), [](N* node) { deleteNode(node); });
+  else
+    return c10::make_intrusive<N>();
+}
 
 class Kernel final : public c10::OperatorKernel {
  public:
   explicit Kernel(Differentiable d) : d_(std::move(d)) {}
 
   void operator()(const c10::OperatorHandle&, c10::DispatchKeySet, Stack* stack) {
-    std::vector<at::Tensor> inputs;
-    inputs.reserve(d_.arguments.size());
-    bool requires_grad = false;
+    if (!requires_grad(*stack)) return run(stack);
+    // A transform of torch.func would not see the node; the Python layer takes the definition there.
+    if (const auto& functorch = at::functorch::functorchTLSAccessor()) functorch->checkSupportsCppAutogradFunction();
+    auto node = make_node<Node>();
+    node->d = &d_;
+    torch::autograd::edge_list edges;
+    edges.reserve(d_.arguments.size());
     for (const int64_t argument : d_.arguments) {
-      if (d_.is_eps(argument)) continue;
-      const c10::IValue& value = (*stack)[d_.place(argument)];
-      if (!is_defined_tensor(value)) continue;
-      inputs.push_back(value.toTensor());
-      requires_grad |= inputs.back().requires_grad();
+      const at::Tensor tensor = d_.find(*stack, argument);
+      edges.push_back(tensor.defined() ? torch::autograd::impl::gradient_edge(tensor) : torch::autograd::Edge());
     }
-    if (!requires_grad || !at::GradMode::is_enabled()) {
-      const at::AutoDispatchBelowADInplaceOrView guard;
-      d_.op.callBoxed(stack);
-      return;
-    }
-    auto outputs = Function::apply(at::TensorList(inputs), &d_, stack);
-    stack->clear();
-    for (at::Tensor& output : outputs) stack->emplace_back(std::move(output));
+    node->set_next_edges(std::move(edges));
+    Stack call = *stack;
+    run(stack);
+    const size_t outputs = stack->size() - d_.draws();
+    for (size_t i = 0; i < outputs; ++i) torch::autograd::set_history((*stack)[i].toTensor(), node);
+    node->save(std::move(call), *stack);
   }
 
  private:
+  bool requires_grad(const Stack& stack) const {
+    return at::GradMode::is_enabled() && std::any_of(d_.arguments.begin(), d_.arguments.end(), [&](int64_t argument) {
+             const at::Tensor tensor = d_.find(stack, argument);
+             return tensor.defined() && tensor.requires_grad();
+           });
+  }
+  void run(Stack* stack) const {
+    const at::AutoDispatchBelowADInplaceOrView guard;
+    d_.op.callBoxed(stack);
+  }
+
   Differentiable d_;
 };
 
@@ -133,10 +168,15 @@ void below_autograd(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* s
 
 void register_autograd(const std::string& name, const std::vector<int64_t>& differentiable) {
   static torch::Library library(torch::Library::IMPL, "genkern", c10::DispatchKey::Autograd, __FILE__, __LINE__);
+  const auto find = [&](const char* suffix) {
+    return c10::Dispatcher::singleton().findSchemaOrThrow(("genkern::" + name + suffix).c_str(), "");
+  };
   const auto implement = [&](const std::string& op, Differentiable d) {
     library.impl(op.c_str(), torch::CppFunction::makeFromBoxedFunctor(std::make_unique<Kernel>(std::move(d))));
   };
-  const Differentiable d{find(name), find(name + "_backward"), find(name + "_vjp"), differentiable};
+  Differentiable d{"genkern::" + name, find(""), find("_backward"), find("_vjp"), differentiable};
+  const auto& schema = d.op.schema();
+  d.kept = d.backward.schema().arguments().size() - schema.returns().size() - schema.arguments().size() - 1;
   implement(name, d);
   if (const auto draw = c10::Dispatcher::singleton().findSchema({"genkern::" + name, "draw"})) {
     Differentiable drawing = d;

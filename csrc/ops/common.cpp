@@ -7,15 +7,6 @@ namespace genkern {
 
 namespace {
 
-template <class T, size_t N>
-T choose(const char* name, std::string_view value, const std::pair<const char*, T> (&choices)[N]) {
-  for (const auto& [text, chosen] : choices)
-    if (value == text) return chosen;
-  std::string expected;
-  for (const auto& [text, chosen] : choices) expected += (expected.empty() ? "'" : ", '") + std::string(text) + "'";
-  TORCH_CHECK_VALUE(false, name, ": expected one of ", expected, ", got '", value, "'");
-}
-
 constexpr double kLn2 = 0.69314718055994530941723212145818;
 
 }  // namespace

@@ -20,6 +20,16 @@ inline Tensor or_undefined(const OptionalTensor& t) { return t.value_or(Tensor()
 // As Python writes it: (2, 3).
 std::string shape_text(at::IntArrayRef shape);
 
+// The choice that an option names.
+template <class T, size_t N>
+T choose(const char* name, std::string_view value, const std::pair<const char*, T> (&choices)[N]) {
+  for (const auto& [text, chosen] : choices)
+    if (value == text) return chosen;
+  std::string expected;
+  for (const auto& [text, chosen] : choices) expected += (expected.empty() ? "'" : ", '") + std::string(text) + "'";
+  TORCH_CHECK_VALUE(false, name, ": expected one of ", expected, ", got '", value, "'");
+}
+
 // Floating, and on the device of the first. An optional argument may be undefined.
 void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name,
                   bool optional = false);

@@ -51,8 +51,10 @@ Device::Device(const at::Device& device) : kernels_(kernels_of(device)), device_
 }
 
 void Device::reserve_workspace(const Extent& extent, Reduction reduction, int losses) {
-  if (losses == 0) return;
-  const int64_t size = kernels_.workspace(extent, reduction, losses);
+  if (losses) reserve_workspace(kernels_.workspace(extent, reduction, losses));
+}
+
+void Device::reserve_workspace(int64_t size) {
   if (size == 0) return;
   workspace_ = at::empty({size}, at::TensorOptions().dtype(at::kDouble).device(device_));
   launch_.workspace = workspace_.mutable_data_ptr<double>();

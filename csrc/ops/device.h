@@ -21,6 +21,12 @@ class Device {
     check((kernels_.*kernel)(arguments, launch_), kernels_.name);
   }
 
+  // Workspace for a launch that says itself how much it takes.
+  template <class A>
+  void reserve(int64_t (*Kernels::*workspace)(const A&), const A& arguments) {
+    reserve_workspace((kernels_.*workspace)(arguments));
+  }
+
  private:
   const Kernels& kernels_;
   c10::OptionalDeviceGuard guard_;
@@ -29,6 +35,7 @@ class Device {
   at::Tensor workspace_;
 
   void reserve_workspace(const Extent& extent, Reduction reduction, int losses);
+  void reserve_workspace(int64_t size);
   static void check(Status status, const char* name);
 };
 

@@ -42,15 +42,41 @@ void Layout::gradient(Operand& operand, const at::Tensor& tensor) {
   slots_.back().target = tensor;
 }
 
-void Layout::add(Operand& operand, const at::Tensor& tensor, bool is_output) {
-  Slot slot{&operand, tensor, {}, is_output, {}};
-  const auto sizes = tensor.sizes();
-  const auto strides = tensor.strides();
+void Layout::in(Operand& operand, const at::Tensor& tensor, int64_t channel_dim, int64_t& channel_stride) {
+  add(operand, tensor, false, channel_dim, &channel_stride);
+}
+
+void Layout::gradient(Operand& operand, const at::Tensor& tensor, int64_t channel_dim, int64_t& channel_stride) {
+  if (!tensor.defined()) return;
+  at::DimVector full(shape_.begin(), shape_.end());
+  full.insert(full.begin() + channel_dim, tensor.size(channel_dim));
+  if (tensor.sizes() == at::IntArrayRef(full)) return add(operand, tensor, true, channel_dim, &channel_stride);
+  const auto type = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  add(operand, at::empty(full, tensor.options().dtype(type)), true, channel_dim, &channel_stride);
+  slots_.back().target = tensor;
+}
+
+void Layout::add(Operand& operand, const at::Tensor& tensor, bool is_output, int64_t channel_dim,
+                 int64_t* channel_stride) {
+  Slot slot{&operand, tensor, {}, is_output, {}, channel_dim, channel_stride};
+  at::DimVector sizes(tensor.sizes().begin(), tensor.sizes().end());
+  at::DimVector strides(tensor.strides().begin(), tensor.strides().end());
+  if (channel_dim >= 0) {
+    sizes.erase(sizes.begin() + channel_dim);
+    strides.erase(strides.begin() + channel_dim);
+  }
   const size_t missing = shape_.size() - sizes.size();
   slot.strides.resize(shape_.size(), 0);
   for (size_t d = 0; d < sizes.size(); ++d)
     if (sizes[d] == shape_[missing + d]) slot.strides[missing + d] = strides[d];
   slots_.push_back(std::move(slot));
+}
+
+bool Layout::fits() {
+  if (all_contiguous()) return true;
+  if (any_order_) follow_memory();
+  Extent extent;
+  return collapse(extent);
 }
 
 Extent Layout::resolve() {
@@ -74,6 +100,7 @@ Extent Layout::resolve() {
   for (Slot& s : slots_) {
     s.operand->data = s.tensor.data_ptr();
     s.operand->dtype = storage_type(s.tensor);
+    if (s.channel_stride) *s.channel_stride = s.tensor.stride(s.channel_dim);
   }
   return extent;
 }
@@ -181,8 +208,21 @@ void Layout::densify(Slot& slot) {
   // In the original order of dimensions, then permuted as the strides are.
   c10::SmallVector<int64_t, 6> inverse(order_.size(), 0);
   for (size_t d = 0; d < order_.size(); ++d) inverse[order_[d]] = static_cast<int64_t>(d);
-  at::Tensor dense = at::empty(shape_, slot.tensor.options());
-  at::Tensor logical = order_.empty() ? dense : dense.permute(inverse);
+  at::Tensor dense, logical;
+  if (slot.channel_dim < 0) {
+    dense = at::empty(shape_, slot.tensor.options());
+    logical = order_.empty() ? dense : dense.permute(inverse);
+  } else {
+    // Channel by channel, each as above.
+    at::DimVector sizes(shape_.begin(), shape_.end());
+    sizes.insert(sizes.begin(), slot.tensor.size(slot.channel_dim));
+    dense = at::empty(sizes, slot.tensor.options());
+    at::DimVector dims{0};
+    for (size_t d = 0; d < shape_.size(); ++d)
+      dims.push_back(1 + (order_.empty() ? static_cast<int64_t>(d) : inverse[d]));
+    logical = dense.permute(dims).movedim(0, slot.channel_dim);
+    dense = dense.select(0, 0);
+  }
   if (slot.is_output) {
     if (!slot.target.defined()) slot.target = slot.tensor;
   } else {

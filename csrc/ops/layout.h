@@ -18,6 +18,11 @@ class Layout {
   void in(Operand& operand, const at::Tensor& tensor);        // broadcasts to the shape; undefined: absent
   void out(Operand& operand, const at::Tensor& tensor);       // of the shape
   void gradient(Operand& operand, const at::Tensor& tensor);  // of an argument that was broadcast; undefined: absent
+  // The same of tensors with channels, which are none of the shape's dimensions and lie at a stride that is given back
+  // by resolve().
+  void in(Operand& operand, const at::Tensor& tensor, int64_t channel_dim, int64_t& channel_stride);
+  void gradient(Operand& operand, const at::Tensor& tensor, int64_t channel_dim, int64_t& channel_stride);
+  bool fits();  // whether resolve() would find strides for all of them, and copy none
   Extent resolve();
   void finish();
 
@@ -28,9 +33,12 @@ class Layout {
     at::Tensor target;  // where an output goes that the kernel does not write in place, summed over what broadcast
     bool is_output;
     c10::SmallVector<int64_t, 6> strides;  // over the shape
+    int64_t channel_dim = -1;              // of the tensor; -1: none
+    int64_t* channel_stride = nullptr;
   };
 
-  void add(Operand& operand, const at::Tensor& tensor, bool is_output);
+  void add(Operand& operand, const at::Tensor& tensor, bool is_output, int64_t channel_dim = -1,
+           int64_t* channel_stride = nullptr);
   bool all_contiguous() const;
   bool collapse(Extent& extent);
   void follow_memory();

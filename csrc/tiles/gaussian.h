@@ -10,7 +10,7 @@ namespace genkern {
 
 // kPlain: the scales are plain (math/scale.h) and p is N(0, I).
 GK_INLINE bool is_plain(const GaussianHead& a) { return is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale; }
-GK_INLINE bool is_plain(const GaussianNll& a) { return is_plain(a.scale_options); }
+GK_INLINE bool is_plain(const LocScaleNll& a) { return is_plain(a.scale_options); }
 GK_INLINE bool is_plain(const GaussianEntropy& a) { return is_plain(a.scale_options); }
 
 // q, p and the noise of a tile.
@@ -237,7 +237,7 @@ struct NllInputs {
   typename E::Input x, loc, scale;
   F value;
 
-  GK_DEVICE explicit NllInputs(const GaussianNll& a)
+  GK_DEVICE explicit NllInputs(const LocScaleNll& a)
       : map(a.scale_options), x(a.x), loc(a.loc), scale(a.scale), value(typename E::T(a.scale_value)) {}
 
   GK_DEVICE void fetch(const typename E::Span& s) {
@@ -248,38 +248,58 @@ struct NllInputs {
   GK_DEVICE Scale<F> sigma(int64_t i) const { return map(scale ? F(scale[i]) : value); }
 };
 
-template <class E, bool kPlain>
-struct NllForward {
-  using F = typename E::F;
-  NllInputs<E, kPlain> in;
+// What a density makes of one element: its negative logarithm, and the gradient of that.
+template <class F>
+struct GaussianDensity {
   F constant;
 
-  GK_DEVICE explicit NllForward(const GaussianNllForward& a)
-      : in(a), constant(typename E::T(a.full ? 0.5 * kLog2Pi : 0.0)) {}
+  GK_DEVICE explicit GaussianDensity(const LocScaleNll& a) : constant(scalar_t<F>(a.full ? 0.5 * kLog2Pi : 0.0)) {}
+  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
+    return gaussian_nll((x - loc) * inverse, logvar) + constant;
+  }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return gaussian_nll_gradient((x - loc) * inverse); }
+};
+
+template <class F>
+struct LaplaceDensity {
+  F constant;
+
+  GK_DEVICE explicit LaplaceDensity(const LocScaleNll& a) : constant(scalar_t<F>(a.full ? kLog2 : 0.0)) {}
+  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const { return laplace_nll((x - loc) * inverse, logvar) + constant; }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return laplace_nll_gradient((x - loc) * inverse); }
+};
+
+template <class E, bool kPlain, template <class> class Density>
+struct DensityForward {
+  using F = typename E::F;
+  NllInputs<E, kPlain> in;
+  Density<F> density;
+
+  GK_DEVICE explicit DensityForward(const LocScaleNllForward& a) : in(a), density(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
     in.fetch(s);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const Scale<F> sigma = in.sigma(i);
-      const F standard = (in.x[i] - in.loc[i]) * in.map.inverse_sigma(sigma);
-      nll->set(i, gaussian_nll(standard, sigma.logvar) + constant);
+      nll->set(i, density.nll(F(in.x[i]), F(in.loc[i]), in.map.inverse_sigma(sigma), sigma.logvar));
     }
   }
 };
 
 // The gradient by scale is the tile's value where one scale serves a row: summed over rows.
-template <class E, bool kPlain>
-struct NllBackward {
+template <class E, bool kPlain, template <class> class Density>
+struct DensityBackward {
   using T = typename E::T;
   using F = typename E::F;
   using Span = typename E::Span;
   NllInputs<E, kPlain> in;
+  Density<F> density;
   typename E::LossInput grad;
   F factor;
   typename E::Output d_x, d_loc, d_scale;
 
-  GK_DEVICE explicit NllBackward(const GaussianNllBackward& a)
-      : in(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
+  GK_DEVICE explicit DensityBackward(const LocScaleNllBackward& a)
+      : in(a), density(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
 
   GK_DEVICE void operator()(const Span& s, typename E::Values* d_scale_sum) {
     gradients(s, [&](int64_t i, F value) { d_scale_sum->set(i, value); });
@@ -300,14 +320,36 @@ struct NllBackward {
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const Scale<F> sigma = in.sigma(i);
       const F inverse = in.map.inverse_sigma(sigma), g = grad[i] * factor;
-      const F standard = (in.x[i] - in.loc[i]) * inverse, by_x = g * standard * inverse;
+      const NllGradient<F> d = density.gradient(F(in.x[i]), F(in.loc[i]), inverse);
+      const F by_x = g * d.standard * inverse;
       d_x.set(i, by_x);
       d_loc.set(i, -by_x);
-      set(i, in.map.through_clamp(sigma, F(T(0.5)) * g * (F(T(1)) - standard * standard) * sigma.d_logvar));
+      set(i, in.map.through_clamp(sigma, g * d.logvar * sigma.d_logvar));
     }
     d_x.commit(s);
     d_loc.commit(s);
   }
+};
+
+// By names of their own, by which tables of kernels know them.
+template <class E, bool kPlain>
+struct NllForward : DensityForward<E, kPlain, GaussianDensity> {
+  GK_DEVICE explicit NllForward(const LocScaleNllForward& a) : DensityForward<E, kPlain, GaussianDensity>(a) {}
+};
+
+template <class E, bool kPlain>
+struct NllBackward : DensityBackward<E, kPlain, GaussianDensity> {
+  GK_DEVICE explicit NllBackward(const LocScaleNllBackward& a) : DensityBackward<E, kPlain, GaussianDensity>(a) {}
+};
+
+template <class E, bool kPlain>
+struct LaplaceForward : DensityForward<E, kPlain, LaplaceDensity> {
+  GK_DEVICE explicit LaplaceForward(const LocScaleNllForward& a) : DensityForward<E, kPlain, LaplaceDensity>(a) {}
+};
+
+template <class E, bool kPlain>
+struct LaplaceBackward : DensityBackward<E, kPlain, LaplaceDensity> {
+  GK_DEVICE explicit LaplaceBackward(const LocScaleNllBackward& a) : DensityBackward<E, kPlain, LaplaceDensity>(a) {}
 };
 
 template <class E, bool kPlain>

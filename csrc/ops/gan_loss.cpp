@@ -1,0 +1,204 @@
+// Losses of a GAN: checks, allocation, launch.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "ops/device.h"
+#include "ops/options.h"
+
+namespace genkern {
+namespace {
+
+enum class Kind { minimax, non_saturating, hinge, lsgan, wgan, relativistic };
+
+Kind parse_kind(std::string_view kind) {
+  static constexpr std::pair<const char*, Kind> kinds[] = {
+      {"minimax", Kind::minimax}, {"non_saturating", Kind::non_saturating},
+      {"hinge", Kind::hinge},     {"lsgan", Kind::lsgan},
+      {"wgan", Kind::wgan},       {"relativistic", Kind::relativistic}};
+  return choose("kind", kind, kinds);
+}
+
+struct Terms {
+  GanTerm of_real, of_fake;
+};
+
+Terms discriminator_terms(Kind kind, double smoothing, double scale) {
+  switch (kind) {
+    case Kind::hinge:
+      return {{GanShape::hinge, -1.0, 1.0, 0.0, scale}, {GanShape::hinge, 1.0, 1.0, 0.0, scale}};
+    case Kind::lsgan:
+      return {{GanShape::square, 1.0, smoothing - 1.0, 0.0, 1.0}, {GanShape::square, 1.0, 0.0, 0.0, 1.0}};
+    case Kind::wgan:
+      return {{GanShape::linear, -1.0, 0.0, 0.0, 1.0}, {GanShape::linear, 1.0, 0.0, 0.0, 1.0}};
+    default:
+      return {{GanShape::softplus, -1.0, 0.0, smoothing, 1.0}, {GanShape::softplus, 1.0, 0.0, 0.0, 1.0}};
+  }
+}
+
+GanTerm generator_term(Kind kind) {
+  switch (kind) {
+    case Kind::minimax:
+      return {GanShape::softplus, 1.0, 0.0, 0.0, -1.0};
+    case Kind::lsgan:
+      return {GanShape::square, 1.0, -1.0, 0.0, 1.0};
+    case Kind::hinge:
+    case Kind::wgan:
+      return {GanShape::linear, -1.0, 0.0, 0.0, 1.0};
+    default:
+      return {GanShape::softplus, -1.0, 0.0, 0.0, 1.0};
+  }
+}
+
+Operand dense(const Tensor& t, int64_t elem = 1) { return {t.data_ptr(), storage_type(t), 0, 0, elem}; }
+
+// The logits of a loss, and how it is reduced: over each kind by itself, as there may be more of one.
+struct Logits {
+  Tensor real, fake;
+  bool each = false, mean = false;
+  Terms terms;
+  bool relativistic;
+
+  Logits(const Tensor& real, const Tensor& fake, std::string_view reduction, Terms terms, bool relativistic)
+      : real(real), fake(fake), terms(terms), relativistic(relativistic) {
+    enum How { by_mean, by_sum, by_none };
+    static constexpr std::pair<const char*, How> hows[] = {{"none", by_none}, {"mean", by_mean}, {"sum", by_sum}};
+    const Tensor& first = real.defined() ? real : fake;
+    const char* first_name = real.defined() ? "real" : "fake";
+    check_tensor("real", real, first, first_name, true);
+    check_tensor("fake", fake, first, first_name);
+    const How how = choose("reduction", reduction, hows);
+    each = how == by_none;
+    mean = how == by_mean;
+    TORCH_CHECK_VALUE(!real.defined() || !(each || relativistic) || real.sizes() == fake.sizes(),
+                      "fake: expected shape ", shape_text(first.sizes()), " as real",
+                      relativistic ? " for kind 'relativistic'" : " for reduction 'none'", ", got ",
+                      shape_text(fake.sizes()));
+  }
+
+  at::ScalarType type() const { return compute_type({&real, &fake}); }
+  bool empty() const { return reals() == 0 && fake.numel() == 0; }
+  // A mean over nothing is nan, whatever else there is.
+  bool undefined() const { return mean && (fake.numel() == 0 || (real.defined() && reals() == 0)); }
+
+  // Holds contiguous copies, where some are needed, for as long as the launch.
+  void fill(GanLoss& a) {
+    a.wide = type() == at::kDouble;
+    a.relativistic = relativistic;
+    a.reals = reals();
+    a.fakes = fake.numel();
+    a.extent = {1, 1, std::max(a.reals, a.fakes)};
+    if (real.defined()) a.real = dense(real = real.contiguous());
+    a.fake = dense(fake = fake.contiguous());
+    a.of_real = terms.of_real;
+    a.of_fake = terms.of_fake;
+    if (!mean) return;
+    a.of_real.weight /= static_cast<double>(a.reals);
+    a.of_fake.weight /= static_cast<double>(a.fakes);
+  }
+
+ private:
+  int64_t reals() const { return real.defined() ? real.numel() : 0; }
+};
+
+Tensor forward(Logits logits) {
+  const auto options = logits.fake.options().dtype(logits.type());
+  if (!logits.each && logits.undefined()) return at::full({}, std::numeric_limits<double>::quiet_NaN(), options);
+  if (!logits.each && logits.empty()) return at::full({}, 0.0, options);
+  const Tensor result = at::empty(logits.each ? logits.fake.sizes() : at::IntArrayRef(), options);
+  GanLossForward a;
+  logits.fill(a);
+  a.loss.reduction = logits.each ? Reduction::none : Reduction::total;
+  a.loss.out = dense(result);
+  Device(result.device()).run(&Kernels::gan_loss_forward, a, a.extent, a.loss.reduction, 1);
+  return result;
+}
+
+// A gradient as the kernels make it, dense, and as it lies in the argument's strides.
+struct Gradient {
+  Tensor result, made;
+
+  Gradient(const Tensor& argument, int64_t mask, int bit, Operand& operand) : result(wanted(argument, mask, bit)) {
+    if (!result.defined()) return;
+    made = result.is_contiguous() ? result : at::empty(result.sizes(), result.options());
+    operand = dense(made);
+  }
+  Tensor finish() const {
+    if (!made.is_same(result)) result.copy_(made);
+    return result;
+  }
+};
+
+std::tuple<Tensor, Tensor> backward(const OptionalTensor& grad, Logits logits, int64_t mask) {
+  TORCH_CHECK_TYPE(or_undefined(grad).defined(), "grad_0: expected a Tensor, got None");
+  GanLossBackward a;
+  const Gradient d_real(logits.real, mask, 0, a.d_real), d_fake(logits.fake, mask, 1, a.d_fake);
+  logits.fill(a);
+  const Tensor given = grad->contiguous();
+  a.grad = dense(given, logits.each ? 1 : 0);
+  Device(given.device()).run(&Kernels::gan_loss_backward, a);
+  return {d_real.finish(), d_fake.finish()};
+}
+
+Logits discriminator(const Tensor& real, const Tensor& fake, std::string_view kind, double label_smoothing,
+                     double hinge_scale, std::string_view reduction) {
+  const Kind parsed = parse_kind(kind);
+  TORCH_CHECK_VALUE(label_smoothing >= 0 && label_smoothing <= 1,
+                    "label_smoothing: expected a number from 0 to 1, got ", label_smoothing);
+  const bool has_labels = parsed == Kind::minimax || parsed == Kind::non_saturating || parsed == Kind::lsgan;
+  TORCH_CHECK_VALUE(has_labels || label_smoothing == 0, "label_smoothing: expected 0 for kind '", kind,
+                    "', which has no labels, got ", label_smoothing);
+  TORCH_CHECK_VALUE(parsed == Kind::hinge || hinge_scale == 1, "hinge_scale: expected 1 for kind '", kind, "', got ",
+                    hinge_scale);
+  check_tensor("real", real, real, "real");
+  return {real, fake, reduction, discriminator_terms(parsed, label_smoothing, hinge_scale),
+          parsed == Kind::relativistic};
+}
+
+Logits generator(const OptionalTensor& real, const Tensor& fake, std::string_view kind, std::string_view reduction) {
+  const Kind parsed = parse_kind(kind);
+  const bool relativistic = parsed == Kind::relativistic;
+  const Tensor given = or_undefined(real);
+  TORCH_CHECK_TYPE(!relativistic || given.defined(), "real: expected a Tensor for kind 'relativistic', got None");
+  return {relativistic ? given : Tensor(), fake, reduction, {{}, generator_term(parsed)}, relativistic};
+}
+
+#define DISCRIMINATOR_OPTIONS \
+  std::string_view kind, double label_smoothing, double hinge_scale, std::string_view reduction
+#define DISCRIMINATOR_VALUES kind, label_smoothing, hinge_scale, reduction
+
+Tensor gan_discriminator_loss(const Tensor& real, const Tensor& fake, DISCRIMINATOR_OPTIONS) {
+  return forward(discriminator(real, fake, DISCRIMINATOR_VALUES));
+}
+
+std::tuple<Tensor, Tensor> gan_discriminator_loss_backward(const OptionalTensor& grad, const Tensor& real,
+                                                           const Tensor& fake, DISCRIMINATOR_OPTIONS, int64_t mask) {
+  return backward(grad, discriminator(real, fake, DISCRIMINATOR_VALUES), mask);
+}
+
+Tensor gan_generator_loss(const OptionalTensor& real, const Tensor& fake, std::string_view kind,
+                          std::string_view reduction) {
+  return forward(generator(real, fake, kind, reduction));
+}
+
+std::tuple<Tensor, Tensor> gan_generator_loss_backward(const OptionalTensor& grad, const OptionalTensor& real,
+                                                       const Tensor& fake, std::string_view kind,
+                                                       std::string_view reduction, int64_t mask) {
+  return backward(grad, generator(real, fake, kind, reduction), mask);
+}
+
+void register_kernels(torch::Library& m) {
+  m.impl("gan_discriminator_loss", TORCH_FN(gan_discriminator_loss));
+  m.impl("gan_discriminator_loss_backward", TORCH_FN(gan_discriminator_loss_backward));
+  m.impl("gan_generator_loss", TORCH_FN(gan_generator_loss));
+  m.impl("gan_generator_loss_backward", TORCH_FN(gan_generator_loss_backward));
+}
+
+}  // namespace
+
+GENKERN_FOR_EACH_DEVICE(register_kernels)
+
+}  // namespace genkern

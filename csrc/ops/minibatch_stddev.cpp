@@ -1,0 +1,114 @@
+// Standard deviations over groups of a batch: checks, allocation, launch.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+#include <limits>
+
+#include "ops/device.h"
+#include "ops/options.h"
+
+namespace genkern {
+namespace {
+
+constexpr double kEps = 1e-8;  // as the authors of StyleGAN have it
+
+// Sample n is a member of group n mod groups.
+struct Batch {
+  Tensor x;  // contiguous
+  int64_t features, size, channels, elements, groups, members;
+
+  Batch(const Tensor& given, std::optional<int64_t> group_size, int64_t num_channels) : features(num_channels) {
+    check_tensor("x", given, given, "x");
+    TORCH_CHECK_VALUE(given.dim() >= 2, "x: expected shape (N, C, ...), got ", shape_text(given.sizes()));
+    TORCH_CHECK_VALUE(!group_size || *group_size >= 1, "group_size: expected an int >= 1, got ", *group_size);
+    TORCH_CHECK_VALUE(num_channels >= 1, "num_channels: expected an int >= 1, got ", num_channels);
+    TORCH_CHECK_VALUE(given.size(1) % num_channels == 0, "num_channels: expected a divisor of the ", given.size(1),
+                      " channels of x, got ", num_channels);
+    x = given.contiguous();
+    size = x.size(0);
+    channels = x.size(1);
+    elements = c10::multiply_integers(x.sizes().slice(2));
+    const int64_t most = group_size.value_or(std::max<int64_t>(size, 1));
+    groups = size / most + (size % most != 0);
+    members = groups ? (size + groups - 1) / groups : 0;
+  }
+
+  at::ScalarType type() const { return compute_type({&x}); }
+  int64_t length() const { return channels / features * elements; }
+  // Where groups are rows, each feature a row or a run of its own.
+  void fill(GroupStddev& a, bool by_runs) const {
+    a.wide = type() == at::kDouble;
+    a.members = members;
+    a.member = groups * channels * elements;
+    a.numel = x.numel();
+    a.eps = kEps;
+    a.extent = {by_runs ? groups : groups * features, by_runs ? features : 1, length()};
+    a.x = operand(x, by_runs ? channels * elements : length());
+  }
+  Operand operand(const Tensor& t, int64_t row) const { return {t.data_ptr(), storage_type(t), row, length(), 1}; }
+  at::DimVector result_shape() const {
+    at::DimVector shape(x.sizes().begin(), x.sizes().end());
+    shape[1] += features;
+    return shape;
+  }
+};
+
+Tensor minibatch_stddev(const Tensor& x, std::optional<int64_t> group_size, int64_t num_channels) {
+  const Batch batch(x, group_size, num_channels);
+  const Tensor stddev = at::empty({batch.groups, batch.features}, x.options().dtype(batch.type()));
+  if (batch.length() == 0) stddev.fill_(std::numeric_limits<double>::quiet_NaN());
+  GroupStddevForward a;
+  batch.fill(a, false);
+  a.stddev.reduction = Reduction::event;
+  a.stddev.factor = 1.0 / static_cast<double>(batch.length());
+  a.stddev.out.data = stddev.data_ptr();
+  Device(x.device()).run(&Kernels::group_stddev_forward, a, a.extent, a.stddev.reduction, 1);
+
+  const Tensor result = at::empty(batch.result_shape(), x.options());
+  result.narrow(1, 0, batch.channels).copy_(x);
+  at::DimVector sizes(x.dim(), 1);
+  sizes[0] = batch.size;
+  sizes[1] = batch.features;
+  const Tensor by_sample = stddev.repeat({batch.members, 1}).narrow(0, 0, batch.size);
+  result.narrow(1, batch.channels, batch.features).copy_(by_sample.view(sizes));
+  return result;
+}
+
+Tensor minibatch_stddev_backward(const OptionalTensor& grad, const Tensor& x, std::optional<int64_t> group_size,
+                                 int64_t num_channels, int64_t mask) {
+  TORCH_CHECK_TYPE(or_undefined(grad).defined(), "grad_0: expected a Tensor, got None");
+  const Batch batch(x, group_size, num_channels);
+  const Tensor d_x = wanted(x, mask, 0);
+  if (!d_x.defined() || x.numel() == 0) return d_x;
+  const Tensor upstream = grad->contiguous();
+  const Tensor appended = upstream.narrow(1, batch.channels, batch.features).to(batch.type());
+  const Tensor sums = at::zeros({batch.members * batch.groups, batch.features}, appended.options());
+  sums.narrow(0, 0, batch.size).copy_(appended.reshape({batch.size, batch.features, batch.elements}).sum(2));
+  const Tensor by_group = sums.view({batch.members, batch.groups, batch.features}).sum(0);
+  const Tensor made = d_x.is_contiguous() ? d_x : at::empty(x.sizes(), x.options());
+
+  GroupStddevBackward a;
+  batch.fill(a, true);
+  a.grad = {by_group.data_ptr(), storage_type(by_group), batch.features, 1, 0};
+  const int64_t upstream_row = (batch.channels + batch.features) * batch.elements;
+  a.upstream = batch.operand(upstream, upstream_row);
+  a.upstream_member = batch.groups * upstream_row;
+  a.factor = 1.0 / static_cast<double>(batch.length());
+  a.d_x = batch.operand(made, batch.channels * batch.elements);
+  Device(x.device()).run(&Kernels::group_stddev_backward, a);
+  if (!made.is_same(d_x)) d_x.copy_(made);
+  return d_x;
+}
+
+void register_kernels(torch::Library& m) {
+  m.impl("minibatch_stddev", TORCH_FN(minibatch_stddev));
+  m.impl("minibatch_stddev_backward", TORCH_FN(minibatch_stddev_backward));
+}
+
+}  // namespace
+
+GENKERN_FOR_EACH_DEVICE(register_kernels)
+
+}  // namespace genkern

@@ -1,0 +1,142 @@
+// Densities of mixtures: checks, allocation, launch.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
+
+#include "ops/device.h"
+#include "ops/options.h"
+
+namespace genkern {
+namespace {
+
+// z [B, D], loc [C, D], log_scale that broadcasts to it, log_weights [C] or [B, C]; as the kernels take them.
+struct Mixture {
+  Tensor z, loc, log_scale, log_weights;
+  at::ScalarType type;
+
+  Mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale, const OptionalTensor& log_weights)
+      : z(z), loc(loc), log_scale(log_scale), log_weights(or_undefined(log_weights)) {
+    check();
+    type = compute_type({&this->z, &this->loc, &this->log_scale, &this->log_weights});
+    for (Tensor* t : {&this->z, &this->loc, &this->log_scale}) *t = t->to(type).contiguous();
+    if (!this->log_weights.defined()) return;
+    this->log_weights = this->log_weights.to(type);
+    if (!has_rows()) this->log_weights = this->log_weights.contiguous();
+  }
+
+  void fill(GaussianMixture& a, bool marginals) const {
+    a.wide = type == at::kDouble;
+    a.points = z.size(0);
+    a.components = loc.size(0);
+    a.dims = z.size(1);
+    a.z = z.const_data_ptr();
+    a.loc = loc.const_data_ptr();
+    a.log_scale = log_scale.const_data_ptr();
+    a.log_scale_row = log_scale.size(0) == 1 ? 0 : log_scale.size(1);
+    a.log_scale_elem = log_scale.size(1) == 1 ? 0 : 1;
+    if (log_weights.defined()) {
+      a.log_weights = log_weights.const_data_ptr();
+      a.log_weights_row = log_weights.dim() == 2 ? log_weights.stride(0) : 0;
+    }
+    a.marginals = marginals;
+  }
+  Tensor make(at::IntArrayRef shape) const { return at::empty(shape, z.options().dtype(type)); }
+
+ private:
+  // Rows of weights are read in place, also where they overlap; equal ones would pass for weights that all points
+  // share.
+  bool has_rows() const { return log_weights.dim() == 2 && log_weights.stride(1) == 1 && log_weights.stride(0) != 0; }
+
+  void check() const {
+    check_tensor("z", z, z, "z");
+    check_tensor("loc", loc, z, "z");
+    check_tensor("scale", log_scale, z, "z");
+    check_tensor("log_weights", log_weights, z, "z", true);
+    TORCH_CHECK_VALUE(z.dim() == 2, "z: expected shape (B, D), got ", shape_text(z.sizes()));
+    TORCH_CHECK_VALUE(loc.dim() == 2 && loc.size(0) > 0 && loc.size(1) == z.size(1), "loc: expected shape (C, ",
+                      z.size(1), ") with C >= 1, got ", shape_text(loc.sizes()));
+    const auto fits = [](int64_t size, int64_t whole) { return size == 1 || size == whole; };
+    TORCH_CHECK_VALUE(
+        log_scale.dim() == 2 && fits(log_scale.size(0), loc.size(0)) && fits(log_scale.size(1), loc.size(1)),
+        "scale: expected a shape that broadcasts to ", shape_text(loc.sizes()), ", got ",
+        shape_text(log_scale.sizes()));
+    if (!log_weights.defined()) return;
+    const bool shared = log_weights.sizes() == at::IntArrayRef({loc.size(0)});
+    TORCH_CHECK_VALUE(shared || log_weights.sizes() == at::IntArrayRef({z.size(0), loc.size(0)}),
+                      "log_weights: expected shape ", shape_text({loc.size(0)}), " or ",
+                      shape_text({z.size(0), loc.size(0)}), ", got ", shape_text(log_weights.sizes()));
+  }
+};
+
+template <class A>
+void launch(const Tensor& on, const A& a, int64_t (*Kernels::*workspace)(const A&),
+            Status (*Kernels::*kernel)(const A&, const Launch&)) {
+  Device device(on.device());
+  device.reserve(workspace, a);
+  device.run(kernel, a);
+}
+
+std::tuple<Tensor, Tensor> gaussian_mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale,
+                                            const OptionalTensor& log_weights, bool marginals) {
+  const Mixture mixture(z, loc, log_scale, log_weights);
+  GaussianMixtureForward a;
+  mixture.fill(a, marginals);
+  const Tensor joint = mixture.make({a.points}), marginal = mixture.make({a.points, marginals ? a.dims : 0});
+  a.joint = joint.mutable_data_ptr();
+  a.marginal = marginal.mutable_data_ptr();
+  if (a.points) launch(z, a, &Kernels::gaussian_mixture_forward_workspace, &Kernels::gaussian_mixture_forward);
+  return {joint, marginal};
+}
+
+// A gradient as the kernels make it, in full, and how it comes back to the argument's shape and type.
+struct Gradient {
+  Tensor full, argument;
+
+  Gradient(const Mixture& m, const Tensor& argument, at::IntArrayRef shape, int64_t mask, int bit, void*& data) {
+    if (!(mask >> bit & 1) || !argument.defined()) return;
+    this->argument = argument;
+    full = m.make(shape);
+    data = full.mutable_data_ptr();
+  }
+  Tensor result(bool empty) const {
+    if (!full.defined()) return {};
+    if (empty) full.zero_();
+    Tensor found = at::empty_like(argument);
+    sum_into(found, full);
+    return found;
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_mixture_backward(
+    const OptionalTensor& grad_joint, const OptionalTensor& grad_marginal, const Tensor& z, const Tensor& loc,
+    const Tensor& log_scale, const OptionalTensor& log_weights, bool marginals, const Tensor& joint,
+    const Tensor& marginal, int64_t mask) {
+  const Mixture mixture(z, loc, log_scale, log_weights);
+  GaussianMixtureBackward a;
+  mixture.fill(a, marginals);
+  const Tensor g = or_undefined(grad_joint).defined() ? grad_joint->contiguous() : Tensor();
+  const Tensor gm = marginals && or_undefined(grad_marginal).defined() ? grad_marginal->contiguous() : Tensor();
+  a.joint = joint.const_data_ptr();
+  a.marginal = marginal.const_data_ptr();
+  if (g.defined()) a.grad_joint = g.const_data_ptr();
+  if (gm.defined()) a.grad_marginal = gm.const_data_ptr();
+  const Tensor weights = or_undefined(log_weights);
+  const Gradient d_z(mixture, z, z.sizes(), mask, 0, a.d_z), d_loc(mixture, loc, loc.sizes(), mask, 1, a.d_loc);
+  const Gradient d_log_scale(mixture, log_scale, loc.sizes(), mask, 2, a.d_log_scale);
+  const Gradient d_weights(mixture, weights, weights.defined() ? weights.sizes() : at::IntArrayRef(), mask, 3,
+                           a.d_log_weights);
+  const bool empty = a.points == 0 || (!g.defined() && !gm.defined());
+  if (!empty) launch(z, a, &Kernels::gaussian_mixture_backward_workspace, &Kernels::gaussian_mixture_backward);
+  return {d_z.result(empty), d_loc.result(empty), d_log_scale.result(empty), d_weights.result(empty)};
+}
+
+void register_kernels(torch::Library& m) {
+  m.impl("gaussian_mixture", TORCH_FN(gaussian_mixture));
+  m.impl("gaussian_mixture_backward", TORCH_FN(gaussian_mixture_backward));
+}
+
+}  // namespace
+
+GENKERN_FOR_EACH_DEVICE(register_kernels)
+
+}  // namespace genkern

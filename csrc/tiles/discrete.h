@@ -1,0 +1,343 @@
+// The discrete family: what happens to the elements of a tile, each with K classes, for every backend. An engine's
+// E::ClassInput and E::ClassOutput (cpu/discrete.h, cuda/discrete.cu) move as many elements as a formula takes at once,
+// a block, through all their classes; E::block names it. E::ClassScratch keeps a number a class from one pass to the
+// next where memory is near, and computes it again where it is not.
+#pragma once
+
+#include "kernels.h"
+#include "math/discrete.h"
+
+namespace genkern {
+
+template <class E>
+struct DiscreteInputs {
+  using F = typename E::F;
+  int64_t classes;
+  typename E::ClassInput p, q;
+
+  GK_DEVICE explicit DiscreteInputs(const Discrete& a) : classes(a.classes), p(a.p, a), q(a.q, a) {}
+  GK_DEVICE void seek(const typename E::Block& b) {
+    p.seek(b);
+    q.seek(b);
+  }
+};
+
+template <class E>
+struct DiscreteForwardTile {
+  using F = typename E::F;
+  DiscreteInputs<E> in;
+
+  GK_DEVICE explicit DiscreteForwardTile(const DiscreteForward& a) : in(a) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
+    for (int64_t i = 0; i < s.n; i += E::lanes) {
+      in.seek(E::block(s, i));
+      F sum(0);
+      if (in.q) {
+        GK_NO_UNROLL
+        for (int64_t k = 0; k < in.classes; ++k) sum = sum + divergence_term(in.p[k], in.q[k]).value;
+      } else {
+        GK_NO_UNROLL
+        for (int64_t k = 0; k < in.classes; ++k) sum = sum + entropy_term(in.p[k]);
+      }
+      value->set(i, sum);
+    }
+  }
+};
+
+template <class E>
+struct DiscreteBackwardTile {
+  using T = typename E::T;
+  using F = typename E::F;
+  DiscreteInputs<E> in;
+  typename E::LossInput grad;
+  typename E::ClassOutput d_p, d_q;
+  F factor;
+
+  GK_DEVICE explicit DiscreteBackwardTile(const DiscreteBackward& a)
+      : in(a), grad(a.grad), d_p(a.d_p, a), d_q(a.d_q, a), factor(T(a.factor)) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    grad.fetch(s);
+    for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const auto block = E::block(s, i);
+      in.seek(block);
+      d_p.seek(block);
+      d_q.seek(block);
+      const F g = grad[i] * factor;
+      GK_NO_UNROLL
+      for (int64_t k = 0; k < in.classes; ++k) {
+        if (in.q) {
+          const DiscreteTerm<F> t = divergence_term(in.p[k], in.q[k]);
+          d_p.set(k, g * t.by_p);
+          d_q.set(k, g * t.by_q);
+        } else {
+          d_p.set(k, g * entropy_gradient(in.p[k]));
+        }
+      }
+      d_p.commit(block);
+      d_q.commit(block);
+    }
+  }
+};
+
+template <class E>
+struct CategoricalInputs {
+  using T = typename E::T;
+  using F = typename E::F;
+  const Categorical& a;
+  typename E::ClassInput q, p;
+  typename E::ClassScratch mass_q, mass_p;  // exp(logit - the largest)
+
+  GK_DEVICE explicit CategoricalInputs(const Categorical& a)
+      : a(a), q(a.q, a), p(a.p, a), mass_q(a), mass_p(a, a.divergence) {}
+  GK_DEVICE void seek(const typename E::Block& b) {
+    q.seek(b);
+    p.seek(b);
+  }
+  GK_DEVICE F logit_p(int64_t k) const { return p ? p[k] : F(T(0)); }
+
+  GK_DEVICE SoftmaxSums<F> sums() {
+    F top{T(kMinusInfinity)};
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) top = max(top, q[k]);
+    SoftmaxSums<F> sums(top);
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) sums.add(q[k] - top, mass_q.set(k, exp(q[k] - top)));
+    return sums;
+  }
+  GK_DEVICE F mass(const SoftmaxSums<F>& sums, int64_t k) const {
+    return mass_q.get(k, [&] { return exp(q[k] - sums.top); });
+  }
+
+  GK_DEVICE PairMap<F> pair() {
+    F top_q{T(kMinusInfinity)}, top_p{T(kMinusInfinity)};
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) {
+      top_q = max(top_q, q[k]);
+      top_p = max(top_p, logit_p(k));
+    }
+    PairSums<F> sums(top_q, top_p);
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) {
+      const F logit_q = q[k], logit = logit_p(k);
+      sums.add(logit_q, logit, mass_q.set(k, exp(logit_q - top_q)), mass_p.set(k, exp(logit - top_p)));
+    }
+    return PairMap<F>(sums, T(a.unimix), T(a.classes));
+  }
+  GK_DEVICE PairTerm<F> term(const PairMap<F>& pair, int64_t k) const {
+    const F logit_q = q[k], logit = logit_p(k);
+    return pair(logit_q, logit, mass_q.get(k, [&] { return exp(logit_q - pair.sums.top_q); }),
+                mass_p.get(k, [&] { return exp(logit - pair.sums.top_p); }));
+  }
+};
+
+template <class E>
+struct CategoricalForwardTile {
+  using T = typename E::T;
+  using F = typename E::F;
+  CategoricalInputs<E> in;
+
+  GK_DEVICE explicit CategoricalForwardTile(const CategoricalForward& a) : in(a) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
+    for (int64_t i = 0; i < s.n; i += E::lanes) {
+      in.seek(E::block(s, i));
+      if (!in.a.divergence) {
+        value->set(i, in.sums().entropy());
+        continue;
+      }
+      const PairMap<F> pair = in.pair();
+      F sum(T(0));
+      GK_NO_UNROLL
+      for (int64_t k = 0; k < in.a.classes; ++k) sum = sum + in.term(pair, k).value;
+      value->set(i, max(F(T(in.a.free_nats)), sum));
+    }
+  }
+};
+
+template <class E>
+struct CategoricalBackwardTile {
+  using T = typename E::T;
+  using F = typename E::F;
+  using Block = typename E::Block;
+  const CategoricalBackward& a;
+  CategoricalInputs<E> in;
+  typename E::LossInput grad;
+  typename E::ClassOutput d_q, d_p;
+  typename E::ClassScratch log_ratio, by_p;
+
+  GK_DEVICE explicit CategoricalBackwardTile(const CategoricalBackward& a)
+      : a(a), in(a), grad(a.grad), d_q(a.d_q, a), d_p(a.d_p, a), log_ratio(a, a.divergence), by_p(a, a.divergence) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    grad.fetch(s);
+    for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const Block block = E::block(s, i);
+      in.seek(block);
+      d_q.seek(block);
+      d_p.seek(block);
+      const F g = grad[i] * F(T(a.factor));
+      a.divergence ? divergence(g) : entropy(g);
+      d_q.commit(block);
+      d_p.commit(block);
+    }
+  }
+
+ private:
+  // -q (log q + H)
+  GK_DEVICE void entropy(F g) {
+    const SoftmaxSums<F> sums = in.sums();
+    const F inverse = F(T(1)) / sums.total(), offset = sums.entropy() - sums.log_total();
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) {
+      const F from_top = in.q[k] - sums.top, q = in.mass(sums, k) * inverse;
+      d_q.set(k, select(q == F(T(0)), F(T(0)), -(g * q * (from_top + offset))));
+    }
+  }
+
+  // By q's logits softmax_q (r - mean of r), by p's softmax_p times a mean less by_p, each with 1 - unimix. What p has
+  // no mass for is left out.
+  GK_DEVICE void divergence(F g) {
+    const PairMap<F> pair = in.pair();
+    F value(T(0)), mean_q(T(0)), mean_p(T(0)), lost(T(0));
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) {
+      const PairTerm<F> t = in.term(pair, k);
+      value = value + t.value;
+      mean_q = fma(t.softmax_q, log_ratio.set(k, t.log_ratio), mean_q);
+      mean_p = mean_p + by_p.set(k, t.by_p);
+      lost = lost + t.lost;
+    }
+    if (!pair.mixes) mean_p = -lost;
+    if (a.free_nats > 0.0) g = select(value >= F(T(a.free_nats)), g, F(T(0)));
+    const F g_q = g * F(T(a.grad_scale_q)) * pair.keep, g_p = g * F(T(a.grad_scale_p)) * pair.keep;
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) {
+      const PairTerm<F> t = in.term(pair, k);  // of which, where something is kept, the masses alone are used
+      const F r = log_ratio.get(k, [&] { return t.log_ratio; }), difference = by_p.get(k, [&] { return t.by_p; });
+      const F left = select(t.lost > F(T(0)), F(T(1)), F(T(0)));
+      d_q.set(k, g_q * t.softmax_q * ((r - mean_q) + (lost - left)));
+      d_p.set(k, g_p * fma(t.softmax_p, mean_p, -difference));
+    }
+  }
+};
+
+// Scores of a block: logits and noise.
+template <class E>
+struct GumbelInputs {
+  using T = typename E::T;
+  using F = typename E::F;
+  const GumbelSoftmax& a;
+  typename E::ClassInput logits;
+  typename E::ClassNoise eps;
+  typename E::ClassScratch mass;  // exp of a score less the largest, over tau
+  F tau;
+
+  GK_DEVICE explicit GumbelInputs(const GumbelSoftmax& a) : a(a), logits(a.logits, a), eps(a), mass(a), tau(T(a.tau)) {}
+  GK_DEVICE void seek(const typename E::Block& b) {
+    logits.seek(b);
+    eps.seek(b);
+  }
+  GK_DEVICE F operator()(int64_t k) { return logits[k] + eps[k]; }
+  GK_DEVICE bool cold() const { return T(a.tau) == T(0); }
+
+  // The largest score; nan where there is none: all of them -inf, or one nan or inf.
+  GK_DEVICE F top() {
+    F top{T(kMinusInfinity)}, missing{T(0)};
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.classes; ++k) {
+      const F score = (*this)(k);
+      top = max(top, score);
+      missing = select(score == score, missing, score);
+    }
+    return top + (missing + (top - top));
+  }
+  // The largest is taken off before the division, which then overflows to -inf alone.
+  GK_DEVICE F new_mass(int64_t k, F top) { return exp(((*this)(k)-top) / tau); }
+  GK_DEVICE F old_mass(int64_t k, F top) {
+    return mass.get(k, [&] { return new_mass(k, top); });
+  }
+};
+
+template <class E>
+struct GumbelForwardTile {
+  using T = typename E::T;
+  using F = typename E::F;
+  GumbelInputs<E> in;
+  typename E::ClassOutput y;
+
+  GK_DEVICE explicit GumbelForwardTile(const GumbelSoftmaxForward& a) : in(a), y(a.y, a) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const auto block = E::block(s, i);
+      in.seek(block);
+      y.seek(block);
+      const F top = in.top(), none = top - top;  // 0 or nan
+      if (in.a.hard || in.cold()) {
+        F left(T(1));  // 0 once the first of the largest is found
+        GK_NO_UNROLL
+        for (int64_t k = 0; k < in.a.classes; ++k) {
+          const F one = select(in(k) == top, left, F(T(0)));
+          left = left - one;
+          y.set(k, one + none);
+        }
+      } else {
+        F total(T(0));
+        GK_NO_UNROLL
+        for (int64_t k = 0; k < in.a.classes; ++k) total = total + in.mass.set(k, in.new_mass(k, top));
+        const F inverse = F(T(1)) / total;
+        GK_NO_UNROLL
+        for (int64_t k = 0; k < in.a.classes; ++k) y.set(k, in.old_mass(k, top) * inverse);
+      }
+      y.commit(block);
+    }
+  }
+};
+
+template <class E>
+struct GumbelBackwardTile {
+  using T = typename E::T;
+  using F = typename E::F;
+  GumbelInputs<E> in;
+  typename E::ClassInput grad;
+  typename E::ClassOutput d_logits, d_eps;
+
+  GK_DEVICE explicit GumbelBackwardTile(const GumbelSoftmaxBackward& a)
+      : in(a), grad(a.grad, a), d_logits(a.d_logits, a), d_eps(a.d_eps, a) {}
+
+  // y (grad - sum of y grad) / tau; 0 where tau is.
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const auto block = E::block(s, i);
+      in.seek(block);
+      grad.seek(block);
+      d_logits.seek(block);
+      d_eps.seek(block);
+      F top(T(0)), inverse(T(0)), mean(T(0));
+      if (!in.cold()) {
+        top = in.top();
+        F total(T(0));
+        GK_NO_UNROLL
+        for (int64_t k = 0; k < in.a.classes; ++k) {
+          const F mass = in.mass.set(k, in.new_mass(k, top));
+          total = total + mass;
+          mean = fma(mass, grad[k], mean);
+        }
+        inverse = F(T(1)) / total;
+        mean = mean * inverse;
+      }
+      GK_NO_UNROLL
+      for (int64_t k = 0; k < in.a.classes; ++k) {
+        const F d = in.cold() ? F(T(0)) : in.old_mass(k, top) * inverse * (grad[k] - mean) / in.tau;
+        d_logits.set(k, d);
+        d_eps.set(k, d);
+      }
+      d_logits.commit(block);
+      d_eps.commit(block);
+    }
+  }
+};
+
+}  // namespace genkern

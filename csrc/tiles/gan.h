@@ -1,0 +1,321 @@
+// The GAN family: what happens to one tile, for every backend (tiles/gaussian.h says what an engine E gives).
+#pragma once
+
+#include "kernels.h"
+#include "math/gan.h"
+
+namespace genkern {
+
+// Of logits, of which there are few, and of groups no kernels are compiled apart by storage type.
+constexpr bool is_plain(const GanLoss&) { return false; }
+constexpr bool is_plain(const GroupStddev&) { return false; }
+constexpr bool is_plain(const CenteredNorm&) { return false; }
+constexpr bool is_plain(const Interpolate&) { return true; }
+constexpr bool is_plain(const SquaredNorm&) { return true; }
+constexpr bool is_plain(const NormBackward&) { return true; }
+
+// Logits of a tile: where one kind has ended, its part of the tile is empty.
+template <class E>
+struct GanLogits {
+  using F = typename E::F;
+  using Span = typename E::Span;
+  const GanLoss& a;
+  typename E::Input real, fake;
+  GanLogit<F> of_real, of_fake;
+
+  GK_DEVICE GanLogits(const GanLoss& a, double by_real, double by_fake)
+      : a(a), real(a.real), fake(a.fake), of_real(a.of_real, by_real), of_fake(a.of_fake, by_fake) {}
+
+  GK_DEVICE Span reals(const Span& s) const { return E::part(s, a.reals); }
+  GK_DEVICE Span fakes(const Span& s) const { return E::part(s, a.fakes); }
+};
+
+template <class E>
+struct GanLossForwardTile {
+  using F = typename E::F;
+  using Span = typename E::Span;
+  GanLogits<E> in;
+
+  GK_DEVICE explicit GanLossForwardTile(const GanLossForward& a) : in(a, 1.0, 1.0) {}
+
+  GK_DEVICE void operator()(const Span& s, typename E::Values* loss) {
+    const Span reals = in.reals(s), fakes = in.fakes(s);
+    if (in.real) in.real.fetch(reals);
+    in.fake.fetch(fakes);
+    if (in.a.relativistic) {
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) loss->set(i, in.of_fake.value(in.fake[i] - in.real[i]));
+      return;
+    }
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      F value = F(0);
+      if (in.real && i < reals.n) value = E::only(reals, i, in.of_real.value(in.real[i]));
+      if (i < fakes.n) value = value + E::only(fakes, i, in.of_fake.value(in.fake[i]));
+      loss->set(i, value);
+    }
+  }
+};
+
+template <class E>
+struct GanLossBackwardTile {
+  using F = typename E::F;
+  using Span = typename E::Span;
+  GanLogits<E> in;
+  typename E::LossInput grad;
+  typename E::Output d_real, d_fake;
+
+  GK_DEVICE explicit GanLossBackwardTile(const GanLossBackward& a)
+      : in(a, 1.0, 1.0), grad(a.grad), d_real(a.d_real), d_fake(a.d_fake) {}
+
+  GK_DEVICE void operator()(const Span& s) {
+    const Span reals = in.reals(s), fakes = in.fakes(s);
+    if (in.real) in.real.fetch(reals);
+    in.fake.fetch(fakes);
+    grad.fetch(s);
+    d_real.prepare(reals);
+    d_fake.prepare(fakes);
+    if (in.a.relativistic) {
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+        const F by_fake = grad[i] * in.of_fake.slope(in.fake[i] - in.real[i]);
+        d_fake.set(i, by_fake);
+        d_real.set(i, -by_fake);
+      }
+    } else {
+      if (d_real)
+        GK_TILE for (int64_t i = 0; i < reals.n; i += E::lanes) d_real.set(i, grad[i] * in.of_real.slope(in.real[i]));
+      if (d_fake)
+        GK_TILE for (int64_t i = 0; i < fakes.n; i += E::lanes) d_fake.set(i, grad[i] * in.of_fake.slope(in.fake[i]));
+    }
+    d_real.commit(reals);
+    d_fake.commit(fakes);
+  }
+};
+
+template <class E>
+struct InterpolateForwardTile {
+  typename E::Input real, fake;
+  typename E::RowUniform eps;
+  typename E::Output out;
+
+  GK_DEVICE explicit InterpolateForwardTile(const InterpolateForward& a)
+      : real(a.real), fake(a.fake), eps(a.noise, a.extent), out(a.out) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    using F = typename E::F;
+    real.fetch(s);
+    fake.fetch(s);
+    eps.fetch(s);
+    out.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) out.set(i, interpolation(F(real[i]), F(fake[i]), F(eps[i])));
+    out.commit(s);
+  }
+};
+
+// The gradient by eps is the tile's value, summed over rows; real and fake serve it alone.
+template <class E>
+struct InterpolateBackwardTile {
+  using F = typename E::F;
+  using Span = typename E::Span;
+  typename E::Input real, fake, grad;
+  typename E::RowUniform eps;
+  typename E::Output d_real, d_fake;
+
+  GK_DEVICE explicit InterpolateBackwardTile(const InterpolateBackward& a)
+      : real(a.real), fake(a.fake), grad(a.grad), eps(a.noise, a.extent), d_real(a.d_real), d_fake(a.d_fake) {}
+
+  GK_DEVICE void operator()(const Span& s, typename E::Values* d_eps) {
+    real.fetch(s);
+    fake.fetch(s);
+    (*this)(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) d_eps->set(i, grad[i] * (real[i] - fake[i]));
+  }
+  GK_DEVICE void operator()(const Span& s) {
+    grad.fetch(s);
+    eps.fetch(s);
+    d_real.prepare(s);
+    d_fake.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const F e = eps[i], g = grad[i];
+      d_real.set(i, e * g);
+      d_fake.set(i, (F(1) - e) * g);
+    }
+    d_real.commit(s);
+    d_fake.commit(s);
+  }
+};
+
+template <class E>
+struct SquaredNormTile {
+  using F = typename E::F;
+  typename E::Input x;
+
+  GK_DEVICE explicit SquaredNormTile(const SquaredNorm& a) : x(a.x) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* squares) {
+    x.fetch(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const F value = x[i];
+      squares->set(i, value * value);
+    }
+  }
+};
+
+template <class E>
+struct CenteredNormTile {
+  using F = typename E::F;
+  typename E::LossInput squares;
+  typename E::Output norms;
+  F center;
+
+  GK_DEVICE explicit CenteredNormTile(const CenteredNorm& a)
+      : squares(a.squares), norms(a.norms), center(typename E::T(a.center)) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* penalty) {
+    squares.fetch(s);
+    norms.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const F norm = sqrt(F(squares[i])), away = norm - center;
+      norms.set(i, norm);
+      penalty->set(i, away * away);
+    }
+    norms.commit(s);
+  }
+};
+
+// A norm of 0 has the gradient 0.
+template <class E>
+struct NormBackwardTile {
+  using F = typename E::F;
+  typename E::Input x;
+  typename E::LossInput grad, norms, grad_norms;
+  typename E::Output d_x;
+  F center, factor;
+
+  GK_DEVICE explicit NormBackwardTile(const NormBackward& a)
+      : x(a.x),
+        grad(a.grad),
+        norms(a.norms),
+        grad_norms(a.grad_norms),
+        d_x(a.d_x),
+        center(typename E::T(a.center)),
+        factor(typename E::T(a.factor)) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    x.fetch(s);
+    grad.fetch(s);
+    norms.fetch(s);
+    grad_norms.fetch(s);
+    d_x.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      F g = F(0);
+      if (grad) g = grad[i] * factor;
+      if (norms) {
+        const F norm = norms[i];
+        F by_norm = g * (F(1) - center / norm);
+        if (grad_norms) by_norm = by_norm + grad_norms[i] / norm;
+        g = select(norm == F(0), F(0), by_norm);
+      }
+      d_x.set(i, x[i] * g);
+    }
+    d_x.commit(s);
+  }
+};
+
+// Mean and variance over the members of a group; deviations are from the mean, in a second pass. The mean itself is
+// taken from the first member on, so that members that are equal have no deviation, not that of rounding.
+template <class E>
+struct GroupMoments {
+  using F = typename E::F;
+  using Span = typename E::Span;
+  const GroupStddev& a;
+  typename E::Input x;
+  typename E::Scratch mean, variance;
+  F eps;
+
+  GK_DEVICE explicit GroupMoments(const GroupStddev& a) : a(a), x(a.x), eps(typename E::T(a.eps)) {}
+
+  GK_DEVICE Span fetch(const Span& s, int64_t k) {
+    const Span part = E::part(s, a.numel - k * a.member);
+    x.fetch(part, k * a.member);
+    return part;
+  }
+  GK_DEVICE F count(const Span& s, int64_t i) const {
+    const Span last = E::part(s, a.numel - (a.members - 1) * a.member);
+    return F(typename E::T(a.members - 1)) + (i < last.n ? E::only(last, i, F(1)) : F(0));
+  }
+  GK_DEVICE void operator()(const Span& s) {
+    auto& first = variance;  // of which there is none yet
+    fetch(s, 0);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) first.set(i, x[i]);
+    average(s, mean, [&](int64_t i) { return x[i] - first[i]; });
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) mean.set(i, first[i] + mean[i]);
+    average(s, variance, [&](int64_t i) {
+      const F away = x[i] - mean[i];
+      return away * away;
+    });
+  }
+  GK_DEVICE F stddev(int64_t i) const { return sqrt(variance[i] + eps); }
+
+ private:
+  // out = the mean of value over the members of a group.
+  template <class Value>
+  GK_DEVICE void average(const Span& s, typename E::Scratch& out, const Value& value) {
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) out.set(i, F(0));
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < a.members; ++k) {
+      const Span part = fetch(s, k);
+      GK_TILE for (int64_t i = 0; i < part.n; i += E::lanes) out.set(i, out[i] + E::only(part, i, value(i)));
+    }
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) out.set(i, out[i] / count(s, i));
+  }
+};
+
+template <class E>
+struct GroupStddevForwardTile {
+  GroupMoments<E> of;
+
+  GK_DEVICE explicit GroupStddevForwardTile(const GroupStddevForward& a) : of(a) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* stddev) {
+    of(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) stddev->set(i, of.stddev(i));
+  }
+};
+
+template <class E>
+struct GroupStddevBackwardTile {
+  using F = typename E::F;
+  using Span = typename E::Span;
+  GroupMoments<E> of;
+  typename E::Input upstream;
+  typename E::LossInput grad;
+  typename E::Output d_x;
+  typename E::Scratch scale;
+  int64_t upstream_member;
+  F factor;
+
+  GK_DEVICE explicit GroupStddevBackwardTile(const GroupStddevBackward& a)
+      : of(a),
+        upstream(a.upstream),
+        grad(a.grad),
+        d_x(a.d_x),
+        upstream_member(a.upstream_member),
+        factor(typename E::T(a.factor)) {}
+
+  GK_DEVICE void operator()(const Span& s) {
+    of(s);
+    grad.fetch(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+        scale.set(i, grad[i] * factor / (of.count(s, i) * of.stddev(i)));
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < of.a.members; ++k) {
+      const Span part = of.fetch(s, k);
+      upstream.fetch(part, k * upstream_member);
+      d_x.prepare(part, k * of.a.member);
+      GK_TILE for (int64_t i = 0; i < part.n; i += E::lanes)
+          d_x.set(i, fma(scale[i], of.x[i] - of.mean[i], F(upstream[i])));
+      d_x.commit(part, k * of.a.member);
+    }
+  }
+};
+
+}  // namespace genkern

@@ -1,0 +1,99 @@
+// Likelihoods of data: what happens to one tile, for every backend (as tiles/gaussian.h).
+#pragma once
+
+#include "kernels.h"
+#include "math/likelihood.h"
+#include "tiles/gaussian.h"
+
+namespace genkern {
+
+GK_INLINE bool is_plain(const BernoulliNll&) { return true; }
+
+template <class E>
+struct BernoulliInputs {
+  using T = typename E::T;
+  using F = typename E::F;
+  typename E::Input x, logits;
+  F keep, half_smoothing;
+
+  GK_DEVICE explicit BernoulliInputs(const BernoulliNll& a)
+      : x(a.x), logits(a.logits), keep(T(1.0 - a.label_smoothing)), half_smoothing(T(0.5 * a.label_smoothing)) {}
+
+  GK_DEVICE void fetch(const typename E::Span& s) {
+    x.fetch(s);
+    logits.fetch(s);
+  }
+  GK_DEVICE Bernoulli<F> operator[](int64_t i) const { return bernoulli(F(x[i]), F(logits[i]), keep, half_smoothing); }
+};
+
+template <class E>
+struct BernoulliForward {
+  BernoulliInputs<E> in;
+
+  GK_DEVICE explicit BernoulliForward(const BernoulliNllForward& a) : in(a) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
+    in.fetch(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) nll->set(i, bernoulli_nll(in[i]));
+  }
+};
+
+template <class E>
+struct BernoulliBackward {
+  using F = typename E::F;
+  BernoulliInputs<E> in;
+  typename E::LossInput grad;
+  F factor;
+  typename E::Output d_x, d_logits;
+
+  GK_DEVICE explicit BernoulliBackward(const BernoulliNllBackward& a)
+      : in(a), grad(a.grad), factor(typename E::T(a.factor)), d_x(a.d_x), d_logits(a.d_logits) {}
+
+  GK_DEVICE void operator()(const typename E::Span& s) {
+    in.fetch(s);
+    grad.fetch(s);
+    d_x.prepare(s);
+    d_logits.prepare(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      const F g = grad[i] * factor;
+      const BernoulliGradient<F> d = gradient(in[i], in.keep);
+      d_x.set(i, g * d.x);
+      d_logits.set(i, g * d.logit);
+    }
+    d_x.commit(s);
+    d_logits.commit(s);
+  }
+};
+
+// The mass of a bin in place of a density.
+template <class F>
+struct DiscretizedGaussian {
+  using T = scalar_t<F>;
+  Cdf cdf;
+  F half, below, above;
+
+  GK_DEVICE explicit DiscretizedGaussian(const LocScaleNll& a)
+      : cdf(a.bins.cdf), half(T(a.bins.half)), below(T(a.bins.below)), above(T(a.bins.above)) {}
+  GK_DEVICE F nll(F x, F loc, F inverse, F) const { return genkern::nll(mass(x, loc, inverse)); }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return mass(x, loc, inverse).gradient; }
+
+ private:
+  GK_DEVICE BinMass<F> mass(F x, F loc, F inverse) const {
+    const Bin<F> bin = bin_of(x, loc, inverse, half, below, above);
+    return cdf == Cdf::exact ? normal_mass(bin) : tanh_mass(bin);
+  }
+};
+
+template <class E, bool kPlain>
+struct DiscretizedForward : DensityForward<E, kPlain, DiscretizedGaussian> {
+  GK_DEVICE explicit DiscretizedForward(const LocScaleNllForward& a)
+      : DensityForward<E, kPlain, DiscretizedGaussian>(a) {}
+};
+
+template <class E, bool kPlain>
+struct DiscretizedBackward : DensityBackward<E, kPlain, DiscretizedGaussian> {
+  GK_DEVICE explicit DiscretizedBackward(const LocScaleNllBackward& a)
+      : DensityBackward<E, kPlain, DiscretizedGaussian>(a) {}
+};
+
+}  // namespace genkern
