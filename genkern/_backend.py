@@ -28,7 +28,17 @@ _folder = Path(__file__).parent
 
 
 def has_native(device_type: str) -> bool:
-    """Whether compiled kernels serve tensors of this device type (``"cpu"``, ``"cuda"``, ...)."""
+    """Whether compiled kernels serve tensors of this device type (``"cpu"``, ``"cuda"``, ...).
+
+    Raises
+    ------
+    TypeError, ValueError
+        `device_type` is no str, or names one device, such as ``"cuda:0"``.
+    """
+    if not isinstance(device_type, str):
+        raise TypeError(f"device_type: expected a str, got {type(device_type).__name__}")
+    if ":" in device_type:
+        raise ValueError(f"device_type: expected a type of device, such as 'cpu' or 'cuda', got {device_type!r}")
     return why_not(device_type) is None
 
 
@@ -61,8 +71,8 @@ class use_backend:
 
     Raises
     ------
-    ValueError
-        The name is none of the three.
+    TypeError, ValueError
+        The name is no str, or none of the three.
     RuntimeError
         ``"native"``, and no binary is loaded; the message says why.
 
@@ -77,7 +87,7 @@ class use_backend:
     def __init__(self, name: str) -> None:
         global mode
         self._before = mode
-        mode = _checked("backend", name)
+        mode = _checked("name", name)
         if mode == "native" and native is None:
             mode = self._before
             raise RuntimeError(f"backend 'native' is not available: {reason}")
@@ -123,6 +133,8 @@ def _cuda_device() -> dict[str, str | None]:
 
 
 def _checked(what: str, name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{what}: expected a str, got {type(name).__name__}")
     if name not in MODES:
         raise ValueError(f"{what}: expected 'auto', 'native' or 'reference', got {name!r}")
     return name

@@ -52,6 +52,11 @@ def device(name: str, value: object) -> torch.device:
     raise TypeError(f"{name}: expected a torch.device or str, got {type_name(value)}")
 
 
+def dtype(name: str, value: object) -> None:
+    if value not in FLOATING:
+        raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {value}")
+
+
 def choice(name: str, value: object, allowed: Sequence[str]) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a str, got {type_name(value)}")
@@ -70,6 +75,12 @@ def number(name: str, value: object, *, optional: bool = False, minimum: float |
         raise ValueError(f"{name}: expected a number >= {minimum:g}, got {value}")
 
 
+def fraction(name: str, value: object) -> None:
+    number(name, value)
+    if not 0 <= value <= 1:  # type: ignore[operator]
+        raise ValueError(f"{name}: expected a number from 0 to 1, got {value}")
+
+
 def boolean(name: str, value: object) -> None:
     if not isinstance(value, int):
         raise TypeError(f"{name}: expected a bool, got {type_name(value)}")
@@ -85,16 +96,28 @@ def integer(name: str, value: object, *, optional: bool = False, minimum: int | 
         raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
 
 
+def positive(name: str, value: object) -> None:
+    """A size, for which torch takes no bool."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an int, got bool")
+    integer(name, value, minimum=1)
+
+
 def _fits(name: str, value: int | torch.SymInt) -> None:
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{name}: expected an int of 64 bits, got {value}")
 
 
-def sizes(name: str, value: object) -> None:
+def sizes(name: str, value: object, *, minimum: int = 0) -> None:
     if not isinstance(value, tuple | list):
         raise TypeError(f"{name}: expected a tuple of ints, got {type_name(value)}")
     for size in value:
-        integer(name, size, minimum=0)
+        integer(name, size, minimum=minimum)
+
+
+def instance(name: str, value: object, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected {what}, got {type_name(value)}")
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from genkern import _backend
+from genkern import _backend, _dtensor
 from genkern._checks import tensor as _checks_tensor
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
@@ -39,7 +39,7 @@ class Op:
     random : whether it draws from a torch generator
     device_free : no argument says where it runs, so C++ has one implementation for all
 
-    `reference` and `fake` take exactly the arguments of the schema.
+    `reference` and `fake` take exactly the arguments of the schema. A call gives all of them, in that order.
     """
 
     def __init__(
@@ -51,39 +51,46 @@ class Op:
         random: bool = False,
         device_free: bool = False,
     ) -> None:
-        self._key = -1  # the place of the key among the arguments of an op that can draw it
         self.reference = reference
         self.name = schema.partition("(")[0]
         self._fake = fake
         _definitions.define(schema, tags=(*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS)
         self.op = getattr(torch.ops.genkern, self.name).default
-        # Options at their defaults are not passed: naming each costs the dispatcher's parser more than the op takes.
-        self._defaults = {
-            a.name: tuple(a.default_value) if isinstance(a.default_value, list) else a.default_value
-            for a in self.op._schema.arguments
-            if a.kwarg_only
-        }
-        self._floats = {a.name for a in self.op._schema.arguments if "float" in str(a.type)}
+        self._arguments = self.op._schema.arguments
+        self._options = [a.name for a in self._arguments if a.kwarg_only]
+        self._floats = {a.name for a in self._arguments if "float" in str(a.type)}
         if not (_backend.native and device_free):
             _definitions.impl(self.name, reference, self._reference_key())
         if self._reference_key() == "CompositeExplicitAutograd":
             torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
 
-    def __call__(self, *args: Any, generator: Any = None, **kwargs: Any) -> Any:
-        if self._key >= 0 and args[self._key] is None and args[self._key + 1] is None:
-            return self._draw(args, generator, kwargs)
+    def __call__(self, *args: Any) -> Any:
         if _may_want_definition() and self._wants_reference(args):
-            return self.reference(*args, **self._as_floats(kwargs))
+            return self._by_definition(args)
+        return self._by_op(self.op, self._fake, args)
+
+    def _by_definition(self, args: Sequence[Any]) -> Any:
+        """What the dispatcher's parser does, too: ints for floats, as torch takes no int of more than 64 bits."""
+        positional, options = self._split_options(args)
+        for name, value in options.items():
+            if type(value) is int and name in self._floats and abs(value) < 2**1023:
+                options[name] = float(value)
+        return self.reference(*positional, **options)
+
+    def _by_op(self, op: Any, fake: Callable[..., Any], args: Sequence[Any]) -> Any:
+        positional, options = self._split_options(args)
         try:
-            return self.op(*args) if kwargs == self._defaults else self.op(*args, **kwargs)
+            return op(*positional, **options)
         except (RuntimeError, OverflowError):
-            self._fake(*args, **kwargs)  # raises the error that names the argument, where the dispatcher's does not
+            fake(*positional, **options)  # raises the error that names the argument, where the dispatcher's does not
             raise
 
-    def _draw(self, args: tuple[Any, ...], generator: torch.Generator | None, kwargs: dict[str, Any]) -> Any:
-        raise NotImplementedError  # of ops that take noise alone
+    def _split_options(self, args: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The positional arguments and, by name, those that the schema has as keywords: the last ones."""
+        positional = len(args) - len(self._options)
+        return args[:positional], dict(zip(self._options, args[positional:], strict=True))
 
-    def _wants_reference(self, args: tuple[Any, ...]) -> bool:
+    def _wants_reference(self, args: Sequence[Any]) -> bool:
         if _backend.mode != "native":
             return True
         device = next((a.device.type for a in args if isinstance(a, Tensor)), "cpu")
@@ -95,13 +102,6 @@ class Op:
             )
         return False
 
-    def _as_floats(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Ints for floats, as the dispatcher's parser converts them: torch takes no int of more than 64 bits."""
-        return {
-            name: float(value) if type(value) is int and name in self._floats and abs(value) < 2**1023 else value
-            for name, value in options.items()
-        }
-
     def _reference_key(self) -> str:
         return "CompositeExplicitAutograd"
 
@@ -111,7 +111,11 @@ class Operation(Op):
 
     One that takes noise (``Tensor? key, Tensor? eps`` in its schema, with `reserve` given to draw a key) gets an
     overload `draw` that takes a ``Generator?`` in their place, draws the key as part of the launch, and returns it
-    behind the results. It is called where neither key nor eps is given.
+    behind the results. A call has the generator behind key and eps, and draws where neither is given.
+
+    With `keeps_results` the backward op is given the results, too, behind the arguments. `by_rows`: whether a row of
+    the results depends on the same row of the arguments alone, so that rows may lie on different ranks. `noise_by_row`:
+    whether a row has one number of noise, instead of one an element.
     """
 
     def __init__(
@@ -122,31 +126,63 @@ class Operation(Op):
         fake: Callable[..., Any],
         differentiable: Sequence[str],
         reserve: Callable[..., Tensor] | None = None,
+        keeps_results: bool = False,
+        by_rows: bool = True,
+        noise_by_row: bool = False,
     ) -> None:
         super().__init__(schema, reference=reference, fake=fake)
-        self._arguments = self.op._schema.arguments
-        names = [a.name for a in self._arguments]
-        self._differentiable = [names.index(name) for name in differentiable]
-        self._key = names.index("key") if reserve else -1
+        self.by_rows = by_rows
+        self.noise_by_row = noise_by_row
+        self._kept = len(self.op._schema.returns) if keeps_results else 0
+        self._names = [a.name for a in self._arguments]
+        self._differentiable = [self._names.index(name) for name in differentiable]
+        self._key = self._names.index("key") if reserve else -1
         if reserve:
             self._reserve = reserve
             self._define_draw(schema)
+        self._compiled_call = None
         if _backend.native is not None:
             self._define_gradients(schema)
             _backend.native.register_autograd(self.name, self._differentiable)
+            self._compiled_call = _backend.native.make_call(self.name)
 
-    def _draw(self, args: tuple[Any, ...], generator: torch.Generator | None, kwargs: dict[str, Any]) -> Any:
-        """A call that is given neither key nor eps."""
+    def __call__(self, *args: Any) -> Any:
+        by_definition = _may_want_definition() and self._wants_reference(args)
+        if self._compiled_call is not None and not by_definition and not torch.compiler.is_dynamo_compiling():
+            results = self._compiled_call(*args)
+            if results is not NotImplemented:
+                return results
+        if _dtensor.given(args):
+            return _dtensor.call(self, args)
+        if by_definition:
+            return self._by_definition(self._with_noise(args))
+        if not self._draws(args):
+            return self._by_op(self.op, self._fake, self._with_noise(args))
         k = self._key
-        if _may_want_definition() and self._wants_reference(args):
-            return self(*args[:k], self._fresh_key(args, generator), *args[k + 1 :], **kwargs)
-        drawing = (*args[:k], generator, *args[k + 2 :])
-        try:
-            results = self.draw(*drawing) if kwargs == self._defaults else self.draw(*drawing, **kwargs)
-        except (RuntimeError, OverflowError):
-            self._fake_draw(*drawing, **kwargs)
-            raise
+        results = self._by_op(self.draw, self._fake_draw, (*args[:k], *args[k + 2 :]))
         return results[:-1] if len(results) > 2 else results[0]
+
+    def split(self, args: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments of a call by name, and its options; with a key where one would be drawn."""
+        positional, options = self._split_options(self._with_noise(args))
+        return dict(zip(self._names, positional, strict=False)), options
+
+    def join(self, positional: Sequence[Any], options: dict[str, Any]) -> Sequence[Any]:
+        """The other way round."""
+        args = [*positional, *(options[name] for name in self._options)]
+        return args if self._key < 0 else [*args[: self._key + 2], None, *args[self._key + 2 :]]
+
+    def _draws(self, args: Sequence[Any]) -> bool:
+        return self._key >= 0 and args[self._key] is None and args[self._key + 1] is None
+
+    def _with_noise(self, args: Sequence[Any]) -> Sequence[Any]:
+        """The arguments of the schema: without a generator, with the key that it draws where there is no noise."""
+        if self._key < 0:
+            return args
+        key, eps, generator = args[self._key : self._key + 3]
+        if self._draws(args):
+            key = self._fresh_key(args, generator)
+        return (*args[: self._key], key, eps, *args[self._key + 3 :])
 
     def _fresh_key(self, args: Sequence[Any], generator: torch.Generator | None) -> Tensor:
         _checks_tensor(self._arguments[0].name, args[0])
@@ -164,6 +200,7 @@ class Operation(Op):
             torch.library.register_fake(f"genkern::{self.name}.draw", self._fake_draw, lib=_definitions)
 
     def _with_key(self, args: Sequence[Any], key: Tensor) -> tuple[Any, ...]:
+        """The positional arguments of the op, from those of its overload."""
         return (*args[: self._key], key, None, *args[self._key + 1 :])
 
     def _draw_reference(self, *args: Any, **kwargs: Any) -> Any:
@@ -188,6 +225,7 @@ class Operation(Op):
         parameters = [f"Tensor? grad_{i}" for i in range(outputs)]
         arguments = schema[schema.index("(") + 1 : schema.rindex(") ->")].split(", ")
         parameters += [argument.partition("=")[0] for argument in arguments if argument != "*"]
+        parameters += [f"Tensor result_{i}" for i in range(self._kept)]
         results = ", ".join(["Tensor"] * len(self._differentiable))
         signature = f"({', '.join([*parameters, 'int output_mask'])}) -> ({results})"
         for suffix, implementation, key in (
@@ -202,12 +240,11 @@ class Operation(Op):
         """The gradients, the arguments, and which gradients of them are asked for (bit i: the i-th differentiable)."""
         outputs = len(self.op._schema.returns)
         wanted = [bool(args[-1] >> bit & 1) for bit in range(len(self._differentiable))]
-        return list(args[:outputs]), list(args[outputs:-1]), wanted
+        return list(args[:outputs]), list(args[outputs : outputs + len(self._arguments)]), wanted
 
     def _call_reference(self, args: list[Any]) -> tuple[Tensor, ...]:
-        positional = [v for v, a in zip(args, self._arguments, strict=True) if not a.kwarg_only]
-        keywords = {a.name: v for v, a in zip(args, self._arguments, strict=True) if a.kwarg_only}
-        result = self.reference(*positional, **keywords)
+        positional, options = self._split_options(args)
+        result = self.reference(*positional, **options)
         return result if isinstance(result, tuple) else (result,)
 
     def _vjp(self, *args: Any) -> Any:

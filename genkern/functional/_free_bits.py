@@ -10,16 +10,18 @@ import math
 import torch
 from torch import Tensor
 
-from genkern import _checks
+from genkern import _checks, _dtensor
 
 OVER = ("dim", "event", "batch")
 
 
-def inner(reduction: str, units: str) -> dict[str, str]:
-    """The reduction and unit in which `apply` takes the divergence."""
+def inner(free_bits: float, over: str, reduction: str, units: str) -> tuple[float, str, str]:
+    """The floor, reduction and unit of the kernels, whose divergence `apply` takes where the floor is not theirs."""
+    if over == "dim":
+        return free_bits, reduction, units
     _checks.choice("reduction", reduction, _checks.REDUCTIONS)
     _checks.choice("units", units, _checks.UNITS)
-    return {"reduction": "none" if reduction == "none" else "event", "units": "nats" if units == "nats" else "bits"}
+    return 0.0, "none" if reduction == "none" else "event", "nats" if units == "nats" else "bits"
 
 
 def apply(
@@ -31,11 +33,12 @@ def apply(
     """
     _checks.choice("free_bits_over", over, OVER)
     _checks.number("free_bits", free_bits, minimum=0)
+    _checks.integer("event_ndim", event_ndim, optional=True, minimum=0)
     batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
     event_numel = math.prod(shape[batch:])
     event = tuple(range(batch, len(shape)))
     rows = kl.sum(event, keepdim=True) if reduction == "none" and event else kl
-    level = rows if over == "event" else rows.mean()
+    level = rows if over == "event" else _dtensor.everywhere(rows.sum()) / rows.numel()
     share = free_bits / event_numel if reduction == "none" and event_numel else free_bits
     kl = torch.where(level >= free_bits, kl, torch.full_like(kl, share))
     return outer(kl, reduction, units, shape, event_ndim)
@@ -48,5 +51,5 @@ def outer(value: Tensor, reduction: str, units: str, shape: torch.Size, event_nd
     if reduction in ("none", "event"):
         return value
     if reduction == "batchmean":
-        return value.mean()
+        return value.sum() / value.numel()
     return value.sum() if reduction == "sum" else value.sum() / math.prod(shape)

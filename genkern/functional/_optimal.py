@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from genkern import _checks
+from genkern import _checks, _dtensor
 from genkern.functional._gaussian_ops import nll
 from genkern.reference import scale as _scale
 
@@ -26,13 +26,12 @@ def optimal_nll(
     """One fused pass for the squared errors; what depends on sigma^2 is arithmetic on [batch] values."""
     _checks.scale("logvar", 0.0, lo, hi, clamp_mode)
     _checks.choice("units", units, _checks.UNITS)
-    half_square = nll(
-        x, loc, None, full=False, reduction="none" if reduction == "none" else "event", event_ndim=event_ndim
-    )
+    rows = "none" if reduction == "none" else "event"
+    half_square = nll(x, loc, None, 0.0, False, "logvar", 0.0, None, None, "hard", rows, "nats", event_ndim)
     shape = _checks.broadcast(x=x, loc=loc)
     batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
     event_numel = 1 if reduction == "none" else math.prod(shape[batch:])
-    variance = 2 * half_square.sum() / math.prod(shape)
+    variance = 2 * _dtensor.everywhere(half_square.sum()) / math.prod(shape)
     logvar = _scale.clamp(torch.log(variance), lo, hi, clamp_mode)
     constant = math.log(2 * math.pi) if full else 0.0
     value = half_square * torch.exp(-logvar) + 0.5 * event_numel * (logvar + constant)
@@ -41,5 +40,5 @@ def optimal_nll(
     if reduction == "mean" or (units == "bits_per_dim" and reduction != "none"):
         factor = factor / event_numel if event_numel else math.nan
     if reduction in ("sum", "mean", "batchmean"):
-        value = value.sum() if reduction == "sum" else value.mean()
+        value = value.sum() if reduction == "sum" else value.sum() / value.numel()
     return value if factor == 1.0 else value * factor

@@ -96,23 +96,9 @@ def gaussian_rsample(
     >>> torch.equal(z, gk.random.normal(gk.random.key(42), (2, 3)))
     True
     """
-    key, eps, generator = _noise(loc, scale, sample_shape, key, generator, eps)
-    lo, hi = _bounds(clamp)
-    return _ops.rsample(
-        loc,
-        scale,
-        key,
-        eps,
-        generator=generator,
-        sample_shape=sample_shape,
-        temperature=temperature,
-        element_offset=element_offset,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-    )
+    noise = _noise(loc, scale, sample_shape, key, generator, eps)
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _ops.rsample(loc, scale, *noise, sample_shape, temperature, element_offset, *sigma)
 
 
 def gaussian_kl(
@@ -177,25 +163,10 @@ def gaussian_kl(
     >>> gk.gaussian_kl(torch.zeros(1, 2), torch.full((1, 2), 1e-6))
     tensor([5.0000e-13])
     """
-    lo, hi = _bounds(clamp)
-    fused = free_bits_over == "dim"
-    kl = _ops.kl(
-        loc,
-        scale,
-        prior_loc,
-        prior_scale,
-        free_bits=free_bits if fused else 0.0,
-        grad_scale_q=grad_scale_q,
-        grad_scale_p=grad_scale_p,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-        event_ndim=event_ndim,
-        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
-    )
-    if fused:
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
+    kl = _ops.kl(loc, scale, prior_loc, prior_scale, *sigma, floor, grad_scale_q, grad_scale_p, how, unit, event_ndim)
+    if free_bits_over == "dim":
         return kl
     shape = _checks.broadcast(loc=loc, scale=scale, prior_loc=prior_loc, prior_scale=prior_scale)
     return _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
@@ -253,32 +224,27 @@ def gaussian_rsample_kl(
     >>> z.shape, kl.shape
     (torch.Size([16, 8]), torch.Size([16]))
     """
-    key, eps, generator = _noise(loc, scale, sample_shape, key, generator, eps)
-    lo, hi = _bounds(clamp)
-    fused = free_bits_over == "dim"
+    noise = _noise(loc, scale, sample_shape, key, generator, eps)
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
     z, kl = _ops.rsample_kl(
         loc,
         scale,
         prior_loc,
         prior_scale,
-        key,
-        eps,
-        generator=generator,
-        sample_shape=sample_shape,
-        temperature=temperature,
-        element_offset=element_offset,
-        free_bits=free_bits if fused else 0.0,
-        grad_scale_q=grad_scale_q,
-        grad_scale_p=grad_scale_p,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-        event_ndim=event_ndim,
-        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+        *noise,
+        sample_shape,
+        temperature,
+        element_offset,
+        *sigma,
+        floor,
+        grad_scale_q,
+        grad_scale_p,
+        how,
+        unit,
+        event_ndim,
     )
-    if not fused:
+    if free_bits_over != "dim":
         shape = z.shape[len(sample_shape) :]
         kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
     return z, kl
@@ -327,31 +293,26 @@ def gaussian_rsample_kl_packed(
     >>> z.shape, kl.shape
     (torch.Size([2, 4, 16, 16]), torch.Size([2]))
     """
-    key, eps, generator = _noise(moments, moments, sample_shape, key, generator, eps, (chunk_dim, latent_channels))
-    lo, hi = _bounds(clamp)
-    fused = free_bits_over == "dim"
+    noise = _noise(moments, moments, sample_shape, key, generator, eps, (chunk_dim, latent_channels))
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
     z, kl = _ops.rsample_kl_packed(
         moments,
         chunk_dim,
         latent_channels,
-        key,
-        eps,
-        generator=generator,
-        sample_shape=sample_shape,
-        temperature=temperature,
-        element_offset=element_offset,
-        free_bits=free_bits if fused else 0.0,
-        grad_scale_q=grad_scale_q,
-        grad_scale_p=grad_scale_p,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-        event_ndim=event_ndim,
-        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+        *noise,
+        sample_shape,
+        temperature,
+        element_offset,
+        *sigma,
+        floor,
+        grad_scale_q,
+        grad_scale_p,
+        how,
+        unit,
+        event_ndim,
     )
-    if not fused:
+    if free_bits_over != "dim":
         shape = z.shape[len(sample_shape) :]
         kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
     return z, kl
@@ -408,23 +369,9 @@ def gaussian_nll(
         if scale != "optimal":
             raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
         return optimal_nll(x, loc, full, *_bounds(clamp), clamp_mode, reduction, units, event_ndim)
-    lo, hi = _bounds(clamp)
-    learned = isinstance(scale, Tensor)
-    return _ops.nll(
-        x,
-        loc,
-        scale if learned else None,
-        0.0 if learned else scale,
-        full=full,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-        reduction=reduction,
-        units=units,
-        event_ndim=event_ndim,
-    )
+    _checks.boolean("full", full)  # None would do as False for the dispatcher
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _ops.nll(x, loc, *_learned(scale), full, *sigma, reduction, units, event_ndim)
 
 
 def gaussian_log_prob(
@@ -485,18 +432,8 @@ def gaussian_entropy(
     >>> gk.gaussian_entropy(torch.zeros(1, 2))
     tensor([2.8379])
     """
-    lo, hi = _bounds(clamp)
-    return _ops.entropy(
-        scale,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-        reduction=reduction,
-        units=units,
-        event_ndim=event_ndim,
-    )
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _ops.entropy(scale, *sigma, reduction, units, event_ndim)
 
 
 def _noise(
@@ -517,6 +454,18 @@ def _noise(
     _checks.sizes("sample_shape", sample_shape)
     shape = (*sample_shape, *_checks.broadcast(loc=loc, scale=scale))
     return source(loc, key, generator, eps, shape)
+
+
+def _scale_arguments(
+    scale_param: str, scale_offset: float, clamp: Clamp | None, clamp_mode: str
+) -> tuple[str, float, float | None, float | None, str]:
+    """What schemas have for the scale, in their order."""
+    return scale_param, scale_offset, *_bounds(clamp), clamp_mode
+
+
+def _learned(scale: Tensor | float) -> tuple[Tensor | None, float]:
+    """A scale as operations take it: a tensor, or none and the constant."""
+    return (scale, 0.0) if isinstance(scale, Tensor) else (None, scale)
 
 
 def _bounds(clamp: Clamp | None) -> Clamp:

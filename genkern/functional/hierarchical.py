@@ -9,7 +9,7 @@ from genkern import _checks
 from genkern.functional import _free_bits
 from genkern.functional import _gaussian_ops as _ops
 from genkern.functional._noise import Generators, source
-from genkern.functional.gaussian import Clamp, _bounds
+from genkern.functional.gaussian import Clamp, _scale_arguments
 from genkern.reference import hierarchical as reference
 
 __all__ = ["gaussian_residual_rsample_kl"]
@@ -105,31 +105,26 @@ def gaussian_residual_rsample_kl(
         parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
         shape = _checks.broadcast(**parameters)
         like = next((t for t in parameters.values() if t.dtype == torch.float64), prior_loc)
-    key, eps, generator = source(like, key, generator, eps, shape)
-    lo, hi = _bounds(clamp)
-    fused = free_bits_over == "dim"
+    noise = source(like, key, generator, eps, shape)
+    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
     z, kl, log_q, log_p = _ops.residual_rsample_kl(
         prior_loc,
         prior_scale,
         delta_loc,
         delta_scale,
-        key,
-        eps,
-        generator=generator,
-        temperature=temperature,
-        element_offset=element_offset,
-        free_bits=free_bits if fused else 0.0,
-        grad_scale_q=grad_scale_q,
-        grad_scale_p=grad_scale_p,
-        scale_param=scale_param,
-        scale_offset=scale_offset,
-        clamp_lo=lo,
-        clamp_hi=hi,
-        clamp_mode=clamp_mode,
-        event_ndim=event_ndim,
-        **({"reduction": reduction, "units": units} if fused else _free_bits.inner(reduction, units)),
+        *noise,
+        temperature,
+        element_offset,
+        *sigma,
+        floor,
+        grad_scale_q,
+        grad_scale_p,
+        how,
+        unit,
+        event_ndim,
     )
-    if not fused:
+    if free_bits_over != "dim":
         kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, z.shape, event_ndim)
         log_q, log_p = (_free_bits.outer(value, reduction, units, z.shape, event_ndim) for value in (log_q, log_p))
     return z, kl, log_q, log_p

@@ -210,7 +210,7 @@ def gaussian_nll(
     shape = _checks.broadcast(x=x, loc=loc, scale=scale)
     _checks.reduction(reduction, units, event_ndim, len(shape))
     dtype = _checks.compute_dtype(x, loc, scale)
-    raw = x.new_full((), scale_value, dtype=dtype) if scale is None else scale.to(dtype)
+    raw = _scale.raw(x, scale, scale_value, dtype)
     raw = _scale.clamp(raw, clamp_lo, clamp_hi, clamp_mode)
     delta = standardised(x.to(dtype) - loc.to(dtype), raw, scale_param, scale_offset)
     elements = 0.5 * (delta * delta + _scale.logvar(raw, scale_param, scale_offset))

@@ -143,8 +143,7 @@ def check_derivation(key: object, name: str, value: object) -> None:
 def check_noise(key: object, shape: object, dtype: object, element_offset: object, device: torch.device | None) -> None:
     _checks.key("key", key, device=device)
     _checks.sizes("shape", shape)
-    if dtype not in _checks.FLOATING:
-        raise TypeError(f"dtype: expected float64, float32, bfloat16 or float16, got {dtype}")
+    _checks.dtype("dtype", dtype)
     _checks.integer("element_offset", element_offset, minimum=0)
 
 

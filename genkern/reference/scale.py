@@ -6,9 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn import functional
 
 LOG_PARAMS = ("logvar", "logstd")
+
+
+def raw(like: Tensor, scale: Tensor | None, value: float, dtype: torch.dtype) -> Tensor:
+    """A scale as it was given, a tensor or a number, in the type of arithmetic."""
+    if scale is not None:
+        return scale.to(dtype)
+    if type(value) is int:
+        value = float(value)  # of more than 64 bits, too
+    return like.new_full((), value, dtype=torch.float64).to(dtype)  # infinite where float32 ends
 
 
 def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
@@ -22,7 +31,7 @@ def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
         return _StraightThroughClamp.apply(raw, lo, hi)
     if mode == "softclip":
         assert lo is not None
-        return lo + _softplus(raw - lo)
+        return lo + softplus(raw - lo)
     assert hi is not None
     return hi * torch.tanh(raw / hi)
 
@@ -38,7 +47,7 @@ def std(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
     elif scale_param == "var":
         value = torch.sqrt(raw)
     else:
-        value = _softplus(raw)
+        value = softplus(raw)
     return value + scale_offset if scale_offset else value
 
 
@@ -53,9 +62,9 @@ def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
     return 2 * torch.log(std(raw, scale_param, scale_offset))
 
 
-def _softplus(x: Tensor) -> Tensor:
+def softplus(x: Tensor) -> Tensor:
     # torch's softplus turns linear above `threshold`; at 40 that is exact in float64 too.
-    return softplus(x, threshold=40.0)
+    return functional.softplus(x, threshold=40.0)
 
 
 class _StraightThroughClamp(torch.autograd.Function):

@@ -1,0 +1,274 @@
+"""Entropy and divergence of discrete distributions, from masses or from logits, and relaxed samples of them.
+
+`dim` is the dimension of the K classes. What remains is [batch, event ...]: there is a value an element of it, and
+`reduction` and `event_ndim` count its dimensions. Arithmetic is float32 (float64 where an argument is float64) whatever
+the storage type; losses are float32 or float64. Gradients reach every floating tensor: first order fused, higher orders
+through the definition in `genkern.reference`. Backward recomputes what it needs from the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from genkern import _checks, random
+from genkern.functional import _discrete_ops as _ops
+from genkern.functional import _free_bits
+from genkern.functional._noise import Generators, source
+from genkern.reference import discrete as reference
+
+__all__ = ["categorical_entropy", "categorical_kl", "discrete_entropy", "discrete_kl", "gumbel_softmax"]
+
+
+def discrete_entropy(
+    p: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
+) -> Tensor:
+    """Entropy -sum p log p of probability vectors.
+
+    Parameters
+    ----------
+    p : Tensor
+        Masses of the K classes along `dim`. That they sum to 1 is the caller's care: the sum is taken as it stands.
+    dim : int
+        Dimension of the classes.
+    reduction : {"event", "none", "sum", "mean", "batchmean"}
+        Of the values, one for each vector, as in `gaussian_kl`: sum over each datum (the default), none, over
+        everything, mean over vectors, mean over data of the sums.
+    units : {"nats", "bits", "bits_per_dim"}
+    event_ndim : int, optional
+        How many of the remaining dimensions, the last ones, one datum spans; default all but the first.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where p is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Shannon 1948, "A mathematical theory of communication". 0 log 0 = 0: a class without mass is left out, of the
+    gradient too; elsewhere that is -(log p + 1). A negative mass gives nan.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.discrete_entropy(torch.tensor([0.5, 0.25, 0.25, 0.0]), units="bits")
+    tensor(1.5000)
+    """
+    return _ops.discrete_entropy(p, dim, reduction, units, event_ndim)
+
+
+def discrete_kl(
+    p: Tensor, q: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
+) -> Tensor:
+    """KL(p || q) = sum p log(p / q) of probability vectors. It is not symmetric.
+
+    Parameters
+    ----------
+    p, q : Tensor
+        Masses of the K classes along `dim`, of shapes that broadcast. Unnormalised ones are not corrected.
+    dim : int
+        Dimension of the classes, in the shape that both broadcast to.
+    reduction, units, event_ndim
+        As in `discrete_entropy`.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where an argument is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Kullback & Leibler 1951, "On information and sufficiency". Where p is 0 a class is left out, of the gradients too.
+    Where q is 0 and p is not, the divergence is inf; its gradient there is inf for p and -inf for q.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.75, 0.25])
+    >>> gk.discrete_kl(p, q, units="bits"), gk.discrete_kl(q, p, units="bits")
+    (tensor(0.2075), tensor(0.1887))
+    """
+    return _ops.discrete_kl(p, q, dim, reduction, units, event_ndim)
+
+
+def categorical_entropy(
+    logits: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
+) -> Tensor:
+    """Entropy of softmax(logits).
+
+    Parameters
+    ----------
+    logits : Tensor
+        Of the K classes along `dim`; -inf means no mass.
+    dim, reduction, units, event_ndim
+        As in `discrete_entropy`.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where logits are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    With q = softmax(logits) its gradient is -q (log q + H), 0 where q is.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.categorical_entropy(torch.zeros(2, 3, 8), units="bits")
+    tensor([9., 9.])
+    """
+    return _ops.categorical_entropy(logits, dim, reduction, units, event_ndim)
+
+
+def categorical_kl(
+    logits_q: Tensor,
+    logits_p: Tensor | None = None,
+    *,
+    dim: int = -1,
+    unimix: float = 0.0,
+    free_bits: float = 0.0,
+    free_bits_over: str = "dim",
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """KL(q || p) of categorical distributions given by logits, accurate where q is close to p; never negative.
+
+    Parameters
+    ----------
+    logits_q : Tensor
+        q's, of the K classes along `dim`; -inf means no mass.
+    logits_p : Tensor, optional
+        p's, of a shape that broadcasts; uniform where absent.
+    dim : int
+        Dimension of the classes, in the shape that both broadcast to.
+    unimix : float
+        Share u of the uniform distribution: q = (1 - u) softmax(logits_q) + u / K, and p likewise, so that no class is
+        without mass.
+    free_bits : float
+        Floor of the divergence, in nats, or in bits where `units` are bits.
+    free_bits_over : {"dim", "event", "batch"}
+        What the floor applies to: each pair of distributions, each datum, or the mean over the batch; as in
+        `gaussian_kl`.
+    grad_scale_q, grad_scale_p : float
+        Multiply the gradient into q and into p: DreamerV3's balanced pair of losses in one pass.
+    reduction, units, event_ndim
+        As in `discrete_entropy`.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where an argument is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Hafner et al. 2023, "Mastering diverse domains through world models", equation 5. With r = log(q / p) the divergence
+    is the sum of q (exp(-r) - 1 + r), by a series near 0. Where p has no mass (a logit of -inf, no unimix) but q has,
+    it is inf; the gradient is then that of the finite part.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> logits = torch.tensor([[1.0, 2.0, 4.0]])
+    >>> gk.categorical_kl(logits, logits + 100)
+    tensor([0.])
+    >>> posterior, prior = torch.randn(2, 16, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
+    >>> gk.categorical_kl(posterior, prior, unimix=0.01, grad_scale_q=0.1, grad_scale_p=0.5).shape
+    torch.Size([16])
+    """
+    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
+    kl = _ops.categorical_kl(logits_q, logits_p, dim, unimix, floor, grad_scale_q, grad_scale_p, how, unit, event_ndim)
+    if free_bits_over == "dim":
+        return kl
+    shape = reference.rest(_checks.broadcast(logits_q=logits_q, logits_p=logits_p), dim)
+    return _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+
+
+def gumbel_softmax(
+    logits: Tensor,
+    *,
+    tau: float = 1.0,
+    hard: bool = False,
+    dim: int = -1,
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+    eps: Tensor | None = None,
+) -> Tensor:
+    """A relaxed sample of softmax(logits): softmax((logits + eps) / tau) with Gumbel noise eps.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Of the K classes along `dim`; -inf means no mass.
+    tau : float
+        Temperature, not negative. At 0 the sample is one-hot, the first of the largest scores, with gradient 0.
+    hard : bool
+        One-hot, with the gradient of the relaxed sample (straight-through).
+    dim : int
+        Dimension of the classes.
+    element_offset : int
+        Index of the first element of logits in the noise stream, as in `gaussian_rsample`.
+    key : Tensor, optional
+        The noise is a pure function of it (`genkern.random.key`).
+    generator : torch.Generator or list of them, optional
+        Draws the key; of a list, generator i draws row i. Default: torch's default generator.
+    eps : Tensor, optional
+        The noise itself, of the shape of logits.
+
+    Returns
+    -------
+    Tensor
+        Of the shape and dtype of logits; nan only where logits are nan or inf, or all classes -inf.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Notes
+    -----
+    Jang et al. 2017, "Categorical reparameterization with Gumbel-softmax"; Maddison et al. 2017. Element i, in the
+    row-major order of logits, takes u_i of the stream of `genkern.random.uniform`, in float32 (float64 for float64),
+    and eps_i = -log(-log(1 - v_i)), v_i = min(u_i + 2^-25, 1 - 2^-24) (float64: 2^-54 and 2^-53). The noise is not
+    stored: backward makes it again.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> y = gk.gumbel_softmax(torch.zeros(4, 8), hard=True, key=gk.random.key(42))
+    >>> y.argmax(-1)
+    tensor([3, 3, 5, 6])
+    """
+    _checks.tensor("logits", logits)
+    noise = source(logits, key, generator, eps, logits.shape, _gumbel)
+    return _ops.gumbel_softmax(logits, *noise, tau, hard, dim, element_offset)
+
+
+def _gumbel(key: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return reference.gumbel(random.uniform(key, shape, dtype=dtype, device=device))

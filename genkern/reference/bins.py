@@ -1,0 +1,22 @@
+"""What likelihoods of grey levels share: where a bin ends, and the logarithm of its width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def edges(bins: int, low: float, high: float) -> tuple[float, float, float]:
+    """Half a bin, and where the outermost bins begin: 0.1 % of half the range from its ends, or half a bin if less."""
+    half = (high - low) / (2 * (bins - 1))
+    margin = min(0.0005 * (high - low), half)
+    return half, low + margin, high - margin
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(-x)) for x >= 0 (Maechler 2012); at 0, -inf without a gradient."""
+    one = torch.ones_like(x)
+    nothing, near = x == 0, x < 0.7
+    inner, outer = torch.where(near & ~nothing, x, one), torch.where(near, one, x)
+    within = torch.where(near, torch.log(-torch.expm1(-inner)), torch.log1p(-torch.exp(-outer)))
+    return torch.where(nothing, -torch.inf, within)

@@ -1,0 +1,241 @@
+"""Discrete distributions in plain torch: entropy and divergence of mass vectors and of logits, and relaxed samples.
+
+Sources: Shannon 1948; Kullback & Leibler 1951; Hafner et al. 2023, DreamerV3 (unimix and the balanced divergence);
+Jang et al. 2017 and Maddison et al. 2017 (Gumbel-softmax).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+from genkern.reference import scale as _scale
+from genkern.reference.gaussian import check_kl_options, expm1_minus
+from genkern.reference.random import random_uniform
+from genkern.reference.reduce import reduce
+
+
+def discrete_entropy(
+    p: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
+) -> Tensor:
+    """-sum p log p; a class without mass is left out, of the gradient too."""
+    check_masses(p)
+    dim = check_classes(dim, "p", p.shape)
+    _checks.reduction(reduction, units, event_ndim, p.dim() - 1)
+    wide = p.to(_checks.compute_dtype(p))
+    some = wide != 0
+    elements = -torch.where(some, wide * torch.log(_or_one(wide, some)), torch.zeros_like(wide))
+    return reduce(elements.sum(dim), reduction, units, event_ndim)
+
+
+def discrete_kl(
+    p: Tensor, q: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
+) -> Tensor:
+    """sum p log(p / q); a class where p has no mass is left out, of the gradient too."""
+    check_masses(p, q)
+    shape = _checks.broadcast(p=p, q=q)
+    dim = check_classes(dim, "p and q", shape)
+    _checks.reduction(reduction, units, event_ndim, len(shape) - 1)
+    dtype = _checks.compute_dtype(p, q)
+    some = (p != 0).expand(shape)
+    p, q = (_or_one(t.to(dtype).expand(shape), some) for t in (p, q))
+    elements = torch.where(some, p * _log_ratio(p, q), torch.zeros_like(p))
+    return reduce(elements.sum(dim), reduction, units, event_ndim)
+
+
+def categorical_entropy(
+    logits: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
+) -> Tensor:
+    """-sum q log q, q = softmax(logits)."""
+    _checks.tensor("logits", logits)
+    dim = check_classes(dim, "logits", logits.shape)
+    _checks.reduction(reduction, units, event_ndim, logits.dim() - 1)
+    log_q = torch.log_softmax(logits.to(_checks.compute_dtype(logits)), dim)
+    elements = -torch.exp(log_q) * log_q.masked_fill(log_q == -math.inf, 0.0)
+    return reduce(elements.sum(dim), reduction, units, event_ndim)
+
+
+def categorical_kl(
+    logits_q: Tensor,
+    logits_p: Tensor | None,
+    *,
+    dim: int = -1,
+    unimix: float = 0.0,
+    free_bits: float = 0.0,
+    grad_scale_q: float = 1.0,
+    grad_scale_p: float = 1.0,
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """KL(q || p) of (1 - unimix) softmax(logits) + unimix / K each; no logits_p: uniform.
+
+    With r = log(q / p) it is the sum of q (exp(-r) - 1 + r): both sum to 1, and no term is negative or cancels.
+    """
+    shape, dim = check_categorical_kl(logits_q, logits_p, dim, unimix)
+    check_kl_options(free_bits, grad_scale_q, grad_scale_p)
+    _checks.reduction(reduction, units, event_ndim, len(shape) - 1)
+    dtype = _checks.compute_dtype(logits_q, logits_p)
+    logits_q = _scale.scale_gradient(logits_q.to(dtype), grad_scale_q).expand(shape)
+    if logits_p is None:
+        logits_p = torch.zeros_like(logits_q)
+    else:
+        logits_p = _scale.scale_gradient(logits_p.to(dtype), grad_scale_p).expand(shape)
+    log_q, log_p = torch.log_softmax(logits_q, dim), torch.log_softmax(logits_p, dim)
+    q, p = torch.exp(log_q), torch.exp(log_p)
+
+    # Where either has no mass at all there is no ratio; what then is infinite is added at the end, without a gradient.
+    none_q, none_p = log_q == -math.inf, log_p == -math.inf
+    log_ratio = (log_q - log_p).masked_fill(none_q | none_p, 0.0)
+    log_ratio = log_ratio + _unrounded(log_ratio, logits_q, logits_p, none_q | none_p, dim)
+    if unimix:
+        classes = shape[dim]
+        excess = _difference(q, p, log_ratio, none_q | none_p)
+        q, p = ((1 - unimix) * mass + unimix / classes for mass in (q, p))
+        log_ratio = _log1p_or_log((1 - unimix) * excess / p, q, p)
+        none_p = none_q = torch.zeros_like(none_q)
+    near = (log_ratio.abs() < 1) & ~(none_q | none_p)
+    series = q * expm1_minus(torch.where(near, -log_ratio, torch.zeros_like(log_ratio)))
+    terms = torch.where(near, series, p - q + q * log_ratio)
+    infinite = torch.where(none_p & (q > 0), torch.full_like(terms, math.inf), torch.zeros_like(terms))
+    elements = (terms + infinite).sum(dim)
+    if free_bits:
+        elements = elements.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
+    return reduce(elements, reduction, units, event_ndim)
+
+
+def gumbel_softmax(
+    logits: Tensor,
+    key: Tensor | None,
+    eps: Tensor | None,
+    *,
+    tau: float = 1.0,
+    hard: bool = False,
+    dim: int = -1,
+    element_offset: int = 0,
+) -> Tensor:
+    """softmax((logits + eps) / tau), or one-hot with that gradient; eps is Gumbel noise."""
+    dim = check_gumbel_softmax(logits, key, eps, tau, hard, dim, element_offset)
+    dtype = _checks.compute_dtype(logits)
+    if eps is None:
+        assert key is not None
+        eps = random_gumbel(key, logits.shape, dtype, element_offset, logits.device)
+    scores = logits.to(dtype) + eps.to(dtype)
+    top = scores.detach().argmax(dim, keepdim=True)
+    one_hot = torch.zeros_like(scores).scatter(dim, top, 1.0)
+    # No sample where there is no largest score: where all of them are -inf, or one is inf or nan.
+    missing = torch.isfinite(scores.detach().amax(dim, keepdim=True)).logical_not()
+    one_hot = one_hot.masked_fill(missing, math.nan)
+    if tau <= torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps / 2:  # 0 in this dtype
+        y = torch.where(torch.ones_like(scores, dtype=torch.bool), one_hot, scores)  # the gradient is 0
+    else:
+        # The largest score is taken off before the division, which then overflows to -inf alone.
+        y = torch.softmax((scores - scores.detach().amax(dim, keepdim=True)) / tau, dim)
+        if hard:
+            y = _scale.add_gradient(one_hot, y, 1.0)
+    return y.to(logits.dtype)
+
+
+def random_gumbel(
+    key: Tensor, shape: Any, dtype: torch.dtype, element_offset: int = 0, device: torch.device | None = None
+) -> Tensor:
+    """Standard Gumbel noise from the uniform stream: -log(-log(1 - v))."""
+    return gumbel(random_uniform(key, shape, dtype, element_offset, device))
+
+
+def gumbel(u: Tensor) -> Tensor:
+    """From uniform multiples of 2^-24 (float64: 2^-53) in [0, 1): v is the middle of each step, rounded, below 1."""
+    step = torch.finfo(u.dtype).eps / 2
+    v = (u + step / 2).clamp_max(1 - step)
+    return -torch.log(-torch.log1p(-v))
+
+
+def check_classes(dim: object, name: str, shape: torch.Size) -> int:
+    """The dimension of the classes, counted from the front."""
+    _checks.integer("dim", dim)
+    assert isinstance(dim, int)
+    if not -len(shape) <= dim < len(shape):
+        raise ValueError(f"dim: expected a dimension of {name} {_checks.shape_text(shape)}, got {dim}")
+    if shape[dim] == 0:
+        raise ValueError(f"{name}: expected at least 1 class along dimension {dim}, got {_checks.shape_text(shape)}")
+    return dim % len(shape)
+
+
+def check_masses(p: object, *q: object) -> None:
+    _checks.tensor("p", p)
+    for other in q:
+        _checks.tensor("q", other)
+        _checks.same_device(p=p, q=other)  # type: ignore[arg-type]
+
+
+def check_categorical_kl(logits_q: object, logits_p: object, dim: object, unimix: object) -> tuple[torch.Size, int]:
+    _checks.tensor("logits_q", logits_q)
+    _checks.tensor("logits_p", logits_p, optional=True)
+    _checks.same_device(logits_q=logits_q, logits_p=logits_p)  # type: ignore[arg-type]
+    _checks.fraction("unimix", unimix)
+    shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)  # type: ignore[arg-type]
+    return shape, check_classes(dim, "logits_q" if logits_p is None else "logits_q and logits_p", shape)
+
+
+def check_gumbel_softmax(
+    logits: object, key: object, eps: object, tau: object, hard: object, dim: object, element_offset: object
+) -> int:
+    _checks.tensor("logits", logits)
+    assert isinstance(logits, Tensor)
+    _checks.number("tau", tau, minimum=0)
+    _checks.boolean("hard", hard)
+    _checks.integer("element_offset", element_offset, minimum=0)
+    _checks.key("key", key, device=logits.device, optional=True)
+    _checks.tensor("eps", eps, optional=True)
+    assert eps is None or isinstance(eps, Tensor)
+    _checks.same_device(logits=logits, eps=eps)
+    if (key is None) == (eps is None):
+        raise ValueError(f"key, eps: expected exactly one of the two, got {'neither' if key is None else 'both'}")
+    if eps is not None and eps.shape != logits.shape:
+        expected, got = _checks.shape_text(logits.shape), _checks.shape_text(eps.shape)
+        raise ValueError(f"eps: expected shape {expected}, that of the sample, got {got}")
+    return check_classes(dim, "logits", logits.shape)
+
+
+def rest(shape: torch.Size, dim: int) -> torch.Size:
+    """The shape without the dimension of the classes."""
+    dim %= len(shape)
+    return torch.Size((*shape[:dim], *shape[dim + 1 :]))
+
+
+def _or_one(values: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, values, torch.ones_like(values))
+
+
+def _log_ratio(p: Tensor, q: Tensor) -> Tensor:
+    """log(p / q), accurate where the two are nearly equal."""
+    return _log1p_or_log((p - q) / _or_one(q, q != 0), p, q)
+
+
+def _log1p_or_log(relative: Tensor, q: Tensor, p: Tensor) -> Tensor:
+    """log(q / p), given q / p - 1, which is accurate where small."""
+    near = (relative.abs() < 0.5) & (p != 0)
+    inner = torch.where(near, relative, torch.zeros_like(relative))
+    return torch.where(near, torch.log1p(inner), torch.log(_or_one(q, ~near)) - torch.log(_or_one(p, ~near)))
+
+
+def _difference(q: Tensor, p: Tensor, log_ratio: Tensor, neither: Tensor) -> Tensor:
+    """q - p, without cancellation where the two are nearly equal."""
+    near = (log_ratio.abs() < 1) & ~neither
+    return torch.where(near, p * torch.expm1(torch.where(near, log_ratio, torch.zeros_like(p))), q - p)
+
+
+def _unrounded(log_ratio: Tensor, logits_q: Tensor, logits_p: Tensor, neither: Tensor, dim: int) -> Tensor:
+    """What the difference of two rounded logarithms lacks of log(q / p): 0 but for rounding, so without a gradient."""
+    with torch.no_grad():
+        top_q, top_p = (logits.amax(dim, keepdim=True) for logits in (logits_q, logits_p))
+        shifted = ((logits_q - logits_p) - (top_q - top_p)).masked_fill(neither, 0.0)
+        q, p = torch.exp(logits_q - top_q), torch.exp(logits_p - top_p)
+        total_q, total_p = q.sum(dim, keepdim=True), p.sum(dim, keepdim=True)
+        excess = _difference(q, p, shifted, neither).sum(dim, keepdim=True) / total_p
+        accurate = shifted - _log1p_or_log(excess, total_q, total_p)
+        return (accurate - log_ratio).masked_fill(neither, 0.0)

@@ -1,0 +1,150 @@
+"""A mixture of discretized logistics in plain torch: the definition (Salimans et al. 2017, PixelCNN++)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genkern import _checks
+from genkern.reference.bins import edges, log1mexp
+from genkern.reference.reduce import reduce
+from genkern.reference.scale import clamp
+
+COLOURS = 3
+
+
+def discretized_logistic_mixture_nll(
+    x: Tensor,
+    params: Tensor,
+    *,
+    mixtures: int,
+    bins: int = 256,
+    low: float = -1.0,
+    high: float = 1.0,
+    channel_dim: int = 1,
+    rgb_coupling: bool = True,
+    min_log_scale: float = -7.0,
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """-log sum_m w_m prod_c mass(x_c | m) for each pixel, then reduced over pixels."""
+    channel, shape = check(x, params, mixtures, bins, low, high, channel_dim, rgb_coupling, min_log_scale)
+    _checks.reduction(reduction, units, event_ndim, len(shape))
+    dtype = _checks.compute_dtype(x, params)
+    colours = x.shape[channel]
+    logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
+    values = x.to(dtype).movedim(channel, 0).unsqueeze(1)  # [colour, 1, ...] beside [colour, mixture, ...]
+    if rgb_coupling:
+        means = coupled(means, torch.tanh(coefficients), values)
+    log_mass = _log_mass(values, means, clamp(log_scales, min_log_scale, None, "hard"), bins, low, high).sum(0)
+    elements = -torch.logsumexp(torch.log_softmax(logits, 0) + log_mass, 0)
+    return reduce(elements / colours if units == "bits_per_dim" else elements, reduction, units, event_ndim)
+
+
+def unpack(params: Tensor, mixtures: int, channel: int, rgb_coupling: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits [mixture, ...]; means, log-scales and coefficients (if coupled) [colour, mixture, ...]."""
+    params = params.movedim(channel, 0)
+    of_colours = params[mixtures:].unflatten(0, (-1, COLOURS if rgb_coupling else 2, mixtures))
+    return params[:mixtures], of_colours[:, 0], of_colours[:, 1], of_colours[:, -1]
+
+
+def coupled(means: Tensor, coefficients: Tensor, values: Tensor) -> Tensor:
+    """The means of green and blue, moved by the colours before them."""
+    red, green = values[0], values[1]
+    moved = means[1] + coefficients[0] * red, means[2] + coefficients[1] * red + coefficients[2] * green
+    return torch.stack((means[0].expand_as(moved[0]), *moved))
+
+
+def _log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, bins: int, low: float, high: float) -> Tensor:
+    """log(sigmoid(b) - sigmoid(a)) = log sigmoid(b) + log sigmoid(-a) + log(1 - exp(a - b)) over the bin [a, b].
+
+    The outermost bins reach to infinity, where one term is all there is.
+    """
+    half, below, above = edges(bins, low, high)
+    inverse = torch.exp(-log_scale)
+    centre, width = (x - mean) * inverse, half * inverse
+    from_below, from_above = -softplus(-(centre + width), threshold=40.0), -softplus(centre - width, threshold=40.0)
+    middle = from_below + from_above + log1mexp(2 * width)
+    return torch.where(x < below, from_below, torch.where(x > above, from_above, middle))
+
+
+def check(
+    x: object,
+    params: object,
+    mixtures: object,
+    bins: object,
+    low: object,
+    high: object,
+    channel_dim: object,
+    rgb_coupling: object,
+    min_log_scale: object,
+) -> tuple[int, torch.Size]:
+    """The channel dimension, not negative, and the shape of the pixels."""
+    _checks.tensor("x", x)
+    assert isinstance(x, Tensor)
+    channel = check_params(params, mixtures, low, high, channel_dim, rgb_coupling, min_log_scale)
+    assert isinstance(params, Tensor) and isinstance(mixtures, int)
+    _checks.same_device(x=x, params=params)
+    _checks.integer("bins", bins, minimum=2)
+    if x.dim() != params.dim():
+        raise ValueError(f"x: expected {params.dim()} dimensions as params, got shape {_checks.shape_text(x.shape)}")
+    colours = colours_of(params, mixtures, channel, bool(rgb_coupling))
+    if x.shape[channel] != colours:
+        raise ValueError(
+            f"x: expected {colours} channels along dimension {channel}, for which params has parameters, "
+            f"got {x.shape[channel]}"
+        )
+    of_x, of_params = (t.shape[:channel] + t.shape[channel + 1 :] for t in (x, params))
+    try:
+        return channel, torch.broadcast_shapes(of_x, of_params)
+    except RuntimeError:
+        raise ValueError(
+            f"params: expected a shape that broadcasts with x {_checks.shape_text(x.shape)} "
+            f"but for the channels, got {_checks.shape_text(params.shape)}"
+        ) from None
+
+
+def check_params(
+    params: object,
+    mixtures: object,
+    low: object,
+    high: object,
+    channel_dim: object,
+    rgb_coupling: object,
+    min_log_scale: object,
+) -> int:
+    """The channel dimension, not negative."""
+    _checks.tensor("params", params)
+    _checks.integer("mixtures", mixtures, minimum=1)
+    _checks.number("low", low)
+    _checks.number("high", high)
+    _checks.integer("channel_dim", channel_dim)
+    _checks.boolean("rgb_coupling", rgb_coupling)
+    _checks.number("min_log_scale", min_log_scale)
+    assert isinstance(params, Tensor) and isinstance(mixtures, int) and isinstance(channel_dim, int)
+    if not low < high:  # type: ignore[operator]
+        raise ValueError(f"high: expected a number above low {low}, got {high}")
+    if not -params.dim() <= channel_dim < params.dim():
+        raise ValueError(
+            f"channel_dim: expected a dimension of params {_checks.shape_text(params.shape)}, got {channel_dim}"
+        )
+    channel = channel_dim % params.dim()
+    colours_of(params, mixtures, channel, bool(rgb_coupling))
+    return channel
+
+
+def colours_of(params: Tensor, mixtures: int, channel: int, rgb_coupling: bool) -> int:
+    """For how many channels of data there are parameters."""
+    channels = params.shape[channel]
+    if rgb_coupling:
+        if channels != 10 * mixtures:
+            raise ValueError(f"params: expected 10 * {mixtures} channels along dimension {channel}, got {channels}")
+        return COLOURS
+    if channels < 3 * mixtures or (channels - mixtures) % (2 * mixtures):
+        raise ValueError(
+            f"params: expected M + 2 M C channels along dimension {channel} for M = {mixtures} and a C >= 1, "
+            f"got {channels}"
+        )
+    return (channels - mixtures) // (2 * mixtures)

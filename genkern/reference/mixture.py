@@ -1,0 +1,49 @@
+"""Densities of mixtures, in plain torch: every pair of a point and a component is written out, [B, C, D] numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from genkern import _checks
+
+
+def check_mixture(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> None:
+    for name, value in (("z", z), ("loc", loc), ("scale", log_scale)):
+        _checks.tensor(name, value)
+    _checks.tensor("log_weights", log_weights, optional=True)
+    _checks.same_device(z=z, loc=loc, scale=log_scale, log_weights=log_weights)
+    _checks.boolean("marginals", marginals)
+    if z.dim() != 2:
+        raise ValueError(f"z: expected shape (B, D), got {tuple(z.shape)}")
+    if loc.dim() != 2 or loc.shape[0] == 0 or loc.shape[1] != z.shape[1]:
+        raise ValueError(f"loc: expected shape (C, {z.shape[1]}) with C >= 1, got {tuple(loc.shape)}")
+    points, components = z.shape[0], loc.shape[0]
+    sizes = tuple(log_scale.shape)
+    if len(sizes) != 2 or sizes[0] not in (1, components) or sizes[1] not in (1, loc.shape[1]):
+        raise ValueError(f"scale: expected a shape that broadcasts to {tuple(loc.shape)}, got {sizes}")
+    if log_weights is not None and tuple(log_weights.shape) not in ((components,), (points, components)):
+        expected = f"({components},) or {(points, components)}"
+        raise ValueError(f"log_weights: expected shape {expected}, got {tuple(log_weights.shape)}")
+
+
+def gaussian_mixture(
+    z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
+) -> tuple[Tensor, Tensor]:
+    """log sum_c w_c N(z_b; loc_c, scale_c), ``[B]``, and the same of each dimension by itself, ``[B, D]``.
+
+    Without `marginals` the latter is ``[B, 0]``.
+    """
+    check_mixture(z, loc, log_scale, log_weights, marginals)
+    dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
+    z, loc, log_scale = z.to(dtype), loc.to(dtype), log_scale.to(dtype)
+    components = loc.shape[0]
+    weights = z.new_full((components,), -math.log(components)) if log_weights is None else log_weights.to(dtype)
+    u = (z.unsqueeze(1) - loc) * torch.exp(-log_scale)
+    elements = -0.5 * u * u - (log_scale + 0.5 * math.log(2 * math.pi))
+    joint = torch.logsumexp(elements.sum(-1) + weights, dim=1)
+    if not marginals:
+        return joint, z.new_empty((z.shape[0], 0))
+    return joint, torch.logsumexp(elements + weights.unsqueeze(-1), dim=1)
