@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from genkern import functional
+from genkern import _checks, functional
+from genkern.functional.gaussian import Clamp
+from genkern.nn._inputs import check_input, factory, scale_options
 
 __all__ = ["GaussianHead"]
 
@@ -54,31 +57,30 @@ class GaussianHead(nn.Module):
         bias: bool = True,
         scale_param: str = "logvar",
         scale_offset: float = 0.0,
-        clamp: tuple[float, float] | None = None,
+        clamp: Clamp | None = None,
         clamp_mode: str = "hard",
-        device: Any = None,
-        dtype: Any = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if in_features < 1:
-            raise ValueError(f"in_features: expected a positive integer, got {in_features}")
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim: expected a positive integer, got {latent_dim}")
+        _checks.positive("in_features", in_features)
+        _checks.positive("latent_dim", latent_dim)
+        _checks.boolean("bias", bias)
+        self.in_features = in_features
         self.latent_shape = (latent_dim,)
-        self.scale_options: dict[str, Any] = {
-            "scale_param": scale_param,
-            "scale_offset": scale_offset,
-            "clamp": clamp,
-            "clamp_mode": clamp_mode,
-        }
-        self.linear = nn.Linear(in_features, 2 * latent_dim, bias=bias, device=device, dtype=dtype)
+        self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
+        self.linear = nn.Linear(in_features, 2 * latent_dim, bias=bias, **factory(device, dtype))
 
     def moments(self, h: Tensor) -> Tensor:
         """Packed moments ``[..., 2·latent_dim]``: means, then scales."""
+        check_input("h", h, (self.in_features,), self, any_batch=True)
         return self.linear(h)
 
     def forward(self, h: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
-        return functional.gaussian_rsample_kl_packed(self.moments(h), chunk_dim=-1, **self.scale_options, **options)
+        (latent,) = self.latent_shape
+        return functional.gaussian_rsample_kl_packed(
+            self.moments(h), chunk_dim=-1, latent_channels=latent, **self.scale_options, **options
+        )
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.scale_options.items())

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional, random
-from genkern.nn._bernoulli import bernoulli_nll
+from genkern.reference import logistic_mixture
+from genkern.reference.likelihood import check_bins
 
-__all__ = ["LIKELIHOODS", "BernoulliLikelihood", "GaussianLikelihood", "Likelihood", "make_likelihood"]
+__all__ = [
+    "LIKELIHOODS",
+    "BernoulliLikelihood",
+    "DiscretizedGaussianLikelihood",
+    "DiscretizedLogisticMixtureLikelihood",
+    "GaussianLikelihood",
+    "LaplaceLikelihood",
+    "Likelihood",
+    "make_likelihood",
+]
 
-_SIGMA_KINDS = ("learned", "decoder", "optimal")
 _SLOWEST_UPDATE = 0.01
 
 
@@ -36,7 +46,64 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
 
-class GaussianLikelihood(Likelihood):
+class _LocScaleLikelihood(Likelihood):
+    """A location from the decoder, and a scale that is fixed, learned, or the decoder's too."""
+
+    _KINDS: tuple[str, ...] = ("learned", "decoder")
+
+    def __init__(self, sigma: float | str, init: float, channels: int | None) -> None:
+        super().__init__()
+        if isinstance(sigma, str):
+            _checks.choice("sigma", sigma, self._KINDS)
+        else:
+            _positive_number("sigma", sigma)
+        _positive_number("init", init)
+        if channels is not None:
+            _checks.positive("channels", channels)
+        if channels is not None and sigma != "learned":
+            raise ValueError(f"channels: expected None unless sigma is 'learned', got {channels}")
+        self.sigma = sigma
+        self.channels = channels
+        if sigma == "learned":
+            self.log_sigma = nn.Parameter(torch.full(() if channels is None else (channels,), math.log(init)))
+
+    def extra_repr(self) -> str:
+        return f"sigma={self.sigma!r}"
+
+    def mean(self, params: Tensor) -> Tensor:
+        return self._moments(params)[0]
+
+    def _moments(self, params: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Location, and log σ² in a shape that broadcasts against it."""
+        _checks.tensor("params", params)
+        if self.sigma == "decoder":
+            if params.ndim < 2 or params.shape[1] % 2:
+                raise ValueError(
+                    "params: expected an even size along dimension 1 of the decoder's output (means, log-variances) "
+                    "for sigma='decoder', "
+                    f"got {tuple(params.shape)}"
+                )
+            loc, logvar = params.chunk(2, dim=1)
+            return loc, logvar
+        if self.sigma == "learned":
+            logvar = 2 * self.log_sigma
+            if self.channels is None:
+                return params, logvar
+            if params.ndim < 2 or params.shape[1] != self.channels:
+                raise ValueError(
+                    f"params: expected {self.channels} channels along dimension 1, got {tuple(params.shape)}"
+                )
+            return params, logvar.view(-1, *[1] * (params.ndim - 2))
+        return params, 2 * math.log(float(self.sigma))
+
+    def _gaussian_sample(self, params: Tensor, key: Tensor, element_offset: int) -> Tensor:
+        loc, logvar = self._moments(params)
+        _checks.key("key", key, device=loc.device)
+        scale = torch.as_tensor(logvar, dtype=loc.dtype, device=loc.device).expand_as(loc)
+        return functional.gaussian_rsample(loc, scale, key=key, element_offset=element_offset)
+
+
+class GaussianLikelihood(_LocScaleLikelihood):
     """Independent Gaussians around the decoder's output.
 
     Parameters
@@ -65,60 +132,31 @@ class GaussianLikelihood(Likelihood):
     tensor([-2.7568, -2.7568])
     """
 
+    _KINDS = ("learned", "decoder", "optimal")
     running_variance: Tensor
     batches: Tensor
 
     def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
-        super().__init__()
-        if isinstance(sigma, str):
-            _checks.choice("sigma", sigma, _SIGMA_KINDS)
-        else:
-            _positive_number("sigma", sigma)
-        _positive_number("init", init)
-        _checks.integer("channels", channels, optional=True, minimum=1)
-        if channels is not None and sigma != "learned":
-            raise ValueError(f"channels: expected None unless sigma is 'learned', got {channels}")
-        self.sigma = sigma
-        if sigma == "learned":
-            self.log_sigma = nn.Parameter(torch.full(() if channels is None else (channels,), math.log(init)))
+        super().__init__(sigma, init, channels)
         if sigma == "optimal":
             self.register_buffer("running_variance", torch.full((), init**2))
             self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
-        if self.sigma == "optimal" and self.training and not frozen:
-            self._track(x, params)
-            return -functional.gaussian_nll(x, params, "optimal")
         loc, logvar = self._moments(params)
+        _check_data(x, loc, frozen)
+        if self.sigma == "optimal" and self.training and not frozen:
+            self._track(x, loc)
+            return -functional.gaussian_nll(x, loc, "optimal")
         return -functional.gaussian_nll(x, loc, logvar)
 
-    def mean(self, params: Tensor) -> Tensor:
-        return self._moments(params)[0]
-
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
-        loc, logvar = self._moments(params)
-        scale = torch.as_tensor(logvar, dtype=loc.dtype, device=loc.device).expand_as(loc)
-        return functional.gaussian_rsample(loc, scale, key=key, element_offset=element_offset)
-
-    def extra_repr(self) -> str:
-        return f"sigma={self.sigma!r}"
+        return self._gaussian_sample(params, key, element_offset)
 
     def _moments(self, params: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Mean, and log-variance in a shape that broadcasts against it."""
-        if self.sigma == "decoder":
-            if params.ndim < 2 or params.shape[1] % 2:
-                raise ValueError(
-                    "decoder: expected an even size along dimension 1 (means, log-variances) for sigma='decoder', "
-                    f"got {tuple(params.shape)}"
-                )
-            loc, logvar = params.chunk(2, dim=1)
-            return loc, logvar
-        if self.sigma == "learned":
-            logvar = 2 * self.log_sigma
-            return params, logvar.view(-1, *[1] * (params.ndim - 2)) if logvar.ndim else logvar
         if self.sigma == "optimal":
             return params, self.running_variance.log()
-        return params, 2 * math.log(float(self.sigma))
+        return super()._moments(params)
 
     @torch.no_grad()
     def _track(self, x: Tensor, loc: Tensor) -> None:
@@ -127,6 +165,114 @@ class GaussianLikelihood(Likelihood):
         weight = (1.0 / self.batches).clamp(min=_SLOWEST_UPDATE)
         error = (x.to(self.running_variance.dtype) - loc).square().mean()
         self.running_variance.lerp_(error.to(self.running_variance.dtype), weight.to(self.running_variance.dtype))
+
+
+class LaplaceLikelihood(_LocScaleLikelihood):
+    """Independent Laplace distributions around the decoder's output: the absolute error, in place of the squared one.
+
+    Parameters
+    ----------
+    sigma : float or {"learned", "decoder"}
+        The diversity b: a fixed number; one learned parameter (or one a channel, see `channels`); or given for every
+        pixel by the decoder, whose output then holds locations and log b² along dimension 1.
+    init : float
+        What a learned b starts from.
+    channels : int, optional
+        For ``"learned"``: one b for each of this many channels (dimension 1) in place of one for all.
+
+    Notes
+    -----
+    The log-density is one of x on its own scale. Errors: ValueError, TypeError naming the argument.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import LaplaceLikelihood
+    >>> LaplaceLikelihood(sigma=1.0).log_prob(torch.zeros(1, 3), torch.zeros(1, 3))  # −3 log 2
+    tensor([-2.0794])
+    """
+
+    def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
+        super().__init__(sigma, init, channels)
+
+    def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
+        loc, logvar = self._moments(params)
+        _check_data(x, loc, frozen)
+        return -functional.laplace_nll(x, loc, logvar)
+
+    def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
+        loc, logvar = self._moments(params)
+        diversity = torch.exp(0.5 * torch.as_tensor(logvar, dtype=torch.float32, device=loc.device))
+        u = random.uniform(key, loc.shape, element_offset=element_offset).to(loc.device)
+        # By the inverse cdf, each half by the mass on its own side.
+        standard = torch.where(u < 0.5, torch.log(2 * u), -torch.log(2 * (1 - u)))
+        return (loc + diversity * standard).to(loc.dtype)
+
+
+class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
+    """Independent Gaussians, rounded to grey levels: the probability of each pixel as the integer it was.
+
+    Parameters
+    ----------
+    sigma : float or {"learned", "decoder"}
+        Standard deviation before the rounding: a fixed number; one learned parameter (or one a channel, see
+        `channels`); or given for every pixel by the decoder, whose output then holds means and log-variances along
+        dimension 1.
+    init : float
+        What a learned σ starts from.
+    channels : int, optional
+        For ``"learned"``: one σ for each of this many channels (dimension 1) in place of one for all.
+    bins, low, high, cdf
+        As in :func:`genkern.discretized_gaussian_nll`; by default 256 levels from 0 to 1.
+
+    Notes
+    -----
+    The log-probability is one of integers, so in bits a dimension it is what a code would take: no 8 bits are to be
+    added, as for a density. `mean` is the Gaussian's, within the range. Errors: ValueError, TypeError naming the
+    argument.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import DiscretizedGaussianLikelihood
+    >>> likelihood = DiscretizedGaussianLikelihood(sigma=1e-3)  # a quarter of a grey level
+    >>> x = torch.tensor([[17 / 255]])
+    >>> round(likelihood.log_prob(x, x).exp().item(), 4)
+    0.9501
+    """
+
+    def __init__(
+        self,
+        sigma: float | str = "learned",
+        *,
+        init: float = 0.1,
+        channels: int | None = None,
+        bins: int = 256,
+        low: float = 0.0,
+        high: float = 1.0,
+        cdf: str = "exact",
+    ) -> None:
+        super().__init__(sigma, init, channels)
+        check_bins(bins, low, high, cdf)
+        self.bins, self.low, self.high, self.cdf = bins, low, high, cdf
+
+    def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
+        loc, logvar = self._moments(params)
+        _check_data(x, loc, frozen)
+        return -functional.discretized_gaussian_nll(
+            x, loc, logvar, bins=self.bins, low=self.low, high=self.high, cdf=self.cdf
+        )
+
+    def mean(self, params: Tensor) -> Tensor:
+        return super().mean(params).clamp(self.low, self.high)
+
+    def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
+        step = (self.high - self.low) / (self.bins - 1)
+        level = ((self._gaussian_sample(params, key, element_offset) - self.low) / step).round()
+        return level.clamp(0, self.bins - 1) * step + self.low
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, bins={self.bins}, low={self.low}, high={self.high}, cdf={self.cdf!r}"
 
 
 class BernoulliLikelihood(Likelihood):
@@ -146,19 +292,131 @@ class BernoulliLikelihood(Likelihood):
     """
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
-        return -bernoulli_nll(x, params)
+        _checks.tensor("params", params)
+        _check_data(x, params, frozen)
+        return -functional.bernoulli_nll(x, params)
 
     def mean(self, params: Tensor) -> Tensor:
+        _checks.tensor("params", params)
         return params.sigmoid()
 
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
+        _checks.tensor("params", params)
         u = random.uniform(key, params.shape, element_offset=element_offset).to(params.device)
         return (u < params.sigmoid()).to(params.dtype)
+
+
+class DiscretizedLogisticMixtureLikelihood(Likelihood):
+    """Pixels of grey levels or colours under a mixture of discretized logistics, as in PixelCNN++.
+
+    Parameters
+    ----------
+    mixtures : int
+        Components M.
+    bins : int
+        Grey levels of a channel.
+    low, high : float
+        The data's first and last level. Data are mapped to [-1, 1], the units of the decoder's means and scales.
+    rgb_coupling : bool
+        Whether the means of three colours depend on the colours before them.
+    min_log_scale : float
+        As in :func:`genkern.discretized_logistic_mixture_nll`.
+
+    Notes
+    -----
+    The decoder gives `param_channels` values a pixel along dimension 1, in the order of
+    :func:`genkern.discretized_logistic_mixture_nll`; whether they are coupled shows in their number. The
+    log-probability is one of integers: no 8 bits a dimension are to be added, as for a density. `mean` is that of the
+    continuous mixture, kept within the range; `sample` gives levels. Errors: ValueError, TypeError naming the argument.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import DiscretizedLogisticMixtureLikelihood
+    >>> likelihood = DiscretizedLogisticMixtureLikelihood(mixtures=5)
+    >>> likelihood.param_channels(3), likelihood.param_channels(1)
+    (50, 15)
+    >>> likelihood.log_prob(torch.rand(2, 3, 8, 8), torch.zeros(2, 50, 8, 8)).shape
+    torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        mixtures: int = 10,
+        *,
+        bins: int = 256,
+        low: float = 0.0,
+        high: float = 1.0,
+        rgb_coupling: bool = True,
+        min_log_scale: float = -7.0,
+    ) -> None:
+        super().__init__()
+        _checks.integer("mixtures", mixtures, minimum=1)
+        _checks.integer("bins", bins, minimum=2)
+        _checks.number("low", low)
+        _checks.number("high", high)
+        if not low < high:
+            raise ValueError(f"high: expected a number above low {low}, got {high}")
+        _checks.boolean("rgb_coupling", rgb_coupling)
+        _checks.number("min_log_scale", min_log_scale)
+        self.mixtures, self.bins, self.low, self.high = mixtures, bins, low, high
+        self.rgb_coupling, self.min_log_scale = rgb_coupling, min_log_scale
+
+    def param_channels(self, channels: int) -> int:
+        """How many channels the decoder of data with so many channels has."""
+        _checks.positive("channels", channels)
+        return self.mixtures * (10 if self.rgb_coupling and channels == 3 else 1 + 2 * channels)
+
+    def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
+        options = self._options(params)
+        _checks.tensor("x", x)
+        _checks.boolean("frozen", frozen)
+        _checks.same_device(params=params, x=x)
+        units = (x - self.low) * (2 / (self.high - self.low)) - 1
+        return -functional.discretized_logistic_mixture_nll(units, params, bins=self.bins, **options)
+
+    def mean(self, params: Tensor) -> Tensor:
+        coupled = self._options(params)["rgb_coupling"]
+        logistic_mixture.colours_of(params, self.mixtures, 1, coupled)
+        logits, means, _, coefficients = logistic_mixture.unpack(params, self.mixtures, 1, coupled)
+        if coupled:  # linear in the colours before, so means follow means
+            red, by = means[0], torch.tanh(coefficients)
+            green = means[1] + by[0] * red
+            means = torch.stack((red, green, means[2] + by[1] * red + by[2] * green))
+        mean = (torch.softmax(logits, 0) * means).sum(1).clamp(-1, 1)
+        return self._to_data(mean.movedim(0, 1))
+
+    def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
+        units = functional.discretized_logistic_mixture_sample(
+            params, key=key, element_offset=element_offset, **self._options(params)
+        )
+        level = ((units + 1) * ((self.bins - 1) / 2)).round()
+        return self.low + level * ((self.high - self.low) / (self.bins - 1))
+
+    def extra_repr(self) -> str:
+        return (
+            f"mixtures={self.mixtures}, bins={self.bins}, low={self.low}, high={self.high}, "
+            f"rgb_coupling={self.rgb_coupling}, min_log_scale={self.min_log_scale}"
+        )
+
+    def _options(self, params: Tensor) -> dict[str, Any]:
+        # Without coupling there are M (1 + 2 C) parameters, for no C ten times M.
+        _checks.tensor("params", params)
+        if params.ndim < 2:
+            raise ValueError(f"params: expected channels along dimension 1, got {tuple(params.shape)}")
+        coupled = params.shape[1] == 10 * self.mixtures
+        return {"mixtures": self.mixtures, "rgb_coupling": coupled, "min_log_scale": self.min_log_scale}
+
+    def _to_data(self, units: Tensor) -> Tensor:
+        return self.low + (units + 1) * ((self.high - self.low) / 2)
 
 
 LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "gaussian": GaussianLikelihood,
     "bernoulli": BernoulliLikelihood,
+    "laplace": LaplaceLikelihood,
+    "discretized_gaussian": DiscretizedGaussianLikelihood,
+    "discretized_logistic": DiscretizedLogisticMixtureLikelihood,
 }
 
 
@@ -170,6 +428,15 @@ def make_likelihood(likelihood: str | Likelihood) -> Likelihood:
         raise TypeError(f"likelihood: expected a name or a Likelihood, got {type(likelihood).__name__}")
     _checks.choice("likelihood", likelihood, tuple(LIKELIHOODS))
     return LIKELIHOODS[likelihood]()
+
+
+def _check_data(x: Tensor, mean: Tensor, frozen: bool) -> None:
+    """Not even broadcast: a batch scored against another shape would be a wrong number without a word."""
+    _checks.tensor("x", x)
+    _checks.boolean("frozen", frozen)
+    _checks.same_device(params=mean, x=x)
+    if x.shape != mean.shape:
+        raise ValueError(f"x: expected shape {tuple(mean.shape)}, that of the mean in params, got {tuple(x.shape)}")
 
 
 def _positive_number(name: str, value: float) -> None:

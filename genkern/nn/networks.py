@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as torch_functional
+
+from genkern import _checks
+from genkern.nn._inputs import check_input, factory
 
 __all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
 
@@ -49,21 +53,32 @@ class ConvEncoder(nn.Module):
     torch.Size([3, 16])
     """
 
-    def __init__(self, image_shape: Sequence[int], latent_dim: int, *, width: int = 32, **factory: Any) -> None:
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        latent_dim: int,
+        *,
+        width: int = 32,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         channels, height, width_px = _image_shape(image_shape)
-        _positive("latent_dim", latent_dim)
-        _positive("width", width)
+        _checks.positive("latent_dim", latent_dim)
+        _checks.positive("width", width)
+        made = factory(device, dtype)
+        self.image_shape = (channels, height, width_px)
         self.latent_shape = (latent_dim,)
         sizes = _halvings(height, width_px)
         widths = _stage_widths(width, len(sizes))
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **factory), nn.SiLU()]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.SiLU()]
         for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **factory), nn.SiLU()]
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.SiLU()]
         self.features = nn.Sequential(*layers)
-        self.moments = nn.Linear(widths[-1] * math.prod(sizes[-1]), 2 * latent_dim, **factory)
+        self.moments = nn.Linear(widths[-1] * math.prod(sizes[-1]), 2 * latent_dim, **made)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_input("x", x, self.image_shape, self)
         return self.moments(self.features(x).flatten(1))
 
 
@@ -103,24 +118,28 @@ class ConvDecoder(nn.Module):
         *,
         width: int = 32,
         out_channels: int | None = None,
-        **factory: Any,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         channels, height, width_px = _image_shape(image_shape)
-        _positive("latent_dim", latent_dim)
-        _positive("width", width)
+        _checks.positive("latent_dim", latent_dim)
+        _checks.positive("width", width)
         if out_channels is not None:
-            _positive("out_channels", out_channels)
+            _checks.positive("out_channels", out_channels)
+        made = factory(device, dtype)
+        self.latent_shape = (latent_dim,)
         self.sizes = list(reversed(_halvings(height, width_px)))
         widths = list(reversed(_stage_widths(width, len(self.sizes))))
         self.stem_shape = (widths[0], *self.sizes[0])
-        self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **factory)
+        self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **made)
         self.stages = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1, **factory) for before, after in pairwise(widths)
+            nn.Conv2d(before, after, 3, padding=1, **made) for before, after in pairwise(widths)
         )
-        self.head = nn.Conv2d(widths[-1], out_channels or channels, 3, padding=1, **factory)
+        self.head = nn.Conv2d(widths[-1], out_channels or channels, 3, padding=1, **made)
 
     def forward(self, z: Tensor) -> Tensor:
+        check_input("z", z, self.latent_shape, self)
         h = torch_functional.silu(self.stem(z).unflatten(1, self.stem_shape))
         for size, stage in zip(self.sizes[1:], self.stages, strict=True):
             h = torch_functional.silu(stage(torch_functional.interpolate(h, size=size, mode="nearest")))
@@ -152,13 +171,22 @@ class MLPEncoder(nn.Module):
     """
 
     def __init__(
-        self, event_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int] = (256, 256), **factory: Any
+        self,
+        event_shape: Sequence[int],
+        latent_dim: int,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        _check_perceptron(event_shape, latent_dim, hidden)
+        self.event_shape = tuple(event_shape)
         self.latent_shape = (latent_dim,)
-        self.layers = _mlp([_numel(event_shape), *hidden, 2 * _positive("latent_dim", latent_dim)], factory)
+        self.layers = _mlp([math.prod(event_shape), *hidden, 2 * latent_dim], factory(device, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_input("x", x, self.event_shape, self)
         return self.layers(x.flatten(1))
 
 
@@ -187,20 +215,29 @@ class MLPDecoder(nn.Module):
     """
 
     def __init__(
-        self, event_shape: Sequence[int], latent_dim: int, *, hidden: Sequence[int] = (256, 256), **factory: Any
+        self,
+        event_shape: Sequence[int],
+        latent_dim: int,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        _check_perceptron(event_shape, latent_dim, hidden)
         self.event_shape = tuple(event_shape)
-        self.layers = _mlp([_positive("latent_dim", latent_dim), *hidden, _numel(event_shape)], factory)
+        self.latent_shape = (latent_dim,)
+        self.layers = _mlp([latent_dim, *hidden, math.prod(event_shape)], factory(device, dtype))
 
     def forward(self, z: Tensor) -> Tensor:
+        check_input("z", z, self.latent_shape, self)
         return self.layers(z).unflatten(1, self.event_shape)
 
 
-def _mlp(sizes: list[int], factory: dict[str, Any]) -> nn.Sequential:
+def _mlp(sizes: list[int], made: dict[str, Any]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after, **factory), nn.SiLU()]
+        layers += [nn.Linear(before, after, **made), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -217,19 +254,16 @@ def _stage_widths(width: int, stages: int) -> list[int]:
 
 
 def _image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape: expected (channels, height, width), all positive, got {tuple(image_shape)}")
+    _checks.sizes("image_shape", image_shape, minimum=1)
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape: expected (channels, height, width), got {tuple(image_shape)}")
     channels, height, width = image_shape
     return channels, height, width
 
 
-def _numel(event_shape: Sequence[int]) -> int:
-    if len(event_shape) == 0 or min(event_shape) < 1:
-        raise ValueError(f"event_shape: expected one or more positive sizes, got {tuple(event_shape)}")
-    return math.prod(event_shape)
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value}")
-    return value
+def _check_perceptron(event_shape: Sequence[int], latent_dim: int, hidden: Sequence[int]) -> None:
+    _checks.sizes("event_shape", event_shape, minimum=1)
+    if not event_shape:
+        raise ValueError("event_shape: expected one or more sizes, got ()")
+    _checks.positive("latent_dim", latent_dim)
+    _checks.sizes("hidden", hidden, minimum=1)

@@ -10,8 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional, random
+from genkern.functional.gaussian import Clamp
+from genkern.nn._inputs import scale_options
+from genkern.nn._keys import one_key
 from genkern.nn.likelihoods import Likelihood, make_likelihood
-from genkern.nn.objectives import ELBO
+from genkern.nn.objectives import ELBO, Objective
+from genkern.nn.priors import Prior
 
 __all__ = ["VAE", "ELBOTerms"]
 
@@ -37,9 +41,12 @@ class VAE(nn.Module):
         `z` ``[B, latent, ...]`` → the likelihood's parameters: means or logits in the shape of `x`, or twice as many
         channels for ``GaussianLikelihood("decoder")``.
     likelihood : str or Likelihood
-        ``"gaussian"`` (one learned σ), ``"bernoulli"``, or an instance with options of its own.
-    objective : ELBO, optional
-        What `loss` minimises; the plain bound by default.
+        ``"gaussian"`` (one learned σ), ``"bernoulli"``, ``"laplace"``, ``"discretized_gaussian"``,
+        ``"discretized_logistic"`` (ten components, of which the decoder gives the parameters), or an instance with
+        options of its own.
+    objective : Objective, optional
+        What `loss` minimises, and the prior: :class:`ELBO` (the plain bound, by default), :class:`IWAE`,
+        :class:`BetaTCVAE`, :class:`InfoVAE`, :class:`VampPrior`.
     latent_shape : sequence of int, optional
         Shape of one latent, for `sample`; ``encoder.latent_shape`` where the encoder has one.
     scale_param, scale_offset, clamp, clamp_mode
@@ -72,35 +79,39 @@ class VAE(nn.Module):
         decoder: nn.Module,
         *,
         likelihood: str | Likelihood = "gaussian",
-        objective: ELBO | None = None,
+        objective: Objective | None = None,
         latent_shape: Sequence[int] | None = None,
         scale_param: str = "logvar",
         scale_offset: float = 0.0,
-        clamp: tuple[float, float] | None = None,
+        clamp: Clamp | None = None,
         clamp_mode: str = "hard",
     ) -> None:
         super().__init__()
+        _checks.instance("encoder", encoder, nn.Module, "a Module")
+        _checks.instance("decoder", decoder, nn.Module, "a Module")
+        if objective is not None:
+            _checks.instance("objective", objective, Objective, "an Objective or None")
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = make_likelihood(likelihood)
-        self.objective = ELBO() if objective is None else objective
+        self.objective: Objective = ELBO() if objective is None else objective
         shape = getattr(encoder, "latent_shape", None) if latent_shape is None else latent_shape
+        if shape is not None:
+            _checks.sizes("latent_shape", shape)
         self.latent_shape = None if shape is None else tuple(shape)
-        self.scale_options: dict[str, Any] = {
-            "scale_param": scale_param,
-            "scale_offset": scale_offset,
-            "clamp": clamp,
-            "clamp_mode": clamp_mode,
-        }
+        self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
 
     def forward(self, x: Tensor, **noise: Any) -> Tensor:
         """`loss`, so that wrappers that call a module (DistributedDataParallel) train it."""
         return self.loss(x, **noise)
 
+    def extra_repr(self) -> str:
+        options = {"latent_shape": self.latent_shape, **self.scale_options}
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and raw scale (as `scale_param` says) of q(z | x), ``[B, latent, ...]`` each: views of one tensor."""
-        moments = self._moments(x)
-        loc, scale = moments.chunk(2, dim=1)
+        loc, scale = self._moments(x).chunk(2, dim=1)
         return loc, scale
 
     def decode(self, z: Tensor) -> Tensor:
@@ -117,6 +128,8 @@ class VAE(nn.Module):
         element_offset: int = 0,
     ) -> ELBOTerms:
         """The evidence lower bound of each datum and its parts, from one draw of z; whatever the objective's weights.
+
+        The KL is in closed form, but under a :class:`VampPrior` that of the draw.
 
         `encoder_input` is what the encoder sees in place of `x`: a noisy or masked `x` gives the denoising bound (Im et
         al. 2017), any other function of `x` a bound as well.
@@ -142,16 +155,10 @@ class VAE(nn.Module):
         element_offset: int = 0,
     ) -> Tensor:
         """The objective's scalar for one batch, in nats, to be minimised. In training mode it advances a warm-up."""
-        parts = self._parts(
-            x,
-            encoder_input,
-            key=key,
-            generator=generator,
-            element_offset=element_offset,
-            free_bits=self.objective.free_bits,
-            free_bits_over=self.objective.free_bits_over,
+        _checks.tensor("x", x)
+        return self.objective.loss(
+            self, x, encoder_input=encoder_input, key=key, generator=generator, element_offset=element_offset
         )
-        return self.objective(*parts)
 
     @torch.no_grad()
     def sample(
@@ -164,22 +171,20 @@ class VAE(nn.Module):
         temperature: float = 1.0,
         observation_noise: bool = False,
     ) -> Tensor:
-        """`num` new data ``[num, ...]``: z ~ N(0, temperature²·I), then E[x | z]; no graph is kept.
+        """`num` new data ``[num, ...]``: z from the prior, N(0, temperature²·I), then E[x | z]; no graph is kept.
 
         With `observation_noise`, x is drawn from p(x | z) instead: a sample of the model itself, grainy for images.
         """
         _checks.integer("num", num, minimum=0)
+        _checks.boolean("observation_noise", observation_noise)
         if self.latent_shape is None:
             raise ValueError(
                 "latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None"
             )
-        dtype, device = self._floating_like()
-        latent_key, noise_key = random.split(_one_key(key, generator, device))
+        like = self._floating_like()
+        latent_key, noise_key = random.split(one_key(like.device, key=key, generator=generator))
         shape = (num, *self.latent_shape)
-        origin = torch.zeros(shape, dtype=dtype, device=device)
-        z = functional.gaussian_rsample(
-            origin, origin, temperature=temperature, key=latent_key, element_offset=element_offset
-        )
+        z = self._prior().sample(shape, like, key=latent_key, element_offset=element_offset, temperature=temperature)
         params = self.decode(z)
         mean = self.likelihood.mean(params)
         if not observation_noise:
@@ -212,51 +217,90 @@ class VAE(nn.Module):
         _checks.integer("num_samples", num_samples, minimum=1)
         _checks.integer("chunk_size", chunk_size, minimum=1)
         loc, scale = (half.contiguous() for half in self.encode(x))
-        keys = random.split(_one_key(key, generator, x.device), num_samples)
-        total: Tensor | None = None
+        keys = random.split(one_key(x.device, key=key, generator=generator), num_samples)
+        total = functional.LogMeanExp()
+        prior = self._prior()
         for chunk in keys.split(chunk_size):
-            log_weights = self._log_weights(x, loc, scale, chunk, element_offset).logsumexp(dim=0)
-            total = log_weights if total is None else torch.logaddexp(total, log_weights)
-        assert total is not None
-        return total - math.log(num_samples)
+            total.update(self._weighted_draws(x, loc, scale, chunk, element_offset, prior=prior, frozen=True)[0])
+        return total.compute()
+
+    def log_weights(
+        self, x: Tensor, keys: Tensor, *, encoder_input: Tensor | None = None, element_offset: int = 0
+    ) -> Tensor:
+        """log p(x, z) − log q(z | x) of one z a key and datum, ``[K, B]`` in nats, with gradients.
+
+        `keys` is ``[K, 2]``, as :func:`genkern.random.split` makes them. What
+        :func:`genkern.importance_weighted_bound` and :class:`genkern.LogMeanExp` take.
+
+        Examples
+        --------
+        >>> import torch, genkern as gk
+        >>> from genkern.nn import MLPDecoder, MLPEncoder, VAE
+        >>> vae = VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2))
+        >>> log_w = vae.log_weights(torch.rand(3, 4), gk.random.split(gk.random.key(0), 10))
+        >>> gk.importance_weighted_bound(log_w).shape
+        torch.Size([3])
+        """
+        _checks.tensor("x", x)
+        _checks.instance("keys", keys, Tensor, "a uint64 Tensor of shape (K, 2)")
+        if keys.dtype != torch.uint64:
+            raise TypeError(f"keys: expected dtype torch.uint64, got {keys.dtype}")
+        if keys.dim() != 2 or keys.shape[1] != 2 or len(keys) == 0:
+            raise ValueError(f"keys: expected shape (K, 2) with K >= 1, got {tuple(keys.shape)}")
+        loc, scale = self._moments(x, encoder_input).chunk(2, dim=1)
+        return self._weighted_draws(x, loc, scale, keys, element_offset, frozen=True)[0]
+
+    # What objectives are made of.
 
     def _parts(self, x: Tensor, encoder_input: Tensor | None, **options: Any) -> tuple[Tensor, Tensor]:
-        """log p(x | z) and KL(q(z | x) ‖ p(z)), ``[B]`` each."""
-        moments = self._moments(x if encoder_input is None else encoder_input)
-        z, kl = functional.gaussian_rsample_kl_packed(moments, chunk_dim=1, **self.scale_options, **options)
+        """log p(x | z) and KL(q(z | x) ‖ p(z)), ``[B]`` each; `options` of the noise, and free bits."""
+        moments = self._moments(x, encoder_input)
+        z, kl = self._prior().rsample_kl(moments, **self.scale_options, **options)
         return self.likelihood.log_prob(x, self.decode(z)), kl
 
-    def _log_weights(self, x: Tensor, loc: Tensor, scale: Tensor, keys: Tensor, element_offset: int) -> Tensor:
-        """log p(x, z) − log q(z | x) ``[K, B]`` for one z per key and datum."""
-        options = self.scale_options
-        draws = [
-            functional.gaussian_rsample(loc, scale, key=key, element_offset=element_offset, **options) for key in keys
-        ]
-        many = (len(draws), *[-1] * x.ndim)
-        z = torch.cat(draws)
-        log_q = functional.gaussian_log_prob(
-            z, *(m.repeat(len(draws), *[1] * (m.ndim - 1)) for m in (loc, scale)), **options
-        )
-        log_prior = functional.gaussian_log_prob(z, torch.zeros_like(z))
-        log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), self.decode(z), frozen=True)
-        return (log_likelihood + log_prior - log_q).view(len(draws), -1)
+    def _weighted_draws(
+        self,
+        x: Tensor,
+        loc: Tensor,
+        scale: Tensor,
+        keys: Tensor,
+        element_offset: int = 0,
+        *,
+        prior: Prior | None = None,
+        frozen: bool = False,
+        detach_log_q: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """log p(x, z) − log q(z | x) ``[K, B]``, and the z it is of ``[K, B, ...]``, one a key.
 
-    def _moments(self, x: Tensor) -> Tensor:
-        moments = self.encoder(x)
+        `prior` spares asking the objective; `frozen` densities depend on no other datum; `detach_log_q` keeps q's
+        parameters from log q, but not from z.
+        """
+        options = self.scale_options
+        draws = torch.stack(
+            [functional.gaussian_rsample(loc, scale, key=key, element_offset=element_offset, **options) for key in keys]
+        )
+        z = draws.flatten(0, 1)
+        held = (loc.detach(), scale.detach()) if detach_log_q else (loc, scale)
+        log_q = functional.gaussian_log_prob(z, *(m.repeat(len(keys), *[1] * (m.ndim - 1)) for m in held), **options)
+        many = (len(keys), *[-1] * x.ndim)
+        log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), self.decode(z), frozen=frozen)
+        return (log_likelihood + (prior or self._prior()).log_prob(z) - log_q).view(len(keys), -1), draws
+
+    def _moments(self, x: Tensor, encoder_input: Tensor | None = None) -> Tensor:
+        """Packed moments of q(z | x), of `encoder_input` where there is one."""
+        seen = x if encoder_input is None else encoder_input
+        _checks.tensor("x" if encoder_input is None else "encoder_input", seen)
+        moments = self.encoder(seen)
+        _checks.tensor("encoder", moments)
         if moments.ndim < 2 or moments.shape[1] % 2:
             raise ValueError(
                 f"encoder: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
             )
         return moments
 
-    def _floating_like(self) -> tuple[torch.dtype, torch.device]:
+    def _prior(self) -> Prior:
+        return self.objective.prior(self)
+
+    def _floating_like(self) -> Tensor:
         """Where and in what a latent is drawn: as the decoder's parameters, if it has any."""
-        for parameter in self.decoder.parameters():
-            return parameter.dtype, parameter.device
-        return torch.get_default_dtype(), torch.device("cpu")
-
-
-def _one_key(key: Tensor | None, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    if key is not None and generator is not None:
-        raise ValueError("key, generator: expected at most one of them, got both")
-    return random.reserve(generator, device) if key is None else key
+        return next(self.decoder.parameters(), torch.empty(0))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from genkern import _checks
+from genkern.nn.objectives.objective import Objective
+
+if TYPE_CHECKING:
+    from genkern.nn.vae import VAE
 
 __all__ = ["ELBO"]
 
 _FREE_BITS_OVER = ("dim", "event", "batch")
 
 
-class ELBO(nn.Module):
+class ELBO(Objective):
     """The negative evidence lower bound, averaged over the batch, with the KL term weighted as asked.
 
     Parameters
@@ -60,16 +68,11 @@ class ELBO(nn.Module):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("beta", beta),
-            ("free_bits", free_bits),
-            ("capacity", capacity or 0.0),
-            ("warmup", warmup),
-        ):
-            if not value >= 0:
-                raise ValueError(f"{name}: expected a number that is not negative, got {value}")
-        if free_bits_over not in _FREE_BITS_OVER:
-            raise ValueError(f"free_bits_over: expected one of {_FREE_BITS_OVER}, got {free_bits_over!r}")
+        _checks.number("beta", beta, minimum=0)
+        _checks.number("free_bits", free_bits, minimum=0)
+        _checks.choice("free_bits_over", free_bits_over, _FREE_BITS_OVER)
+        _checks.number("capacity", capacity, optional=True, minimum=0)
+        _checks.integer("warmup", warmup, minimum=0)
         self.beta = beta
         self.free_bits = free_bits
         self.free_bits_over = free_bits_over
@@ -78,19 +81,34 @@ class ELBO(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
+        _checks.tensor("reconstruction", reconstruction)
+        _checks.tensor("kl", kl)
+        _checks.same_device(reconstruction=reconstruction, kl=kl)
         progress = self._progress()
         if self.training:
-            self.step += 1
+            self._advance()
         distortion = -reconstruction.mean()
         if self.capacity is not None:
             return distortion + self.beta * (kl.mean() - self.capacity * progress).abs()
         return distortion + self.beta * progress * kl.mean()
+
+    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+        # Only a closed-form KL has dimensions to free.
+        free_bits = {"free_bits": self.free_bits, "free_bits_over": self.free_bits_over} if self.free_bits else {}
+        return self(*vae._parts(x, encoder_input, **noise, **free_bits))
 
     def extra_repr(self) -> str:
         return (
             f"beta={self.beta}, free_bits={self.free_bits} over {self.free_bits_over}, "
             f"capacity={self.capacity}, warmup={self.warmup}"
         )
+
+    def _advance(self) -> None:
+        if torch.compiler.is_compiling():
+            # A compiled backward may compute the KL weight again, by which time a step changed in place has moved on.
+            self.step = self.step + 1
+        else:
+            self.step += 1  # in place: a captured CUDA graph counts its replays
 
     def _progress(self) -> Tensor | float:
         """The part of the schedule that has passed; a tensor, so that a compiled graph is not rebuilt each step."""

@@ -1,0 +1,42 @@
+"""What modules check of what they are made of and given, before torch does without naming it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genkern import _checks
+from genkern.functional.gaussian import Clamp, _bounds
+
+
+def factory(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
+    """Where parameters lie and of which type they are, as torch's modules take it."""
+    if dtype is not None:
+        _checks.dtype("dtype", dtype)
+    return {"device": None if device is None else _checks.device("device", device), "dtype": dtype}
+
+
+def scale_options(scale_param: str, scale_offset: float, clamp: Clamp | None, clamp_mode: str) -> dict[str, Any]:
+    """The options that say what a scale holds, for functions that take them."""
+    _checks.scale(scale_param, scale_offset, *_bounds(clamp), clamp_mode)
+    return {"scale_param": scale_param, "scale_offset": scale_offset, "clamp": clamp, "clamp_mode": clamp_mode}
+
+
+def check_input(
+    name: str, value: object, event_shape: Sequence[int], module: nn.Module, *, any_batch: bool = False
+) -> None:
+    """`value` is a batch of data of `event_shape`, where the parameters of `module` lie and of their type."""
+    _checks.tensor(name, value)
+    assert isinstance(value, Tensor)
+    batch = value.ndim - len(event_shape)
+    if batch < 0 or value.shape[batch:] != torch.Size(event_shape) or not (any_batch or batch == 1):
+        expected = ", ".join(["..." if any_batch else "B", *map(str, event_shape)])
+        raise ValueError(f"{name}: expected shape ({expected}), got {_checks.shape_text(value.shape)}")
+    parameter = next(module.parameters(), value)
+    if value.device != parameter.device:
+        raise ValueError(f"{name}: expected device {parameter.device}, that of the parameters, got {value.device}")
+    if value.dtype != parameter.dtype and not torch.is_autocast_enabled(value.device.type):
+        raise TypeError(f"{name}: expected dtype {parameter.dtype}, that of the parameters, got {value.dtype}")

@@ -1,0 +1,215 @@
+"""Training a :class:`genkern.nn.GAN`: the steps of two optimisers, in turn, on one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from genkern import _checks, random
+from genkern.nn._keys import one_key
+from genkern.nn.gan import GAN, Augment, GANTerms
+
+__all__ = ["AdversarialSteps", "AdversarialTerms", "average_gradients", "lazy_adam"]
+
+
+class AdversarialTerms(NamedTuple):
+    """What one batch gave: the discriminator's terms, and the generator's loss, None where it took no step."""
+
+    discriminator: GANTerms
+    generator: Tensor | None
+
+
+class AdversarialSteps:
+    """One discriminator step a batch, and every `n_critic`-th time a generator step and an update of the average.
+
+    Parameters
+    ----------
+    gan : GAN
+        Or a wrapper of one that is called as it is, such as DistributedDataParallel.
+    generator_optimizer, discriminator_optimizer : Optimizer
+        Of the parameters of ``gan.generator`` (and ``gan.encoder``, for a :class:`VAEGAN`) and ``gan.discriminator``.
+    n_critic : int
+        Discriminator steps to one of the generator: 5 for the Wasserstein GANs of Arjovsky et al. 2017 and Gulrajani et
+        al. 2017.
+    reduce_gradients : callable, optional
+        Called with the list of an optimiser's parameters between backward and step; several processes pass
+        :func:`average_gradients`.
+
+    Notes
+    -----
+    Call it with a batch, and ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps of
+    :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
+    ``state_dict`` of this and of the GAN, a run goes on as if it had not been stopped.
+    Errors: ValueError, TypeError naming the argument.
+
+    Examples
+    --------
+    >>> import torch, genkern as gk
+    >>> from genkern.nn import AdversarialSteps, ConvDiscriminator, ConvGenerator, GAN
+    >>> gan = GAN(ConvGenerator((1, 8, 8), 4, width=8), ConvDiscriminator((1, 8, 8), width=8), loss="hinge")
+    >>> adam = lambda module: torch.optim.Adam(module.parameters(), lr=1e-3, betas=(0.0, 0.99))
+    >>> step = AdversarialSteps(gan, adam(gan.generator), adam(gan.discriminator), n_critic=2)
+    >>> [step(torch.rand(5, 1, 8, 8), key=gk.random.key(i)).generator is None for i in range(4)]
+    [True, False, True, False]
+    """
+
+    def __init__(
+        self,
+        gan: nn.Module,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        *,
+        n_critic: int = 1,
+        reduce_gradients: Callable[[list[Tensor]], object] | None = None,
+    ) -> None:
+        self.gan = gan
+        _checks.instance("gan", self._inner(), GAN, "a GAN")
+        _checks.instance("generator_optimizer", generator_optimizer, Optimizer, "an Optimizer")
+        _checks.instance("discriminator_optimizer", discriminator_optimizer, Optimizer, "an Optimizer")
+        _checks.positive("n_critic", n_critic)
+        if reduce_gradients is not None and not callable(reduce_gradients):
+            raise TypeError(f"reduce_gradients: expected a function or None, got {_checks.type_name(reduce_gradients)}")
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.n_critic = n_critic
+        self.reduce_gradients = reduce_gradients
+        self.steps = 0
+
+    def __call__(
+        self,
+        real: Tensor,
+        *,
+        key: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        element_offset: int = 0,
+        augment: Augment | None = None,
+    ) -> AdversarialTerms:
+        _checks.tensor("real", real)
+        keys = random.split(one_key(real.device, key=key, generator=generator))
+        options: dict[str, Any] = {"element_offset": element_offset, "augment": augment}
+        terms = self.gan(real, step="discriminator", key=keys[0], **options)
+        self._minimize(terms.loss, self.discriminator_optimizer)
+        terms = terms._replace(loss=terms.loss.detach())
+        self.steps += 1
+        if self.steps % self.n_critic:
+            return AdversarialTerms(terms, None)
+        loss = self.gan(real, step="generator", key=keys[1], **options)
+        self._minimize(loss, self.generator_optimizer)
+        self._inner().update_average()
+        return AdversarialTerms(terms, loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of both optimisers, and the count of steps; the GAN has its own."""
+        return {
+            "steps": self.steps,
+            "generator_optimizer": self.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
+        _checks.instance("state_dict", state_dict, dict, "a dict")
+        expected = ("steps", "generator_optimizer", "discriminator_optimizer")
+        if set(state_dict) != set(expected):
+            raise ValueError(f"state_dict: expected {', '.join(expected)}, got {', '.join(map(str, state_dict))}")
+        self.steps = state_dict["steps"]
+        self.generator_optimizer.load_state_dict(state_dict["generator_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state_dict["discriminator_optimizer"])
+
+    def _inner(self) -> Any:
+        """The GAN, within torch.compile's wrapper and DistributedDataParallel's."""
+        inner: Any = self.gan
+        for wrapper in ("_orig_mod", "module", "_orig_mod"):
+            inner = getattr(inner, wrapper, inner)
+        return inner
+
+    def _minimize(self, loss: Tensor, optimizer: Optimizer) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        if self.reduce_gradients is not None:
+            self.reduce_gradients([p for group in optimizer.param_groups for p in group["params"]])
+        optimizer.step()
+
+
+def average_gradients(params: Iterable[Tensor]) -> None:
+    """Replace gradients by their mean over the ranks of the default process group: one all-reduce a dtype.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        The same on every rank; those without a gradient are left out, on every rank alike.
+
+    Notes
+    -----
+    Without a process group, or alone in one, nothing is done. As with DistributedDataParallel, the mean of the ranks'
+    gradients is that of the whole batch only if all ranks have as many rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import average_gradients
+    >>> weight = torch.ones(2, requires_grad=True)
+    >>> weight.sum().backward()
+    >>> average_gradients([weight])
+    >>> weight.grad
+    tensor([1., 1.])
+    """
+    if not isinstance(params, Iterable) or isinstance(params, Tensor | str | bytes | dict):
+        raise TypeError(f"params: expected a list of Tensors, got {_checks.type_name(params)}")
+    values = list(params)
+    for i, value in enumerate(values):
+        _checks.tensor(f"params[{i}]", value)
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return
+    grads = [p.grad for p in values if p.grad is not None]
+    for dtype in dict.fromkeys(g.dtype for g in grads):
+        alike = [g for g in grads if g.dtype == dtype]
+        flat = torch.cat([g.flatten() for g in alike])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for grad, mean in zip(alike, flat.split([g.numel() for g in alike]), strict=True):
+            grad.copy_(mean.view_as(grad))
+
+
+def lazy_adam(lr: float, betas: tuple[float, float], interval: int) -> dict[str, Any]:
+    """Adam's options for a loop in which a penalty is an optimiser step of its own, after every `interval`-th other.
+
+    Parameters
+    ----------
+    lr : float
+        The rate without the penalty's steps.
+    betas : (float, float)
+        The decays without them.
+    interval : int
+        k.
+
+    Returns
+    -------
+    dict
+        ``lr`` times c, ``betas`` to the power of c, with c = k / (k + 1): k + 1 steps then go as far as k.
+
+    Notes
+    -----
+    Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix B. :class:`GAN` adds the
+    penalty to the loss of the step on which it is due; there are no further steps to correct for.
+
+    Examples
+    --------
+    >>> from genkern.nn import lazy_adam
+    >>> lazy_adam(0.002, (0.0, 0.99), 16)["betas"]
+    (0.0, 0.9905...)
+    """
+    _checks.number("lr", lr, minimum=0)
+    _checks.instance("betas", betas, tuple | list, "two numbers")  # type: ignore[arg-type]
+    if len(betas) != 2:
+        raise ValueError(f"betas: expected two numbers, got {len(betas)}")
+    for beta in betas:
+        _checks.fraction("betas", beta)
+    _checks.positive("interval", interval)
+    c = interval / (interval + 1)
+    return {"lr": c * lr, "betas": (betas[0] ** c, betas[1] ** c)}
