@@ -1,4 +1,4 @@
-"""The command line: ``genkern info | demo | train``."""
+"""The command line: ``genkern info | demo | train | evaluate``."""
 
 from __future__ import annotations
 

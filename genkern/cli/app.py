@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import genkern
-from genkern.cli.checkpoint import replace_file
-from genkern.cli.data import load_images
+from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.errors import CommandError
-from genkern.cli.evaluation import evaluate
-from genkern.cli.pictures import draw_history, draw_reconstructions, draw_samples
-from genkern.cli.session import CHECKPOINT, Interrupted, fit, prepare_folder
-from genkern.cli.settings import Settings
-from genkern.cli.timing import compare_step_times
-from genkern.cli.trainer import HISTORY, Trainer
+from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
+from genkern.cli.gan.trainer import GANTrainer
+from genkern.cli.job import console, set_threads
+from genkern.cli.options import Data, LatentDim, Out, Resume, Seed, Size, Steps, Threads
+from genkern.cli.parallel import is_first
+from genkern.cli.session import CHECKPOINT, Interrupted
+from genkern.cli.trainer import family_of
+from genkern.cli.vae.command import Likelihood, Objective, Sigma, demo_vae, evaluate_vae, train_vae
+from genkern.cli.vae.trainer import VAETrainer
 
 __all__ = ["app", "run"]
-
-_DEFAULTS: dict[str, tuple[Settings, int]] = {
-    "faces": (Settings(), 1000),
-    "digits": (Settings(data="digits", model="mlp", latent_dim=8), 2000),
-    "folder": (Settings(data="folder", model="conv", latent_dim=32), 3000),
-}
 
 app = typer.Typer(
     name="genkern",
@@ -41,19 +34,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 train_app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
+train_app.command("vae")(train_vae)
+train_app.command("gan")(train_gan)
 app.add_typer(train_app, name="train")
-
-Data = Annotated[str, typer.Option(help="faces, digits, or a folder of images.")]
-Out = Annotated[Path, typer.Option(help="Folder of the results.")]
-Steps = Annotated[int | None, typer.Option(help="Training steps; what suits the data by default.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's default otherwise.")]
-Resume = Annotated[str, typer.Option(help="auto: go on from the checkpoint in --out; never: start over.")]
-Likelihood = Annotated[str | None, typer.Option(help="gaussian or bernoulli.")]
-Sigma = Annotated[str | None, typer.Option(help="Of the Gaussian: learned, optimal, decoder or a number.")]
-Model = Annotated[str | None, typer.Option(help="conv, mlp, or hybrid (conv encoder, mlp decoder).")]
-LatentDim = Annotated[int | None, typer.Option(help="Latent dimensions.")]
-Seed = Annotated[int | None, typer.Option(help="Every random number of the run is a function of it.")]
-Size = Annotated[int | None, typer.Option(help="Pixels to a side, for a folder of images.")]
 
 
 def run() -> None:
@@ -64,7 +47,8 @@ def run() -> None:
         print(f"genkern: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except Interrupted as error:
-        print(f"genkern: {error}", file=sys.stderr)
+        if is_first():
+            print(f"genkern: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
 
 
@@ -78,7 +62,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
     table = Table(show_header=False, title="genkern", title_justify="left")
     for name, value in facts.items():
         table.add_row(name, json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else str(value))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -87,7 +71,8 @@ def demo(
     out: Out = Path("genkern-demo"),
     likelihood: Likelihood = None,
     sigma: Sigma = None,
-    model: Model = None,
+    model: Annotated[str | None, typer.Option(help="conv, mlp or hybrid: a VAE; gan.")] = None,
+    objective: Objective = None,
     latent_dim: LatentDim = None,
     steps: Steps = None,
     seed: Seed = None,
@@ -95,101 +80,36 @@ def demo(
     threads: Threads = None,
     resume: Resume = "auto",
 ) -> None:
-    """Train a VAE on real images, evaluate it on images it never saw, and draw what it learned."""
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    options = {"likelihood": likelihood, "sigma": sigma, "model": model, "latent_dim": latent_dim}
-    trainer, metrics = _train(data, out, steps, threads, resume, console, seed=seed, size=size, **options)
-    metrics["step_time"] = compare_step_times(trainer.average, trainer.images.train[: trainer.settings.batch_size])
-    draw_samples(trainer, out / "samples.png")
-    draw_reconstructions(trainer, out / "reconstructions.png")
-    draw_history(trainer, out / "history.png")
-    _write_metrics(out, metrics)
-    _report(metrics, console)
-    console.print(f"wrote {CHECKPOINT}, metrics.json, samples.png, reconstructions.png and history.png into {out}")
+    """Train a model on real images, evaluate it on images it never saw, and draw what it learned."""
+    shared = {"latent_dim": latent_dim, "seed": seed, "size": size}
+    of_vae = {"likelihood": likelihood, "sigma": sigma, "objective": objective}
+    if model == "gan":
+        for name, value in of_vae.items():
+            if value is not None:
+                raise CommandError(f"--{name}: expected --model conv, mlp or hybrid, got 'gan'")
+        demo_gan(data, out, steps, threads, resume, **shared)
+    else:
+        demo_vae(data, out, steps, threads, resume, model=model, **shared, **of_vae)
 
 
-@train_app.command("vae")
-def train_vae(
-    data: Data = "faces",
-    out: Out = Path("genkern-vae"),
-    likelihood: Likelihood = None,
-    sigma: Sigma = None,
-    model: Model = None,
-    latent_dim: LatentDim = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of the KL term.")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Steps over which that weight grows from 0.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
-    interval: Annotated[int | None, typer.Option(help="Steps between two checkpoints.")] = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    size: Size = None,
+@app.command("evaluate")
+def evaluate_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run.")],
+    samples: Annotated[int, typer.Option(help="Of a VAE: importance samples for each held-out image.")] = 5000,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file, too.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's images are now, if they have moved.")] = None,
     threads: Threads = None,
-    resume: Resume = "auto",
 ) -> None:
-    """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    options = {"likelihood": likelihood, "sigma": sigma, "model": model, "latent_dim": latent_dim, "beta": beta}
-    options |= {"warmup": warmup, "batch_size": batch_size, "learning_rate": learning_rate, "interval": interval}
-    _, metrics = _train(data, out, steps, threads, resume, console, seed=seed, size=size, **options)
-    _write_metrics(out, metrics)
-    _report(metrics, console)
-    console.print(f"wrote {CHECKPOINT} and metrics.json into {out}")
-
-
-def _train(
-    data: str, out: Path, steps: int | None, threads: int | None, resume: str, console: Console, **options: Any
-) -> tuple[Trainer, dict[str, Any]]:
-    defaults, default_steps = _DEFAULTS.get(data, _DEFAULTS["folder"])
-    settings = defaults.changed(data=data if data in _DEFAULTS else os.path.abspath(data), **options)
-    if threads is not None:
-        if threads < 1:
-            raise CommandError(f"--threads: expected at least 1, got {threads}")
-        torch.set_num_threads(threads)
-    if steps is not None and steps < 1:
-        raise CommandError(f"--steps: expected at least 1, got {steps}")
-    images = load_images(data, settings.size)
-    prepare_folder(out)
-    console.print(
-        f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
-        f"{', mirrored and jittered' if images.augment else ''}; {len(images.held_out)} held out"
-    )
-    trainer = Trainer(settings, images)
-    fit(trainer, out, default_steps if steps is None else steps, resume=resume, console=console)
-    return trainer, {
-        "settings": settings.to_dict(),
-        "steps": trainer.step,
-        "data": {"name": images.name, "train": len(images.train), "fingerprint": images.fingerprint()},
-        "history": [dict(zip(HISTORY, record, strict=True)) for record in trainer.history],
-        "held_out": evaluate(trainer),
-    }
-
-
-def _write_metrics(out: Path, metrics: dict[str, Any]) -> None:
-    replace_file(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-
-
-def _report(metrics: dict[str, Any], console: Console) -> None:
-    held_out = metrics["held_out"]
-    table = Table(title=f"{held_out['images']} held-out images ({held_out['measure']})", title_justify="left")
-    for heading in ("", "nats/image", "bits/dim"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
-    per_nat = held_out["elbo_bits_per_dim"] / held_out["elbo_nats"]
-    table.add_row("ELBO", f"{held_out['elbo_nats']:.2f}", f"{held_out['elbo_bits_per_dim']:.4f}")
-    table.add_row("  log p(x|z)", f"{held_out['reconstruction_nats']:.2f}", "")
-    table.add_row("  KL(q(z|x) ‖ p(z))", f"{held_out['kl_nats']:.2f}", "")
-    table.add_row(
-        f"log p(x), {held_out['importance_samples']} importance samples",
-        f"{held_out['log_likelihood_nats']:.2f}",
-        f"{held_out['log_likelihood_bits_per_dim']:.4f}",
-    )
-    for name, value in held_out["baselines_nats"].items():
-        table.add_row(f"log p(x), baseline {name}", f"{value:.2f}", f"{value * per_nat:.4f}")
-    console.print(table)
-    if "step_time" in metrics:
-        times = metrics["step_time"]
-        console.print(
-            f"training step, batch {times['batch_size']}, {times['threads']} threads: "
-            f"genkern {times['genkern_ms']:.2f} ms, plain torch {times['plain_torch_ms']:.2f} ms, "
-            f"ratio {times['plain_over_genkern']:.2f} (medians of {times['rounds']} interleaved rounds)"
-        )
+    """Measure a trained VAE (bounds of log p(x), what its latents carry, a Parzen window about its samples) or the
+    quality of a GAN's samples."""
+    if samples < 1:
+        raise CommandError(f"--samples: expected at least 1, got {samples}")
+    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
+        raise CommandError(f"--json: expected a file in a folder that exists, got {str(json_file)!r}")
+    set_threads(threads)
+    path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    tensors, metadata = load_checkpoint(path)
+    if family_of(metadata) == GANTrainer.family:
+        evaluate_gan(GANTrainer.restored(tensors, metadata, str(path), data), path, json_file)
+    else:
+        evaluate_vae(VAETrainer.restored(tensors, metadata, str(path), data), path, samples, json_file)

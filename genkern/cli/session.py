@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from genkern.cli.checkpoint import load_checkpoint, save_checkpoint
 from genkern.cli.errors import CommandError
-from genkern.cli.trainer import HISTORY, Trainer
-from genkern.cli.units import bits_per_dim
+from genkern.cli.trainer import Trainer
 
 __all__ = ["CHECKPOINT", "Interrupted", "fit", "prepare_folder"]
 
@@ -42,8 +42,8 @@ def prepare_folder(out: Path) -> None:
         raise CommandError(f"--out: cannot write into {str(out)!r} ({error.strerror})") from error
 
 
-def fit(trainer: Trainer, out: Path, steps: int, *, resume: str, console: Console) -> None:
-    """Train up to `steps` steps, saving at the end of every interval."""
+def fit(trainer: Trainer[Any], out: Path, steps: int, *, resume: str, console: Console) -> None:
+    """Train up to `steps` steps, saving at the end of every interval; of several processes, the first one saves."""
     if resume not in _RESUME:
         raise CommandError(f"--resume: expected one of {', '.join(_RESUME)}, got {resume!r}")
     path = out / CHECKPOINT
@@ -54,9 +54,11 @@ def fit(trainer: Trainer, out: Path, steps: int, *, resume: str, console: Consol
         while trainer.step < steps:
             at_interval = trainer.advance()
             advanced(at_interval)
-            signum = stopped()
+            signum = trainer.ranks.highest(stopped())
             if at_interval or signum or trainer.step == steps:
-                save_checkpoint(path, *trainer.state())
+                state = trainer.state()
+                if trainer.ranks.rank == 0:
+                    save_checkpoint(path, *state)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
 
@@ -81,12 +83,9 @@ def _stop_signals() -> Iterator[Callable[[], int]]:
 
 
 @contextmanager
-def _progress(trainer: Trainer, steps: int, console: Console) -> Iterator[Callable[[bool], None]]:
+def _progress(trainer: Trainer[Any], steps: int, console: Console) -> Iterator[Callable[[bool], None]]:
     """A bar on a terminal, and a line for every interval anywhere."""
-    dims = trainer.images.train[0].numel()
-    console.print(
-        "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw", style="dim"
-    )
+    console.print(trainer.legend, style="dim")
     bar = Progress(
         TextColumn("training"),
         BarColumn(),
@@ -101,18 +100,7 @@ def _progress(trainer: Trainer, steps: int, console: Console) -> Iterator[Callab
         def advanced(at_interval: bool) -> None:
             bar.update(task, completed=trainer.step)
             if at_interval:
-                console.print(_line(trainer.history[-1], dims))
+                console.print(trainer.line())
                 sys.stdout.flush()
 
         yield advanced
-
-
-def _line(record: tuple[float, ...], dims: int) -> str:
-    value = dict(zip(HISTORY, record, strict=True))
-    return (
-        f"step {value['step']:6.0f}  ELBO {value['elbo']:8.1f} = {value['reconstruction']:8.1f} − {value['kl']:5.1f}"
-        f"  ({bits_per_dim(value['elbo'], dims):+.3f} bits/dim)"
-        f"  held out {value['held_out_elbo']:8.1f} = {value['held_out_reconstruction']:8.1f}"
-        f" − {value['held_out_kl']:5.1f}"
-        f"  ({bits_per_dim(value['held_out_elbo'], dims):+.3f} bits/dim)"
-    )

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as torch_functional
 
-from genkern.nn import VAE, GaussianLikelihood
+from genkern.nn import (
+    ELBO,
+    VAE,
+    BernoulliLikelihood,
+    DiscretizedGaussianLikelihood,
+    DiscretizedLogisticMixtureLikelihood,
+    LaplaceLikelihood,
+)
 
 __all__ = ["compare_step_times", "plain_loss"]
 
@@ -59,13 +66,16 @@ def plain_loss(vae: VAE, x: Tensor) -> Tensor:
     z = loc + torch.exp(0.5 * logvar) * torch.randn_like(loc)
     kl = -0.5 * torch.sum(1 + logvar - loc.pow(2) - logvar.exp(), dim=1)
     out = vae.decoder(z)
+    assert isinstance(vae.objective, ELBO)
     return (_plain_distortion(vae, x, out).flatten(1).sum(dim=1) + vae.objective.beta * kl).mean()
 
 
 def _plain_distortion(vae: VAE, x: Tensor, out: Tensor) -> Tensor:
-    likelihood = vae.likelihood
-    if not isinstance(likelihood, GaussianLikelihood):
+    likelihood: Any = vae.likelihood
+    if isinstance(likelihood, BernoulliLikelihood):
         return torch_functional.binary_cross_entropy_with_logits(out, x, reduction="none")
+    if isinstance(likelihood, DiscretizedLogisticMixtureLikelihood):
+        return _plain_logistic_nll(x, out, likelihood.mixtures)
     log_sigma: Tensor
     half_log_two_pi = 0.5 * math.log(2 * math.pi)
     if likelihood.sigma == "learned":
@@ -77,7 +87,39 @@ def _plain_distortion(vae: VAE, x: Tensor, out: Tensor) -> Tensor:
         log_sigma = 0.5 * logvar
     else:
         log_sigma = torch.tensor(math.log(float(likelihood.sigma)))
+    if isinstance(likelihood, LaplaceLikelihood):
+        return (x - out).abs() / log_sigma.exp() + log_sigma + math.log(2)
+    if isinstance(likelihood, DiscretizedGaussianLikelihood):
+        return _plain_bin_nll(x, out, log_sigma, likelihood)
     return 0.5 * ((x - out) / log_sigma.exp()).pow(2) + log_sigma + half_log_two_pi
+
+
+def _plain_bin_nll(x: Tensor, loc: Tensor, log_sigma: Tensor, bins: DiscretizedGaussianLikelihood) -> Tensor:
+    half = 0.5 * (bins.high - bins.low) / (bins.bins - 1)
+    plus, minus = (torch.special.ndtr((x - loc + side * half) / log_sigma.exp()) for side in (1, -1))
+    plus = torch.where(x > bins.high - 0.1 * half, 1.0, plus)
+    minus = torch.where(x < bins.low + 0.1 * half, 0.0, minus)
+    return -(plus - minus).clamp(min=1e-12).log()
+
+
+def _plain_logistic_nll(x: Tensor, out: Tensor, mixtures: int) -> Tensor:
+    """PixelCNN++'s own formula for images in 256 levels, its approximation of small masses included."""
+    softplus = torch_functional.softplus
+    x = (2 * x - 1).unsqueeze(2)  # [B, C, 1, H, W]
+    coupled = out.shape[1] == 10 * mixtures
+    logits, rest = out[:, :mixtures], out[:, mixtures:].unflatten(1, (x.shape[1], -1, mixtures))
+    means, log_scales = rest[:, :, 0], rest[:, :, 1].clamp(min=-7.0)
+    if coupled:
+        by, red, green = torch.tanh(rest[:, :, 2]), x[:, 0], x[:, 1]
+        blue_mean = means[:, 2] + by[:, 1] * red + by[:, 2] * green
+        means = torch.stack([means[:, 0], means[:, 1] + by[:, 0] * red, blue_mean], dim=1)
+    inverse = torch.exp(-log_scales)
+    plus, middle, minus = (inverse * (x - means + side / 255) for side in (1, 0, -1))
+    mass = torch.sigmoid(plus) - torch.sigmoid(minus)
+    density = middle - log_scales - 2 * softplus(middle) - math.log(127.5)
+    inner = torch.where(mass > 1e-5, mass.clamp(min=1e-12).log(), density)
+    log_mass = torch.where(x < -0.999, plus - softplus(plus), torch.where(x > 0.999, -softplus(minus), inner))
+    return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_mass.sum(dim=1), dim=1)
 
 
 def _stepper(vae: VAE, loss: Callable[[VAE, Tensor], Tensor], x: Tensor) -> Callable[[], None]:

@@ -1,0 +1,1 @@
+"""Generative adversarial networks on the command line."""

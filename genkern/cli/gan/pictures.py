@@ -1,0 +1,74 @@
+"""The pictures of a GAN: samples, paths between them, their nearest training images, history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genkern import random
+from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
+from genkern.cli.gan.trainer import STREAMS, GANTrainer
+from genkern.cli.quality import Space, nearest
+from genkern.cli.sampling import drawn
+
+__all__ = ["draw_history", "draw_interpolation", "draw_neighbours", "draw_samples", "slerp"]
+
+_SAMPLE_ROWS = 6
+
+
+def draw_samples(trainer: GANTrainer, path: Path) -> None:
+    """No picking, no truncation."""
+    samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, _key(trainer, 1))
+    draw_grid(path, [samples], f"{trainer.images.name}: samples of the averaged generator, z ~ N(0, I), temperature 1")
+
+
+@torch.no_grad()
+def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
+    """In each row, the way from one draw of z to another."""
+    shape = (2, _SAMPLE_ROWS, *trainer.gan.latent_shape)
+    start, end = random.normal(_key(trainer, 2), shape)
+    z = torch.stack([slerp(start, end, step / (COLUMNS - 1)) for step in range(COLUMNS)], dim=1).flatten(0, 1)
+    generator = trainer.gan.average or trainer.gan.generator
+    draw_grid(
+        path, [generator(z)], f"{trainer.images.name}: from left to right, spherical paths between two draws of z"
+    )
+
+
+def draw_neighbours(trainer: GANTrainer, path: Path) -> None:
+    """The first samples of samples.png, each above the training image nearest to it: what is a copy shows."""
+    samples, space = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, _key(trainer, 1))[: 3 * COLUMNS], Space(trainer.images)
+    found = space.train_images[nearest(space(samples), space.train)[1]]
+    draw_grid(
+        path,
+        [samples, found],
+        f"{trainer.images.name}: samples, each above the nearest training image"
+        f"{', mirrored or not,' if space.mirrored else ''} in {space.dims} principal components",
+    )
+
+
+def draw_history(trainer: GANTrainer, path: Path) -> None:
+    """Losses, penalty and logits over the steps."""
+    panels = {
+        "losses": {"discriminator": "discriminator_loss", "generator": "generator_loss"},
+        "penalty": {"in the discriminator's loss": "penalty"},
+        "mean logits": {"training": "train_logit", "held out": "held_out_logit", "generated": "generated_logit"},
+    }
+    draw_curves(path, trainer.records(), panels)
+
+
+def slerp(start: Tensor, end: Tensor, at: float) -> Tensor:
+    """The point at a share `at` of the arc between rows of two tensors (Shoemake 1985).
+
+    Norms along it are those of draws of N(0, I), which on a straight line get smaller (White 2016).
+    """
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1)
+    angle = cosine.acos().unsqueeze(-1)
+    weights = torch.sin((1 - at) * angle) / angle.sin(), torch.sin(at * angle) / angle.sin()
+    return weights[0] * start + weights[1] * end
+
+
+def _key(trainer: GANTrainer, index: int) -> Tensor:
+    """The first key after training's is that of the quality figures."""
+    return random.split(random.key(trainer.settings.seed), STREAMS + 3)[STREAMS + index]

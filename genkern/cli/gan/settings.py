@@ -1,0 +1,82 @@
+"""The settings of a GAN's run, and the model they describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from genkern.cli.data import Images
+from genkern.cli.errors import CommandError
+from genkern.cli.settings import RunSettings
+from genkern.nn import GAN, ConvDiscriminator, ConvGenerator
+
+__all__ = ["LOSSES", "PENALTIES", "GANSettings", "build_gan"]
+
+LOSSES = ("non_saturating", "minimax", "hinge", "lsgan", "wgan", "relativistic")
+PENALTIES = ("none", "r1", "r2", "gp", "dragan")
+_SLOPE = 0.2
+_LAST = 0.3
+
+
+@dataclass(frozen=True)
+class GANSettings(RunSettings):
+    """Loss, penalty, optimisers, networks."""
+
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    loss: str = "non_saturating"
+    penalty: str = "r1"
+    penalty_weight: float | None = None
+    penalty_interval: int = 4
+    n_critic: int = 1
+    latent_dim: int = 32
+    width: int = 16
+    minibatch_stddev: bool = False
+    ema: float = 0.998
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_one_of(LOSSES, "loss")
+        self.require_one_of(PENALTIES, "penalty")
+        self.require_at_least(1, "penalty_interval", "n_critic", "latent_dim", "width")
+        if self.penalty_weight is not None:
+            self.require_at_least(0, "penalty_weight")
+        if not 0 <= self.ema < 1:
+            raise CommandError(f"--ema: expected a number from 0 to below 1, got {self.ema}")
+
+
+def build_gan(settings: GANSettings, images: Images) -> GAN:
+    """The model of a run, its parameters a function of the seed; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        generator = ConvGenerator(images.shape, settings.latent_dim, width=settings.width)
+        discriminator = ConvDiscriminator(
+            images.shape, width=settings.width, minibatch_stddev=settings.minibatch_stddev
+        )
+        for network in (generator, discriminator):
+            _start(network)
+    return GAN(
+        generator,
+        discriminator,
+        loss=settings.loss,
+        penalty=None if settings.penalty == "none" else settings.penalty,
+        penalty_weight=settings.penalty_weight,
+        penalty_interval=settings.penalty_interval,
+        ema_decay=settings.ema,
+    )
+
+
+@torch.no_grad()
+def _start(network: nn.Module) -> None:
+    """Weights that keep the size of a signal through leaky rectifiers (He et al. 2015).
+
+    torch's own let it fade from layer to layer, and a penalty keeps it there: the discriminator would say nothing.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    layers[-1].weight *= _LAST

@@ -1,0 +1,121 @@
+"""A step of a GAN, and what its discriminator thinks of images it has seen and has not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkern import random
+from genkern.cli.augmentation import mirrored, smoothly_augmented
+from genkern.cli.data import Images
+from genkern.cli.gan.settings import GANSettings, build_gan
+from genkern.cli.parallel import ALONE, Ranks
+from genkern.cli.sampling import drawn
+from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
+from genkern.nn import AdversarialSteps, average_gradients
+
+__all__ = ["STREAMS", "GANTrainer"]
+
+STREAMS = 5
+"""Keys that training takes from the seed; later ones are free for quality and pictures."""
+
+_BETAS = (0.0, 0.99)
+_MOST_JUDGED = 256
+
+
+class GANTrainer(Trainer[GANSettings]):
+    """A GAN and its two optimisers.
+
+    Real and generated photographs alike are moved a little before they are judged: the discriminator cannot learn
+    eighty of them by heart, and what it teaches is not to move them (Karras et al. 2020). Mirroring is of real ones
+    alone: were all mirrored at random, a generator of faces that look to one side would pass.
+    """
+
+    family = "gan"
+    settings_type = GANSettings
+    figures = ("discriminator_loss", "generator_loss", "penalty", "real_logit", "fake_logit")
+    held_out_figures = ("train_logit", "held_out_logit", "generated_logit")
+    legend = (
+        "D, G: losses, D with its penalty; logits: what D gives on average to generated, held-out and training images"
+        " as they are; seen: how far held-out ones are from training ones towards generated, 0 to 1"
+    )
+
+    def __init__(self, settings: GANSettings, images: Images, ranks: Ranks = ALONE) -> None:
+        super().__init__(settings, images, ranks)
+        self.gan = build_gan(settings, images)
+        self.steps = AdversarialSteps(
+            self.gan,
+            _adam(self.gan.generator, settings.learning_rate),
+            _adam(self.gan.discriminator, settings.learning_rate),
+            n_critic=settings.n_critic,
+            reduce_gradients=average_gradients,
+        )
+        streams = random.split(random.key(settings.seed), STREAMS)
+        _, self._mirror_key, self._augment_key, self._latent_key, self._judge_key = streams
+
+    def line(self) -> str:
+        value = self.records()[-1]
+        generated, held_out, train = (value[f"{name}_logit"] for name in ("generated", "held_out", "train"))
+        return (
+            f"step {value['step']:6.0f}  D {value['discriminator_loss']:7.3f}  G {value['generator_loss']:7.3f}"
+            f"  logits: generated {generated:+7.2f}  held out {held_out:+7.2f}  training {train:+7.2f}"
+            f"  seen {_seen(generated, held_out, train):5.2f}"
+        )
+
+    def _step(self, x: Tensor) -> Tensor:
+        if self.images.augment:
+            x = mirrored(x, random.fold_in(self._mirror_key, self.step), self.batches.size, self.batches.rows)
+        terms, generator_loss = self.steps(
+            x,
+            key=random.fold_in(self._latent_key, self.step),
+            element_offset=self.batches.rows.start * prod(self.gan.latent_shape),
+            augment=self._augmentation() if self.images.augment else None,
+        )
+        # A generator's step stands for all those of the discriminator since its last one.
+        of_generator = terms.loss.new_zeros(()) if generator_loss is None else generator_loss * self.settings.n_critic
+        figures = (terms.loss, of_generator, terms.penalty, terms.real_logits.mean(), terms.fake_logits.mean())
+        return torch.stack([figure.detach().double() for figure in figures])
+
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        """Of this step: each batch that is to be judged its own way."""
+        key, size, rows, calls = (
+            random.fold_in(self._augment_key, self.step),
+            self.batches.size,
+            self.batches.rows,
+            count(),
+        )
+        return lambda x: smoothly_augmented(x, random.fold_in(key, next(calls)), size, rows)
+
+    @torch.no_grad()
+    def _held_out(self) -> Sequence[float]:
+        train, held_out = self.images.train[:_MOST_JUDGED], self.images.held_out[:_MOST_JUDGED]
+        generated = drawn(self.gan, len(held_out), self._judge_key)
+        return [self.gan.discriminator(x).double().mean().item() for x in (train, held_out, generated)]
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
+        tensors |= optimizer_tensors(self.steps.generator_optimizer, "generator_adam.")
+        tensors |= optimizer_tensors(self.steps.discriminator_optimizer, "discriminator_adam.")
+        return tensors, {"family": self.family}
+
+    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        self.gan.load_state_dict(with_prefix(tensors, "gan."))
+        restore_optimizer(self.steps.generator_optimizer, tensors, "generator_adam.")
+        restore_optimizer(self.steps.discriminator_optimizer, tensors, "discriminator_adam.")
+        self.steps.steps = int(metadata["step"])
+
+
+def _adam(module: torch.nn.Module, learning_rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(module.parameters(), lr=learning_rate, betas=_BETAS, fused=True)
+
+
+def _seen(generated: float, held_out: float, train: float) -> float:
+    """Karras et al. 2020, equation 1: 0 where new images are as real as those it has seen, 1 where they are as fake
+    as generated ones.
+    """
+    return (train - held_out) / (train - generated) if train != generated else 0.0

@@ -1,0 +1,72 @@
+"""The processes of a run, as torchrun starts them: each trains on its rows of every batch, the first one speaks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from genkern.cli.errors import CommandError
+
+__all__ = ["ALONE", "Ranks", "is_first", "joined"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among `count`; every collective is nothing at all for one process."""
+
+    rank: int = 0
+    count: int = 1
+
+    def rows(self, batch_size: int) -> slice:
+        """This rank's part of a batch."""
+        size = batch_size // self.count
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the ranks, on each of them."""
+        if self.count == 1:
+            return values
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total / self.count
+
+    def highest(self, number: int) -> int:
+        """The same on each rank: what one of them has been told, all know."""
+        if self.count == 1:
+            return number
+        value = torch.tensor(number)
+        distributed.all_reduce(value, distributed.ReduceOp.MAX)
+        return int(value)
+
+    def require_shares(self, batch_size: int) -> None:
+        if batch_size % self.count:
+            raise CommandError(f"--batch-size: expected a multiple of the {self.count} processes, got {batch_size}")
+
+
+ALONE = Ranks()
+
+
+def is_first() -> bool:
+    """Whether what all processes know is this one's to say."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """The processes that torchrun's environment names, by gloo; without it, this one alone."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or not distributed.is_available():
+        yield ALONE
+        return
+    distributed.init_process_group("gloo")
+    try:
+        yield Ranks(distributed.get_rank(), count)
+        # gloo's thread lets go of the last tensors meanwhile: it needs Python's lock, which the group's end may hold.
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,140 @@
+"""How near samples are to images that training never saw, without a network to be downloaded.
+
+Distances are taken in the principal components of the training images, which are the same for every model and run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from genkern import functional, random
+from genkern.cli.data import Images
+from genkern.cli.errors import missing_extra
+
+__all__ = ["Space", "coverage", "nearest", "quality", "report_quality"]
+
+_DIMS = 16
+_MOST = 2000
+_NEIGHBOURS = 3  # Kynkäänniemi et al. 2019
+_SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Of the kernels, times the median squared distance of two training images."""
+
+
+class Space:
+    """The first principal components of the training images, mirrored ones included where they are as good."""
+
+    def __init__(self, images: Images, dims: int = _DIMS) -> None:
+        try:
+            from sklearn.decomposition import PCA
+        except ImportError as error:
+            raise missing_extra("the quality of samples", error) from error
+        self.mirrored = images.augment
+        self.train_images = self._with_mirrored(images.train)
+        fitted = self._with_mirrored(images.train[:_MOST]).flatten(1).double()
+        dims = min(dims, len(fitted) - 1, fitted.shape[1])
+        fit = PCA(dims, svd_solver="full").fit(fitted.numpy())
+        self._mean, self._axes = torch.as_tensor(fit.mean_), torch.as_tensor(fit.components_)
+        self.dims = dims
+        self.explained = float(fit.explained_variance_ratio_.sum())
+        self.train = self(self.train_images)
+        self.held_out = self(self._with_mirrored(images.held_out[:_MOST]))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images as points ``[N, dims]``, float64."""
+        return (images.flatten(1).double() - self._mean) @ self._axes.T
+
+    def _with_mirrored(self, images: Tensor) -> Tensor:
+        return torch.cat([images, images.flip(-1)]) if self.mirrored else images
+
+
+@torch.no_grad()
+def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
+    """Figures of samples, and of three others in their place: `sample` gives so many images.
+
+    The training images are what a model could hope for; a Gaussian of their mean and covariance, the same for every
+    run, is what it should surpass where the data are no Gaussian.
+    """
+    space = Space(images)
+    train = space.train[:_MOST]
+    samples = space(sample(len(train)))
+    sets = {"samples": samples, "training": train, "gaussian": _gaussian(space.train, len(train))}
+    scale = _median_squared_distance(train)
+    scales = [factor * scale for factor in _SCALES]
+    usual = nearest(space.held_out, space.train)[0].median()
+    figures: dict[str, Any] = {
+        "space": {"principal_components": space.dims, "explained_variance": space.explained},
+        "images": {"samples": len(samples), "held_out": len(space.held_out), "mirrored": space.mirrored},
+        "mmd_scales": scales,
+        "neighbours": _NEIGHBOURS,
+    }
+    for name, points in sets.items():
+        figures[name] = {
+            "mmd": functional.mmd(points, space.held_out, scales=scales).item() / len(scales),
+            "precision": coverage(points, space.held_out),
+            "recall": coverage(space.held_out, points),
+        }
+        if name != "training":
+            distance = nearest(points, space.train)[0].median()
+            figures[name]["nearest_training_ratio"] = (distance / usual).item()
+    return figures
+
+
+def coverage(points: Tensor, of: Tensor, neighbours: int = _NEIGHBOURS) -> float:
+    """The share of `points` that lie in the ball of a point of the other set, as wide as its k-th neighbour is far.
+
+    Of samples by data it is the precision, of data by samples the recall (Kynkäänniemi et al. 2019, equations 1 and 2).
+    """
+    among = torch.cdist(of, of)
+    radii = among.kthvalue(min(neighbours + 1, len(of)), dim=1).values  # the first is the point itself
+    inside = [(torch.cdist(part, of) <= radii).any(dim=1) for part in points.split(256)]
+    return torch.cat(inside).double().mean().item()
+
+
+def nearest(points: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
+    """The distance of each point to the nearest one of the other set, and which one that is."""
+    found = [torch.cdist(part, of).min(dim=1) for part in points.split(256)]
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+
+
+def _median_squared_distance(points: Tensor) -> float:
+    return torch.pdist(points).square().median().item()
+
+
+def _gaussian(points: Tensor, num: int) -> Tensor:
+    noise = random.normal(random.key(0), (num, points.shape[1]), dtype=points.dtype)
+    # Few points have no covariance of full rank.
+    values, vectors = torch.linalg.eigh(torch.cov(points.T).reshape(points.shape[1], -1))
+    return points.mean(dim=0) + noise * values.clamp(min=0).sqrt() @ vectors.T
+
+
+def report_quality(figures: dict[str, Any], console: Console) -> None:
+    """The figures as a table, and in words what they are."""
+    space, images = figures["space"], figures["images"]
+    table = Table(
+        title=f"{images['samples']} samples beside {images['held_out']} held-out images"
+        f"{', mirrored ones included' if images['mirrored'] else ''}, in {space['principal_components']} principal "
+        f"components of the training images ({space['explained_variance']:.0%} of their variance)",
+        title_justify="left",
+    )
+    for heading in ("", "samples", "training images", "a Gaussian"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    sets, k = [figures[name] for name in ("samples", "training", "gaussian")], figures["neighbours"]
+    table.add_row("MMD² to held-out images, × 1000", *(f"{1000 * each['mmd']:.2f}" for each in sets))
+    table.add_row(f"precision, {k} neighbours", *(f"{each['precision']:.2f}" for each in sets))
+    table.add_row(f"recall, {k} neighbours", *(f"{each['recall']:.2f}" for each in sets))
+    ratios = [each.get("nearest_training_ratio") for each in sets]
+    table.add_row(
+        "distance to the nearest training image, held-out images' = 1",
+        *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+    )
+    console.print(table)
+    console.print(
+        f"The median sample is {ratios[0]:.2f} times as far from its nearest training image as a new image is; "
+        "copies would be 0 times as far."
+    )

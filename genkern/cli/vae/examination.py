@@ -1,0 +1,101 @@
+"""What ``genkern evaluate`` finds out about a trained VAE, in memory that depends on neither samples nor images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkern import functional, random
+from genkern.cli.data import Images
+from genkern.cli.units import bits_per_dim
+from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
+from genkern.cli.vae.trainer import STREAMS, VAETrainer
+from genkern.nn import VAE
+
+__all__ = ["examine"]
+
+_ACTIVE = 0.01  # Burda et al. 2016: variance over the data of a posterior mean
+_MOST_COMPONENTS = 10_000
+_MOST_SAMPLES = 10_000
+_MOST_FITTED = 500
+_BANDWIDTHS = torch.logspace(-2, 0, 11, dtype=torch.float64).tolist()
+
+
+@torch.no_grad()
+def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, Any]:
+    """Bounds on held-out images, the latents of training images, and a density by the samples: a pure function."""
+    images, vae = trainer.images, trainer.average
+    # Training and pictures have the keys in between; the bounds are those of the run's own metrics, at any K.
+    keys = random.split(random.key(trainer.settings.seed), STREAMS + 5)
+    elbo_key, marginal_key, _, latent_key, sample_key = keys[STREAMS:]
+    return {
+        "held_out": held_out_bounds(vae, images.held_out, elbo_key, marginal_key, num_samples, track)
+        | {"measure": measure(trainer.settings.likelihood)},
+        "latent": _latents(vae, images.train, latent_key, track),
+        "parzen": _parzen(vae, images, sample_key, track),
+    }
+
+
+def _latents(vae: VAE, x: Tensor, key: Tensor, track: Track) -> dict[str, Any]:
+    """KL = mutual information + total correlation + dimension-wise KL, q(z) being exact for these images."""
+    x = x[:_MOST_COMPONENTS]
+    loc, scale = (
+        torch.cat(parts).flatten(1) for parts in zip(*(vae.encode(part) for _, part in batches(x, 256)), strict=True)
+    )
+    options, prior = vae.scale_options, vae.objective.prior(vae)
+    sums = torch.zeros(3, dtype=torch.float64)
+    draws = max(1, min(ELBO_DRAWS, _MOST_COMPONENTS // len(x)))
+    work = [(draw_key, part) for draw_key in random.split(key, draws) for part in batches(loc, 1000)]
+    for draw_key, (first, part) in track(work, "latents"):
+        own = slice(first, first + len(part))
+        z = functional.gaussian_rsample(
+            loc[own], scale[own], key=draw_key, element_offset=first * loc.shape[1], **options
+        )
+        log_q_x = functional.gaussian_log_prob(z, loc[own], scale[own], **options)
+        log_q, log_q_d = functional.gaussian_mixture_log_prob(z, loc, scale, marginals=True, **options)
+        log_p = prior.log_prob(z)
+        sums += torch.stack([t.double().sum() for t in (log_q_x - log_q, log_q - log_q_d, log_q_d - log_p)])
+    information, correlation, dimension_wise = (sums / (len(x) * draws)).tolist()
+    variances = loc.double().var(dim=0)
+    return {
+        "images": len(x),
+        "draws": draws,
+        "kl_nats": information + correlation + dimension_wise,
+        "mutual_information_nats": information,
+        "mutual_information_limit_nats": math.log(len(x)),
+        "total_correlation_nats": correlation,
+        "dimension_wise_kl_nats": dimension_wise,
+        "units": loc.shape[1],
+        "active_units": int((variances > _ACTIVE).sum()),
+        "posterior_mean_variances": variances.tolist(),
+    }
+
+
+def _parzen(vae: VAE, images: Images, key: Tensor, track: Track) -> dict[str, Any]:
+    """Held-out log-likelihood of Gaussians about the model's samples, as wide as suits the training images best."""
+    dims, size = images.train[0].numel(), math.prod(vae.latent_shape or ())
+    num = max(256, min(_MOST_SAMPLES, 2**24 // dims))
+    samples = [
+        vae.sample(min(256, num - first), key=key, element_offset=first * size)
+        for first in track(list(range(0, num, 256)), "samples")
+    ]
+    centres = torch.cat(samples).flatten(1)
+    # A few hundred images tell widths apart; the work stays that of some 2^29 differences for each.
+    fitted = images.train[: max(16, min(_MOST_FITTED, 2**29 // (num * dims)))].flatten(1)
+    scores = {
+        bandwidth: functional.kde_log_prob(fitted, centres, bandwidth).double().mean().item()
+        for bandwidth in track(_BANDWIDTHS, "Parzen window")
+    }
+    bandwidth = max(scores, key=lambda width: scores[width])
+    held_out = images.held_out[: max(16, 2**32 // (num * dims))].flatten(1)
+    log_prob = functional.kde_log_prob(held_out, centres, bandwidth).double().mean().item()
+    return {
+        "samples": num,
+        "bandwidth": bandwidth,
+        "images": len(held_out),
+        "log_likelihood_nats": log_prob,
+        "log_likelihood_bits_per_dim": bits_per_dim(log_prob, dims),
+    }

@@ -1,0 +1,175 @@
+"""The settings of a VAE's run, and the model they describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkern.cli.data import Images
+from genkern.cli.errors import CommandError
+from genkern.cli.settings import RunSettings
+from genkern.nn import (
+    ELBO,
+    IWAE,
+    VAE,
+    BernoulliLikelihood,
+    BetaTCVAE,
+    ConvDecoder,
+    ConvEncoder,
+    DiscretizedGaussianLikelihood,
+    DiscretizedLogisticMixtureLikelihood,
+    GaussianLikelihood,
+    InfoVAE,
+    LaplaceLikelihood,
+    Likelihood,
+    MLPDecoder,
+    MLPEncoder,
+    Objective,
+    VampPrior,
+)
+
+__all__ = ["LIKELIHOODS", "MODELS", "OBJECTIVES", "VAESettings", "build_vae"]
+
+MODELS = ("conv", "mlp", "hybrid")
+"""Both halves convolutional, both perceptrons, or a convolutional encoder with a perceptron for a decoder."""
+LIKELIHOODS = ("gaussian", "bernoulli", "laplace", "discretized_gaussian", "discretized_logistic")
+OBJECTIVES = ("elbo", "iwae", "beta-tcvae", "info", "vampprior")
+_WEIGHTED = ("elbo", "beta-tcvae", "vampprior")
+"""Those in which a weight beta has a place."""
+_WARMED = ("elbo", "vampprior")
+_IWAE_DRAWS = 5
+_MOST_PSEUDO_INPUTS = 100
+_LOGISTIC_SPREAD = 0.25
+_LOGISTIC_LOG_SCALE = -2.0
+SIGMAS = ("learned", "optimal", "decoder")
+
+
+@dataclass(frozen=True)
+class VAESettings(RunSettings):
+    """Likelihood, objective, networks."""
+
+    likelihood: str = "gaussian"
+    sigma: str = "learned"
+    model: str = "hybrid"
+    latent_dim: int = 16
+    objective: str = "elbo"
+    beta: float = 1.0
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_one_of(LIKELIHOODS, "likelihood")
+        self.require_one_of(MODELS, "model")
+        self.require_one_of(OBJECTIVES, "objective")
+        self.require_at_least(1, "latent_dim")
+        self.require_at_least(0, "beta", "warmup")
+        for name, default, objectives in (("beta", 1.0, _WEIGHTED), ("warmup", 0, _WARMED)):
+            if getattr(self, name) != default and self.objective not in objectives:
+                raise CommandError(f"--{name}: expected --objective {' or '.join(objectives)}, got {self.objective!r}")
+        if _sigma(self.sigma) == "optimal" and self.likelihood not in ("gaussian", "bernoulli"):
+            raise CommandError(
+                f"--sigma: expected learned, decoder or a positive number for --likelihood {self.likelihood}, "
+                "got 'optimal'"
+            )
+        if self.sigma != "learned" and self.likelihood == "discretized_logistic":
+            raise CommandError(
+                "--sigma: expected another --likelihood, discretized_logistic has the decoder give every component's "
+                f"scale, got {self.sigma!r}"
+            )
+
+    def of_the_batch(self) -> str | None:
+        """The option by which the loss is more than a mean over the images of a batch."""
+        if self.objective in ("beta-tcvae", "info"):
+            return f"--objective {self.objective}"
+        return "--sigma optimal" if (self.likelihood, self.sigma) == ("gaussian", "optimal") else None
+
+
+def build_vae(settings: VAESettings, images: Images) -> VAE:
+    """The model of a run, its parameters a function of the seed; torch's own generator is left as it was."""
+    shape = images.shape
+    channels = shape[0]
+    likelihood = _likelihood(settings.likelihood, _sigma(settings.sigma))
+    outputs = _outputs(likelihood, channels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        encoder: torch.nn.Module
+        if settings.model == "mlp":
+            encoder = MLPEncoder(shape, settings.latent_dim, hidden=(512, 256))
+        else:
+            encoder = ConvEncoder(shape, settings.latent_dim, width=16)
+        decoder: torch.nn.Module
+        mean = images.train.mean(dim=0)
+        if settings.model == "conv":
+            decoder = ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs)
+            _start_at(decoder.head.bias, mean.mean(dim=(1, 2)), likelihood)
+        else:
+            decoder = MLPDecoder((outputs, *shape[1:]), settings.latent_dim, hidden=(256, 512))
+            _start_at(decoder.layers[-1].bias, mean, likelihood)
+    return VAE(encoder, decoder, likelihood=likelihood, objective=_objective(settings, images))
+
+
+def _objective(settings: VAESettings, images: Images) -> Objective:
+    if settings.objective == "iwae":
+        return IWAE(_IWAE_DRAWS)
+    if settings.objective == "beta-tcvae":
+        # Few images make an epoch shorter than a batch.
+        return BetaTCVAE(beta=settings.beta, dataset_size=max(len(images.train), settings.batch_size))
+    if settings.objective == "info":
+        return InfoVAE()
+    if settings.objective == "vampprior":
+        return VampPrior(images.train[:_MOST_PSEUDO_INPUTS], beta=settings.beta, warmup=settings.warmup)
+    return ELBO(settings.beta, warmup=settings.warmup)
+
+
+def _likelihood(name: str, sigma: str | float) -> Likelihood:
+    if name == "bernoulli":
+        return BernoulliLikelihood()
+    if name == "laplace":
+        return LaplaceLikelihood(sigma)
+    if name == "discretized_logistic":
+        return DiscretizedLogisticMixtureLikelihood()
+    return DiscretizedGaussianLikelihood(sigma) if name == "discretized_gaussian" else GaussianLikelihood(sigma)
+
+
+def _outputs(likelihood: Likelihood, channels: int) -> int:
+    """Channels of the decoder."""
+    if isinstance(likelihood, DiscretizedLogisticMixtureLikelihood):
+        return likelihood.param_channels(channels)
+    return 2 * channels if getattr(likelihood, "sigma", None) == "decoder" else channels
+
+
+@torch.no_grad()
+def _start_at(bias: Any, mean: Tensor, likelihood: Likelihood) -> None:
+    """A decoder that starts at the average image spends no steps on finding it; log-variances may follow the means."""
+    start = mean
+    if isinstance(likelihood, BernoulliLikelihood):
+        start = mean.clamp(0.01, 0.99).logit()
+    elif isinstance(likelihood, DiscretizedLogisticMixtureLikelihood):
+        start = _logistic_start(likelihood, mean)
+    bias[: start.numel()] = start.flatten()
+
+
+def _logistic_start(likelihood: DiscretizedLogisticMixtureLikelihood, mean: Tensor) -> Tensor:
+    """Components of equal weight a little to either side of the average image: alike, they would stay alike."""
+    channels, mixtures = len(mean), likelihood.mixtures
+    params = mean.new_zeros(likelihood.param_channels(channels), *mean.shape[1:])
+    of_channels = params[mixtures:].unflatten(0, (channels, -1, mixtures))
+    spread = torch.linspace(-_LOGISTIC_SPREAD, _LOGISTIC_SPREAD, mixtures).view(-1, *[1] * (mean.ndim - 1))
+    of_channels[:, 0] = (2 * mean - 1).unsqueeze(1) + spread
+    of_channels[:, 1] = _LOGISTIC_LOG_SCALE
+    return params
+
+
+def _sigma(text: str) -> str | float:
+    if text in SIGMAS:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value > 0:
+        raise CommandError(f"--sigma: expected {', '.join(SIGMAS)} or a positive number, got {text!r}")
+    return value

@@ -1,0 +1,123 @@
+"""A step of a VAE, and the averaged model that is evaluated."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkern import random
+from genkern.cli.augmentation import augmented
+from genkern.cli.data import Images
+from genkern.cli.errors import CommandError
+from genkern.cli.parallel import ALONE, Ranks
+from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
+from genkern.cli.units import bits_per_dim
+from genkern.cli.vae.settings import VAESettings, build_vae
+from genkern.nn import ELBO, average_gradients
+
+__all__ = ["STREAMS", "VAETrainer"]
+
+STREAMS = 5
+"""Keys that training takes from the seed; later ones are free for evaluation and pictures."""
+
+_WARMUP_STEPS = 100
+_AVERAGE_DECAY = 0.995
+_ENCODER_NOISE = 0.1
+
+
+class VAETrainer(Trainer[VAESettings]):
+    """A VAE, its optimiser, and an exponential average of its parameters, which is the model that is evaluated.
+
+    The learning rate is constant after a short warm-up and the average takes the place of a decay.
+    """
+
+    family = "vae"
+    settings_type = VAESettings
+    figures = ("elbo", "reconstruction", "kl")
+    held_out_figures = ("held_out_elbo", "held_out_reconstruction", "held_out_kl")
+    legend = "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw"
+
+    def __init__(self, settings: VAESettings, images: Images, ranks: Ranks = ALONE) -> None:
+        super().__init__(settings, images, ranks)
+        if ranks.count > 1 and settings.of_the_batch():
+            raise CommandError(f"{settings.of_the_batch()}: expected one process, its loss is no mean over images")
+        self.vae = build_vae(settings, images)
+        self.average = copy.deepcopy(self.vae).eval().requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.learning_rate, fused=True)
+        streams = random.split(random.key(settings.seed), STREAMS)
+        _, self._augment_key, self._noise_key, self._latent_key, self._held_out_key = streams
+
+    def line(self) -> str:
+        value, dims = self.records()[-1], self.images.train[0].numel()
+        return (
+            f"step {value['step']:6.0f}"
+            f"  ELBO {value['elbo']:8.1f} = {value['reconstruction']:8.1f} − {value['kl']:5.1f}"
+            f"  ({bits_per_dim(value['elbo'], dims):+.3f} bits/dim)"
+            f"  held out {value['held_out_elbo']:8.1f} = {value['held_out_reconstruction']:8.1f}"
+            f" − {value['held_out_kl']:5.1f}"
+            f"  ({bits_per_dim(value['held_out_elbo'], dims):+.3f} bits/dim)"
+        )
+
+    def _step(self, x: Tensor) -> Tensor:
+        if self.images.augment:
+            key = random.fold_in(self._augment_key, self.step)
+            x = augmented(x, key, self.batches.size, self.batches.rows)
+        first = self.batches.rows.start
+        noise: dict[str, Any] = {
+            "encoder_input": self._noisy(x),
+            "key": random.fold_in(self._latent_key, self.step),
+            "element_offset": first * math.prod(self.vae.latent_shape or ()),
+        }
+        if isinstance(self.vae.objective, ELBO):
+            terms = self.vae.elbo(x, **noise)
+            loss = self.vae.objective(terms.reconstruction, terms.kl)
+        else:
+            loss = self.vae.loss(x, **noise)
+            with torch.no_grad():
+                terms = self.vae.elbo(x, **noise)
+        self.optimizer.zero_grad()
+        loss.backward()
+        average_gradients(self.vae.parameters())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * min(1.0, (self.step + 1) / _WARMUP_STEPS)
+        self.optimizer.step()
+        self._update_average()
+        return torch.stack([term.detach().double().mean() for term in terms])
+
+    def _noisy(self, x: Tensor) -> Tensor:
+        """What the encoder sees: it must not tell the few training images apart by a pixel."""
+        if not self.images.augment:
+            return x
+        key, first = random.fold_in(self._noise_key, self.step), self.batches.rows.start * x[0].numel()
+        return x + _ENCODER_NOISE * random.normal(key, x.shape, element_offset=first)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """A plain mean at first, so that the random start is forgotten."""
+        weight = max(1 - _AVERAGE_DECAY, 9 / (self.step + 10))
+        averaged, current = self.average.state_dict().values(), self.vae.state_dict().values()
+        for target, source in zip(averaged, current, strict=True):
+            if target.is_floating_point():
+                target.lerp_(source, weight)
+            else:
+                target.copy_(source)
+
+    @torch.no_grad()
+    def _held_out(self) -> Sequence[float]:
+        terms = self.average.elbo(self.images.held_out, key=self._held_out_key)
+        return [float(term.double().mean()) for term in terms]
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"model.{name}": value for name, value in self.vae.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        return tensors | optimizer_tensors(self.optimizer, "adam."), {}
+
+    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        self.vae.load_state_dict(with_prefix(tensors, "model."))
+        self.average.load_state_dict(with_prefix(tensors, "average."))
+        restore_optimizer(self.optimizer, tensors, "adam.")
