@@ -1,7 +1,8 @@
 """Fixtures every test may use; what they are made of is in tests/support."""
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
 
-from support import cases
+from support import cases, command, matrix
 from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE, Backend
 from support.devices import located_on
 
@@ -49,8 +50,49 @@ def _same_seed_and_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten colour images of different sizes."""
+    images = tmp_path / "images"
+    command.save_colour_images(images)
+    return images
+
+
+@pytest.fixture
+def genkern(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command; gives its exit code, stdout and stderr."""
+    return lambda *arguments: command.run_here(monkeypatch, capsys, *arguments)
+
+
 def _in_force(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Backend]:
     if missing := backend.missing():
         pytest.skip(missing)
     with backend.use(), located_on(backend.device, request.module, cases):
         yield backend
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--operations",
+        action="store_true",
+        help="run no test, print what the collected ones cover: operations x properties, and what is missing",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    config.addinivalue_line("markers", "covers(*properties, of, except_): see tests/support/matrix.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    if not session.config.option.operations:
+        return None
+    table = matrix.Table()
+    for item in session.items:
+        table.add(item)
+    missing = [*table.missing(), *matrix.unregistered()]
+    session.config.get_terminal_writer().line("\n".join(["", str(table), "", *missing]))
+    session.testsfailed = len(missing)
+    return True

@@ -4,14 +4,13 @@ import errno
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.command import assert_refused, contents, start, wait_for
 
 import genkern as gk
 from genkern.cli import main
@@ -21,57 +20,12 @@ FAST = ["--model", "mlp", "--latent-dim", "2", "--size", "6", "--threads", "1"]
 SMALL = [*FAST, "--batch-size", "4", "--interval", "5"]
 
 
-@pytest.fixture(autouse=True)
-def _threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Ten colour images of different sizes."""
-    images = tmp_path / "images"
-    images.mkdir()
-    generator = torch.Generator().manual_seed(0)
-    for index in range(10):
-        pixels = torch.randint(0, 256, (8 + index, 12, 3), dtype=torch.uint8, generator=generator)
-        Image.fromarray(pixels.numpy()).save(images / f"{index}.png")
-    (images / "notes.txt").write_text("not an image")
-    return images
-
-
-@pytest.fixture
-def genkern(monkeypatch, capsys):
-    """Runs a command; gives its exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["genkern", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        output = capsys.readouterr()
-        return exit.value.code or 0, output.out, output.err
-
-    return run
-
-
 @pytest.fixture
 def train(genkern, folder):
     def run(out, *options):
         return genkern("train", "vae", "--data", folder, "--out", out, *SMALL, *options)
 
     return run
-
-
-def assert_refused(result, *words):
-    code, _, err = result
-    assert code == 2
-    assert err.startswith("genkern: ") and err.count("\n") == 1
-    assert all(word in err for word in words), err
-
-
-def contents(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 # What they write
@@ -87,7 +41,7 @@ def test_info_is_the_librarys_own(genkern):
 
 
 def test_demo_writes_pictures_metrics_and_a_checkpoint(genkern, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("genkern.cli.timing._BUDGET_S", 0.0)
+    monkeypatch.setattr("genkern.cli.vae.timing._BUDGET_S", 0.0)
     out = tmp_path / "deep" / "out"
     code, text, _ = genkern("demo", "--data", folder, "--out", out, *FAST, "--steps", "100")
     assert code == 0
@@ -102,6 +56,7 @@ def test_demo_writes_pictures_metrics_and_a_checkpoint(genkern, folder, tmp_path
     assert metrics["data"]["train"] == 8
     assert metrics["step_time"]["genkern_ms"] > 0 and metrics["step_time"]["plain_torch_ms"] > 0
     held_out = metrics["held_out"]
+    assert metrics["quality"]["samples"].keys() == {"mmd", "precision", "recall", "nearest_training_ratio"}
     assert held_out["images"] == 2
     assert held_out["elbo_nats"] == pytest.approx(held_out["reconstruction_nats"] - held_out["kl_nats"])
     assert set(held_out["baselines_nats"]) == {"gaussian_per_pixel", "ppca_2"}
@@ -131,10 +86,136 @@ def test_every_sigma_and_model_trains(train, tmp_path, sigma, model):
     assert all(value.isfinite().all() for value in tensors.values())
 
 
+@pytest.mark.parametrize("model", ["conv", "hybrid"])
+def test_a_mixture_of_logistics_trains_on_colours_and_is_evaluated(train, genkern, tmp_path, model):
+    out, file = tmp_path / "out", tmp_path / "figures.json"
+    code, _, err = train(out, "--steps", "5", "--likelihood", "discretized_logistic", "--model", model)
+    assert code == 0, err
+    held_out = json.loads((out / "metrics.json").read_text())["held_out"]
+    assert "probability" in held_out["measure"] and set(held_out["baselines_nats"]) == {
+        "discretized_gaussian_per_pixel"
+    }
+    code, _, err = genkern("evaluate", out, "--samples", "500", "--json", file)
+    assert code == 0, err
+    assert json.loads(file.read_text())["held_out"]["elbo_nats"] == pytest.approx(held_out["elbo_nats"], rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["iwae", "beta-tcvae", "info", "vampprior"])
+def test_every_objective_trains_resumes_to_the_same_numbers_and_is_evaluated(train, genkern, tmp_path, objective):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, "--steps", "10", "--objective", objective)
+    train(parts, "--steps", "4", "--objective", objective)
+    code, _, err = train(parts, "--steps", "10", "--objective", objective)
+    assert code == 0, err
+    assert contents(parts) == contents(whole)
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert metrics["settings"]["objective"] == objective
+    assert metrics["settings"]["beta"] == (6.0 if objective == "beta-tcvae" else 1.0)
+    learned = "model.objective.pseudo_inputs" in load_file(whole / "checkpoint.safetensors")
+    assert learned == (objective == "vampprior")
+    file = tmp_path / "figures.json"
+    code, _, err = genkern("evaluate", whole, "--samples", "500", "--json", file)
+    assert code == 0, err
+    figures = json.loads(file.read_text())
+    for name in ("elbo_nats", "log_likelihood_nats"):
+        assert figures["held_out"][name] == pytest.approx(metrics["held_out"][name], rel=1e-5)
+    train(tmp_path / "elbo", "--steps", "10")
+    assert_refused(train(tmp_path / "elbo", "--steps", "12", "--objective", objective), "objective='elbo'", "--out")
+
+
+def test_demo_takes_another_objective(genkern, folder, tmp_path):
+    code, _, err = genkern(
+        "demo", "--data", folder, "--out", tmp_path / "out", "--objective", "info", *FAST, "--steps", "5"
+    )
+    assert code == 0, err
+    assert "step_time" not in json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (tmp_path / "out" / "samples.png").exists()
+
+
 def test_checkpoint_is_a_plain_safetensors_file(train, tmp_path):
     train(tmp_path / "out", "--steps", "5")
     tensors = load_file(tmp_path / "out" / "checkpoint.safetensors")
     assert "model.encoder.layers.0.weight" in tensors
+
+
+# Evaluation
+
+
+def test_evaluation_is_a_table_and_json_and_agrees_with_the_run(train, genkern, tmp_path):
+    out, file = tmp_path / "out", tmp_path / "figures.json"
+    train(out, "--steps", "20")
+    code, text, err = genkern("evaluate", out, "--samples", "500", "--json", file, "--threads", "1")
+    assert code == 0, err
+    figures, metrics = json.loads(file.read_text()), json.loads((out / "metrics.json").read_text())
+    assert figures["checkpoint"] == str(out / "checkpoint.safetensors")
+    assert figures["steps"] == 20 and figures["settings"] == metrics["settings"]
+    for name in ("images", "elbo_nats", "kl_nats", "log_likelihood_nats", "elbo_bits_per_dim"):
+        assert figures["held_out"][name] == pytest.approx(metrics["held_out"][name], rel=1e-5)
+    latent = figures["latent"]
+    parts = (latent["mutual_information_nats"], latent["total_correlation_nats"], latent["dimension_wise_kl_nats"])
+    assert latent["kl_nats"] == pytest.approx(sum(parts))
+    assert latent["mutual_information_nats"] <= latent["mutual_information_limit_nats"]
+    assert latent["images"] == 8 and latent["units"] == 2 and 0 <= latent["active_units"] <= 2
+    assert figures["parzen"]["images"] == 2 and figures["parzen"]["samples"] == 10_000
+    for words in ("ELBO, 2 held-out images", "500 importance samples", "mutual information", "active units", "Parzen"):
+        assert words in text
+
+
+def test_evaluation_is_reproducible_and_more_samples_do_not_change_the_rest(train, genkern, tmp_path):
+    train(tmp_path / "out", "--steps", "5")
+    found = []
+    for samples in ("70", "70", "200"):
+        genkern("evaluate", tmp_path / "out" / "checkpoint.safetensors", "--samples", samples, "--json", tmp_path / "f")
+        found.append(json.loads((tmp_path / "f").read_text()))
+    assert found[0] == found[1]
+    assert found[2]["held_out"].pop("importance_samples") == 200
+    for figures in found:
+        for name in ("log_likelihood_nats", "log_likelihood_bits_per_dim"):
+            figures["held_out"].pop(name)
+    found[1]["held_out"].pop("importance_samples")
+    assert found[2] == found[1]
+
+
+def test_evaluation_finds_images_that_have_moved(train, genkern, folder, tmp_path):
+    out = tmp_path / "out"
+    train(out, "--steps", "5")
+    folder.rename(tmp_path / "elsewhere")
+    assert_refused(genkern("evaluate", out, "--samples", "2"), "--data", "No such file")
+    code, _, err = genkern("evaluate", out, "--samples", "2", "--data", tmp_path / "elsewhere")
+    assert code == 0, err
+    (tmp_path / "elsewhere" / "0.png").unlink()
+    assert_refused(
+        genkern("evaluate", out, "--samples", "2", "--data", tmp_path / "elsewhere"), "other images", "elsewhere"
+    )
+
+
+def test_unusable_evaluations_are_refused(train, genkern, tmp_path):
+    out = tmp_path / "out"
+    train(out, "--steps", "5")
+    assert_refused(genkern("evaluate", out, "--samples", "0"), "--samples", "got 0")
+    assert_refused(genkern("evaluate", out, "--threads", "0"), "--threads", "got 0")
+    assert_refused(genkern("evaluate", out, "--json", tmp_path / "no" / "f.json"), "--json", "f.json")
+    assert_refused(genkern("evaluate", out, "--json", tmp_path), "--json")
+    assert_refused(genkern("evaluate", tmp_path / "nothing"), "nothing", "not a readable checkpoint")
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    assert_refused(genkern("evaluate", tmp_path / "foreign.safetensors"), "written by genkern")
+    tensors, metadata = load_checkpoint(out / "checkpoint.safetensors")
+    metadata["settings"]["colour"] = "red"
+    save_file(tensors, tmp_path / "newer.safetensors", metadata={"genkern": json.dumps(metadata)})
+    assert_refused(genkern("evaluate", tmp_path / "newer.safetensors"), "newer.safetensors", "colour")
+
+
+def test_full_disk_leaves_the_previous_figures(train, genkern, tmp_path, monkeypatch):
+    train(tmp_path / "out", "--steps", "5")
+    (tmp_path / "f.json").write_text("before")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("genkern.cli.checkpoint.os.replace", full)
+    result = genkern("evaluate", tmp_path / "out", "--samples", "2", "--json", tmp_path / "f.json")
+    assert_refused(result, "No space left on device", "f.json")
+    assert (tmp_path / "f.json").read_text() == "before"
 
 
 # Resuming
@@ -175,27 +256,16 @@ def test_another_seed_gives_other_numbers(train, tmp_path):
     assert contents(tmp_path / "a")["checkpoint.safetensors"] != contents(tmp_path / "b")["checkpoint.safetensors"]
 
 
-def _start(folder, out, env=None):
+def _endless(folder, out):
     """A run that would take for ever, in a process of its own; returns once it has saved something."""
-    command = [sys.executable, "-W", "ignore", "-m", "genkern.cli", "train", "vae", "--data", str(folder)]
-    process = subprocess.Popen(
-        [*command, "--out", str(out), *SMALL, "--steps", "10000000"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    deadline = time.monotonic() + 60
-    while not (out / "checkpoint.safetensors").exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    process = start("train", "vae", "--data", folder, "--out", out, *SMALL, "--steps", "10000000")
+    wait_for(out / "checkpoint.safetensors", process)
     return process
 
 
 def test_killed_run_resumes_to_the_same_numbers(train, folder, tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = _start(folder, killed)
+    process = _endless(folder, killed)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     _, metadata = load_checkpoint(killed / "checkpoint.safetensors")
@@ -210,7 +280,7 @@ def test_killed_run_resumes_to_the_same_numbers(train, folder, tmp_path):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_saves_and_says_so(train, folder, tmp_path, signum):
     out = tmp_path / "out"
-    process = _start(folder, out)
+    process = _endless(folder, out)
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signum
@@ -320,6 +390,7 @@ def test_unwritable_out_is_refused(train, tmp_path):
         ("--steps", "0"),
         ("--threads", "0"),
         ("--resume", "maybe"),
+        ("--objective", "gan"),
         ("--beta", "-1"),
         ("--beta", "nan"),
         ("--interval", "0"),
@@ -328,6 +399,14 @@ def test_unwritable_out_is_refused(train, tmp_path):
 def test_bad_options_are_refused_by_name(train, tmp_path, option, value):
     assert_refused(train(tmp_path / "out", option, value), option, "expected")
     assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("objective", "option", "value"),
+    [("iwae", "--beta", "2"), ("info", "--beta", "2"), ("beta-tcvae", "--warmup", "9")],
+)
+def test_options_that_an_objective_has_no_use_for_are_refused(train, tmp_path, objective, option, value):
+    assert_refused(train(tmp_path / "out", "--objective", objective, option, value), option, "--objective", objective)
 
 
 def test_diverged_training_says_so_and_keeps_the_last_good_checkpoint(train, tmp_path):

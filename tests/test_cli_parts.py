@@ -6,25 +6,23 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.neighbors import KernelDensity
+from support.command import tiny_images
 
 import genkern as gk
-from genkern.cli.data import Images, load_images
-from genkern.cli.evaluation import evaluate
-from genkern.cli.settings import Settings, build_vae
-from genkern.cli.timing import compare_step_times, plain_loss
-from genkern.cli.trainer import Trainer
+from genkern.cli.augmentation import augmented
+from genkern.cli.data import load_images
+from genkern.cli.errors import CommandError
 from genkern.cli.units import bits_per_dim
-
-
-def tiny_images(augment=True, num=10):
-    generator = torch.Generator().manual_seed(0)
-    return Images(
-        "tiny", torch.rand(num, 1, 7, 6, generator=generator), torch.rand(3, 1, 7, 6, generator=generator), augment
-    )
+from genkern.cli.vae.evaluation import evaluate
+from genkern.cli.vae.examination import examine
+from genkern.cli.vae.settings import LIKELIHOODS, VAESettings, build_vae
+from genkern.cli.vae.timing import compare_step_times, plain_loss
+from genkern.cli.vae.trainer import VAETrainer
 
 
 def tiny_settings(**changes):
-    return Settings(model="mlp", latent_dim=2, batch_size=4, interval=5).changed(**changes)
+    return VAESettings(model="mlp", latent_dim=2, batch_size=4, interval=5).changed(**changes)
 
 
 def test_faces_are_the_first_hundred_and_every_fifth_is_held_out():
@@ -61,10 +59,10 @@ def test_fingerprint_tells_data_apart():
 
 def test_every_epoch_shows_every_image_once():
     images = tiny_images(augment=False, num=8)
-    trainer = Trainer(tiny_settings(), images)
+    trainer = VAETrainer(tiny_settings(), images)
     shown = []
     for trainer.step in range(6):
-        shown += [int((images.train == x).flatten(1).all(1).nonzero()) for x in trainer._batch()]
+        shown += [int((images.train == x).flatten(1).all(1).nonzero()) for x in trainer.batches.at(trainer.step)]
     epochs = [shown[at : at + 8] for at in range(0, 24, 8)]
     assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
     assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
@@ -72,8 +70,7 @@ def test_every_epoch_shows_every_image_once():
 
 def test_augmented_images_stay_images_and_half_are_mirrored():
     ramp = torch.linspace(0.2, 0.8, 25).expand(64, 1, 25, 25)
-    trainer = Trainer(tiny_settings(), Images("ramp", ramp.contiguous(), ramp[:1].contiguous(), True))
-    x = trainer._augmented(ramp)
+    x = augmented(ramp, gk.random.key(0), 64, slice(0, 64))
     assert x.shape == ramp.shape and x.min() >= 0 and x.max() <= 1
     mirrored = (x[:, 0, 12, 0] > x[:, 0, 12, -1]).sum().item()
     # 64 fair coins fall outside this with probability 1e-6.
@@ -81,10 +78,14 @@ def test_augmented_images_stay_images_and_half_are_mirrored():
 
 
 @pytest.mark.parametrize(
-    "options", [{"sigma": s} for s in ("learned", "optimal", "decoder", "0.3")] + [{"likelihood": "bernoulli"}]
+    "options",
+    [{"sigma": s} for s in ("learned", "optimal", "decoder", "0.3")]
+    + [{"likelihood": "bernoulli"}, {"likelihood": "discretized_logistic"}]
+    + [{"likelihood": name, "sigma": s} for name in ("laplace", "discretized_gaussian") for s in ("0.3", "decoder")],
 )
-def test_plain_torch_rival_computes_the_same_loss(options, monkeypatch):
-    images = tiny_images()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_plain_torch_rival_computes_the_same_loss(options, channels, monkeypatch):
+    images = tiny_images(channels=channels)
     vae = build_vae(tiny_settings(beta=2.0, **options), images)
     key = gk.random.key(5)
     monkeypatch.setattr(torch, "randn_like", lambda loc: gk.random.normal(key, loc.shape))
@@ -92,7 +93,7 @@ def test_plain_torch_rival_computes_the_same_loss(options, monkeypatch):
 
 
 def test_timing_leaves_the_model_alone(monkeypatch):
-    monkeypatch.setattr("genkern.cli.timing._BUDGET_S", 0.0)
+    monkeypatch.setattr("genkern.cli.vae.timing._BUDGET_S", 0.0)
     images = tiny_images()
     vae = build_vae(tiny_settings(), images)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
@@ -111,9 +112,10 @@ def test_building_a_model_leaves_torchs_generator_alone():
 
 
 @pytest.mark.parametrize("model", ["mlp", "conv", "hybrid"])
-@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
-def test_a_fresh_model_decodes_near_the_average_image(model, likelihood):
-    images = tiny_images()
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_fresh_model_decodes_near_the_average_image(model, likelihood, channels):
+    images = tiny_images(channels=channels)
     vae = build_vae(tiny_settings(model=model, likelihood=likelihood), images)
     with torch.no_grad():
         shown = vae.likelihood.mean(vae.decode(torch.zeros(1, 2)))
@@ -123,7 +125,7 @@ def test_a_fresh_model_decodes_near_the_average_image(model, likelihood):
 
 def test_baselines_are_scikit_learns_and_torchs():
     images = tiny_images(augment=False, num=40)
-    held_out = evaluate(Trainer(tiny_settings(), images))
+    held_out = evaluate(VAETrainer(tiny_settings(), images))
     train, test = images.train.flatten(1).double(), images.held_out.flatten(1).double()
     expected = PCA(2, svd_solver="full").fit(train.numpy()).score(test.numpy())
     assert held_out["baselines_nats"]["ppca_2"] == pytest.approx(expected)
@@ -132,7 +134,7 @@ def test_baselines_are_scikit_learns_and_torchs():
 
 
 def test_held_out_figures_agree_with_each_other():
-    trainer = Trainer(tiny_settings(), tiny_images())
+    trainer = VAETrainer(tiny_settings(), tiny_images())
     for _ in range(10):
         trainer.advance()
     held_out = evaluate(trainer)
@@ -142,6 +144,101 @@ def test_held_out_figures_agree_with_each_other():
     bits = held_out["log_likelihood_bits_per_dim"]
     assert bits == pytest.approx(-held_out["log_likelihood_nats"] / math.log(2) / 42)
     assert held_out["log_likelihood_bits_per_dim_256_levels"] == pytest.approx(bits + 8)
+
+
+def untracked(items, description):
+    return items
+
+
+def trained(**changes):
+    trainer = VAETrainer(tiny_settings(**changes), tiny_images(num=20))
+    for _ in range(30):
+        trainer.advance()
+    return trainer
+
+
+@pytest.mark.parametrize("options", [{}, {"sigma": "optimal"}, {"sigma": "decoder"}, {"likelihood": "bernoulli"}])
+def test_examination_agrees_with_the_runs_own_figures(options):
+    trainer = trained(**options)
+    held_out, own = examine(trainer, 500, untracked)["held_out"], evaluate(trainer)
+    assert held_out["measure"] == own["measure"]
+    for name in held_out.keys() - {"measure"}:
+        assert held_out[name] == pytest.approx(own[name], rel=1e-5)
+
+
+def test_examined_latents_are_those_of_the_exact_aggregate_posterior():
+    trainer = trained()
+    latent = examine(trainer, 1, untracked)["latent"]
+    loc, logvar = (t.double() for t in trainer.average.encode(trainer.images.train))
+    q = torch.distributions.Normal(loc, (0.5 * logvar).exp())
+    closed_form = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1).mean().item()
+    # By many more draws than the examination's 20 of each of 20 images, of noise of its own.
+    z = q.sample((2000,))
+    each = q.log_prob(z[:, :, None])
+    joint = each.sum(-1).logsumexp(-1) - math.log(20)
+    marginal = (each.logsumexp(-2) - math.log(20)).sum(-1)
+    parts = {
+        "kl_nats": closed_form,
+        "mutual_information_nats": (q.log_prob(z).sum(-1) - joint).mean().item(),
+        "total_correlation_nats": (joint - marginal).mean().item(),
+        "dimension_wise_kl_nats": (marginal - torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)).mean().item(),
+    }
+    for name, expected in parts.items():
+        # 400 draws of terms with a standard deviation near 1: 5 standard errors.
+        assert latent[name] == pytest.approx(expected, abs=0.25), name
+    variances = loc.var(0)
+    assert latent["posterior_mean_variances"] == pytest.approx(variances.tolist(), rel=1e-5)
+    assert latent["active_units"] == int((variances > 0.01).sum())
+    assert latent["mutual_information_limit_nats"] == pytest.approx(math.log(20))
+
+
+def test_examined_parzen_window_is_scikit_learns():
+    trainer = trained()
+    parzen = examine(trainer, 1, untracked)["parzen"]
+    key = gk.random.split(gk.random.key(0), 10)[-1]
+    samples = trainer.average.sample(parzen["samples"], key=key).flatten(1).double().numpy()
+    window = KernelDensity(bandwidth=parzen["bandwidth"], leaf_size=len(samples)).fit(samples)
+    held_out = window.score_samples(trainer.images.held_out.flatten(1).double().numpy()).mean()
+    assert parzen["log_likelihood_nats"] == pytest.approx(held_out, rel=1e-4)
+    train = trainer.images.train.flatten(1).double().numpy()
+
+    def score(bandwidth):
+        return KernelDensity(bandwidth=bandwidth, leaf_size=len(samples)).fit(samples).score_samples(train).mean()
+
+    step = 10**0.2
+    assert score(parzen["bandwidth"]) > max(score(parzen["bandwidth"] * step), score(parzen["bandwidth"] / step))
+
+
+def test_examination_of_more_samples_takes_no_more_memory(monkeypatch):
+    trainer = trained()
+    rows = []
+    decode = trainer.average.decode
+    monkeypatch.setattr(type(trainer.average), "decode", lambda self, z: rows.append(len(z)) or decode(z))
+    most = []
+    for samples in (200, 2000):
+        rows.clear()
+        examine(trainer, samples, untracked)
+        most.append(max(rows))
+    assert most[0] == most[1] <= 4096
+
+
+@pytest.mark.parametrize("likelihood", ["discretized_gaussian", "discretized_logistic"])
+def test_a_probability_of_grey_levels_has_no_eight_bits_added(likelihood):
+    trainer = VAETrainer(tiny_settings(likelihood=likelihood), tiny_images())
+    held_out = evaluate(trainer)
+    assert held_out["log_likelihood_bits_per_dim_256_levels"] == held_out["log_likelihood_bits_per_dim"] > 0
+    assert set(held_out["baselines_nats"]) == {"discretized_gaussian_per_pixel"}
+    # As good as the density of the same Gaussian times the width of a level, to what the rounding changes.
+    density = evaluate(VAETrainer(tiny_settings(), tiny_images()))["baselines_nats"]["gaussian_per_pixel"]
+    expected = density - tiny_images().held_out[0].numel() * math.log(255)
+    assert held_out["baselines_nats"]["discretized_gaussian_per_pixel"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_scale_that_a_likelihood_does_not_have_is_refused():
+    with pytest.raises(CommandError, match="^--sigma: expected learned, decoder or a positive number for"):
+        tiny_settings(likelihood="laplace", sigma="optimal")
+    with pytest.raises(CommandError, match="^--sigma: expected another --likelihood, discretized_logistic"):
+        tiny_settings(likelihood="discretized_logistic", sigma="0.1")
 
 
 def test_uniform_density_costs_eight_bits_a_grey_level():

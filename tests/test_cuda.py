@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from support import matrix
 from support.backends import NATIVE
 from support.cases import CASES, KEY, Case, Options, Tensors, evaluate
 from support.inputs import DTYPES, Shape, cotangent, normal
@@ -55,7 +56,7 @@ def cotangents(case: Case, tensors: Tensors, options: Options) -> tuple[Tensor, 
 
 
 def reductions(case: Case) -> list[Options]:
-    return [{"reduction": "event"}, {"reduction": "mean"}] if case.reduces else [{}]
+    return [{"reduction": case.reductions[0]}, {"reduction": "mean"}] if case.reduces else [{}]
 
 
 def sources(case: Case) -> list[Options]:
@@ -280,6 +281,7 @@ class TestGraphs:
             seen.append(eps)
         assert all(not torch.equal(a, b) for i, a in enumerate(seen) for b in seen[:i])
 
+    @matrix.covers("CUDA graphs")
     @every_case
     def test_a_captured_key_gives_the_same_bits_at_every_replay(self, case: Case) -> None:
         tensors = on_gpu(case, (33, 65))
@@ -432,6 +434,7 @@ class TestBeyond32BitIndices:
         generator = torch.Generator(GPU).manual_seed(seed)
         return torch.randn(self.ROWS, self.EVENT, dtype=dtype, device=GPU, generator=generator)
 
+    @matrix.covers("more than 2**31 elements", of=["gaussian_kl", "gaussian_rsample_kl"])
     @pytest.mark.parametrize("reduction", ["event", "sum"])
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
     @pytest.mark.parametrize("samples", [False, True], ids=["kl", "rsample_kl"])

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch._dynamo.testing
+from support import matrix
 from support.backends import AUTO, Backend
 from support.capture import genkern_calls
 from support.cases import CASES, Case, Tensors
-from support.inputs import cotangent
+from support.inputs import cotangent, lay_out
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils.checkpoint import checkpoint
@@ -41,6 +42,7 @@ def assert_all_close(results: object, expected: object) -> None:
     torch.testing.assert_close(results, expected, rtol=1e-12, atol=1e-13)
 
 
+@matrix.covers("the overload draw")
 @drawing
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_opcheck_passes_for_the_draw(case: Case, native: Backend, dtype: torch.dtype) -> None:
@@ -51,6 +53,7 @@ def test_opcheck_passes_for_the_draw(case: Case, native: Backend, dtype: torch.d
     assert set(torch.library.opcheck(op, tuple(asked), kwargs).values()) == {"SUCCESS"}
 
 
+@matrix.covers("the overload draw")
 @drawing
 def test_derivatives_of_a_draw_agree_with_finite_differences(case: Case, backend: Backend) -> None:
     tensors = leaves(case, shape=(2, 2))
@@ -62,6 +65,7 @@ def test_derivatives_of_a_draw_agree_with_finite_differences(case: Case, backend
     assert gradgradcheck(seeded, tuple(tensors.values()))
 
 
+@matrix.covers("the overload draw")
 @drawing
 @pytest.mark.parametrize("chosen", [AUTO], ids=str, indirect=True)
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
@@ -84,6 +88,29 @@ def test_a_compiled_draw_is_fresh_and_what_the_same_seed_draws_uncompiled(
     assert counter.frame_count == compilations
 
 
+@matrix.covers("no recompilation for keys that are drawn")
+@drawing
+@pytest.mark.parametrize("chosen", [AUTO], ids=str, indirect=True)
+def test_other_seeds_and_generators_do_not_compile_anew(case: Case, chosen: Backend) -> None:
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    # Torch takes no generator into a graph, of its own functions neither: the graph ends before the draw.
+    compiled = torch.compile(lambda t, generator: case(t, generator=generator), backend=counter)
+    tensors = case.inputs((4, 6), torch.float64)
+    generators = [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]
+    for sources in ([None] * 3, generators):
+        compilations = []
+        for seed, generator in enumerate(sources):
+            source = torch.default_generator if generator is None else generator
+            source.manual_seed(seed)
+            result = compiled(tensors, generator)
+            source.manual_seed(seed)
+            assert_all_close(result, case(tensors, generator=generator))
+            compilations.append(counter.frame_count)
+        assert compilations == compilations[:1] * 3
+
+
+@matrix.covers("the overload draw")
 @drawing
 def test_an_exported_draw_is_fresh_at_each_run_and_takes_other_batch_sizes(case: Case, chosen: Backend) -> None:
     class Head(torch.nn.Module):
@@ -102,6 +129,7 @@ def test_an_exported_draw_is_fresh_at_each_run_and_takes_other_batch_sizes(case:
         assert_all_close(first, draw(case, given, seed=3))
 
 
+@matrix.covers("the overload draw")
 @drawing
 def test_vmap_draws_as_its_randomness_says(case: Case, chosen: Backend) -> None:
     tensors = case.inputs((5, 3, 4), torch.float64)
@@ -125,6 +153,7 @@ def test_vmap_draws_as_its_randomness_says(case: Case, chosen: Backend) -> None:
     assert_all_close(mapped("different", gradient), {n: torch.stack([e[n] for e in expected]) for n in tensors})
 
 
+@matrix.covers("the overload draw")
 @drawing
 def test_transforms_of_a_draw_are_those_of_the_same_seed(case: Case, chosen: Backend) -> None:
     tensors = leaves(case)
@@ -146,10 +175,11 @@ def test_transforms_of_a_draw_are_those_of_the_same_seed(case: Case, chosen: Bac
     assert_all_close(pushed, directional[0])
 
 
+@matrix.covers("the overload draw")
 @drawing
 def test_meta_and_fake_tensors_draw_nothing_and_have_the_shapes_of_real_ones(case: Case, chosen: Backend) -> None:
-    for layout in (torch.contiguous_format, torch.channels_last):
-        tensors = {n: t.contiguous(memory_format=layout) for n, t in case.inputs((2, 4, 3, 5), torch.float32).items()}
+    for layout in ("contiguous", "channels_last"):
+        tensors = {name: lay_out(t, layout) for name, t in case.inputs((2, 4, 3, 5), torch.float32).items()}
         real = draw(case, tensors, seed=3)
         meta = draw(case, {name: t.to("meta") for name, t in tensors.items()})
         with torch._subclasses.FakeTensorMode() as mode:
@@ -164,6 +194,7 @@ def test_meta_and_fake_tensors_draw_nothing_and_have_the_shapes_of_real_ones(cas
     assert torch.equal(draw(case, tensors)[0], after[0])  # the generator is where the one real draw left it
 
 
+@matrix.covers("the overload draw")
 @drawing
 def test_autocast_leaves_a_draw_as_it_is(case: Case, backend: Backend) -> None:
     for dtype in (torch.float32, torch.bfloat16):
@@ -174,6 +205,7 @@ def test_autocast_leaves_a_draw_as_it_is(case: Case, backend: Backend) -> None:
         assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(result, expected, strict=True))
 
 
+@matrix.covers("the overload draw")
 @drawing
 def test_a_checkpoint_that_leaves_the_generator_alone_draws_anew(case: Case, backend: Backend) -> None:
     seen = []
@@ -190,6 +222,7 @@ def test_a_checkpoint_that_leaves_the_generator_alone_draws_anew(case: Case, bac
         assert torch.equal(*seen) == preserve
 
 
+@matrix.covers("vmap", of=["random.reserve"])
 def test_reserving_a_key_composes_as_a_draw_does(chosen: Backend) -> None:
     def reserved(randomness: str, generator: torch.Generator | None = None) -> Tensor:
         return torch.func.vmap(lambda _: gk.random.reserve(generator), randomness=randomness)(torch.zeros(3))

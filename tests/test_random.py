@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support import matrix
 from support.backends import EVERY_ISA, OTHER_ISAS, REFERENCE, Backend, oracle
 from support.tolerance import ulps_apart
 from torch import Tensor
@@ -52,6 +53,7 @@ def test_philox_gives_the_published_answers_in_the_binary(
     assert tuple(_backend.native.philox(seed, low, high)) == words
 
 
+@matrix.covers("accuracy against float64", of=["random.split"])
 @pytest.mark.parametrize(("seed", "low", "high", "words"), [k for k in KNOWN_ANSWERS if k[2] == 0])
 def test_split_gives_the_published_answers(
     seed: int, low: int, high: int, words: tuple[int, ...], backend: Backend
@@ -107,6 +109,7 @@ def test_the_stream_is_that_of_torch(every_isa: Backend) -> None:
     assert torch.equal(gk.random.uniform(KEY, (4099,)), uniforms)
 
 
+@matrix.covers("accuracy against float64", of=["random.normal"])
 @pytest.mark.parametrize("isa", OTHER_ISAS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_backends_agree_on_a_million_normals(isa: Backend, dtype: torch.dtype) -> None:
@@ -121,6 +124,7 @@ def test_backends_agree_on_a_million_normals(isa: Backend, dtype: torch.dtype) -
     assert not wrong.any(), f"{int(wrong.sum())} beyond 4 ulp and {near_zero}"
 
 
+@matrix.covers("accuracy against float64", of=["random.uniform"])
 @pytest.mark.parametrize("isa", OTHER_ISAS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_backends_agree_bit_for_bit_on_uniforms(isa: Backend, dtype: torch.dtype) -> None:
@@ -131,6 +135,7 @@ def test_backends_agree_bit_for_bit_on_uniforms(isa: Backend, dtype: torch.dtype
     assert torch.equal(drawn, reference.random_uniform(gk.random.key(3), (300_001,), dtype, 3))
 
 
+@matrix.covers("dtypes", of=["random.normal", "random.uniform"])
 @pytest.mark.parametrize("draw", DRAWS, ids=["normal", "uniform"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 def test_half_precision_noise_is_the_float32_noise_rounded_once(
@@ -166,11 +171,13 @@ def test_the_offset_of_a_key_wraps(every_isa: Backend) -> None:
         assert torch.equal(draw(last, (68,))[4:], draw(first, (64,)))
 
 
+@matrix.covers("accuracy against float64", of=["random.key"])
 def test_a_key_is_its_seed_and_offset_modulo_two_to_the_64() -> None:
     assert gk.random.key(-1, 2**64 + 3).tolist() == [2**64 - 1, 3]
     assert gk.random.key(5).dtype == torch.uint64
 
 
+@matrix.covers("accuracy against float64", of=["random.fold_in"])
 def test_fold_in_is_one_key_of_a_split(backend: Backend) -> None:
     keys = gk.random.split(KEY, 9)
     assert keys.shape == (9, 2)
@@ -201,6 +208,7 @@ def test_reserve_is_reproduced_by_manual_seed(backend: Backend) -> None:
     assert torch.equal(gk.random.reserve(generator), first[0])
 
 
+@matrix.covers("accuracy against float64", of=["random.reserve"])
 def test_reserve_is_the_same_folded_draw_on_every_backend(backend: Backend) -> None:
     draw = torch.empty((), dtype=torch.int64, device="cpu")
     draw.random_(-(2**63), None, generator=torch.Generator().manual_seed(8))

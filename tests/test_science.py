@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 import genkern as gk
-from genkern.nn import VAE, GaussianLikelihood, MLPDecoder
+from genkern.nn import IWAE, VAE, GaussianLikelihood, MLPDecoder
 
 X = torch.tensor(load_digits().data, dtype=torch.float64) / 16
 DIMS = X.shape[1]
@@ -162,6 +162,59 @@ def test_with_a_wrong_posterior_more_samples_close_in_from_below(factor):
     gaps = [ppca.log_likelihood - bound for bound in bounds]
     # The gap falls as 1/K (Burda et al. 2016; Nowozin 2018); a third of the 50-fold leaves room for the draws' noise.
     assert abs(gaps[2]) < gaps[0] / 15
+
+
+def test_log_weights_are_constant_at_the_exact_posterior_and_every_bound_is_the_evidence():
+    ppca = fit_ppca(5)
+    vae = put_at_optimum(linear_vae(5), ppca)
+    log_w = vae.log_weights(X, gk.random.split(gk.random.key(0), 6))
+    exact = ppca.log_prob(X)
+    # The rounding of sums of 64 terms of size 100, as above.
+    torch.testing.assert_close(log_w, exact.expand_as(log_w), rtol=0.0, atol=1e-9)
+    for options in (
+        {"estimator": "vae"},
+        {"estimator": "iwae"},
+        {"estimator": "ciwae", "beta": 0.5},
+        {"estimator": "miwae", "groups": 3},
+        {"estimator": "renyi", "alpha": 2.0},
+    ):
+        bound = gk.importance_weighted_bound(log_w, **options)
+        torch.testing.assert_close(bound, exact, rtol=0.0, atol=1e-9, msg=str(options))
+
+
+@pytest.mark.parametrize(("estimator", "settles"), [("dreg", True), ("iwae", False)])
+def test_at_the_exact_posterior_only_the_doubly_reparameterised_gradient_of_the_encoder_is_zero(estimator, settles):
+    vae = put_at_optimum(linear_vae(2), fit_ppca(2))
+    vae.objective = IWAE(4, estimator)
+    vae.loss(X, key=gk.random.key(0)).backward()
+    largest = max(p.grad.abs().max().item() for p in vae.encoder.parameters())
+    # Each datum's is a sum of 64 terms of size 100 that cancel, in float64.
+    assert (largest < 1e-10) if settles else (largest > 1e-3)
+
+
+def test_tighter_bounds_of_a_wrong_posterior_are_losses_in_the_same_order():
+    ppca = fit_ppca(2)
+    vae = put_at_optimum(linear_vae(2), ppca, posterior_variance_factor=1.3)
+    gaps, errors = [], []
+    for k in (1, 5, 50):
+        vae.objective = IWAE(k)
+        losses = torch.tensor([vae.loss(X, key=gk.random.key(run)).item() for run in range(10)])
+        gaps.append(losses.mean().item() + ppca.log_likelihood)
+        errors.append(losses.std().item() / math.sqrt(len(losses)))
+    for looser, tighter in ((0, 1), (1, 2)):
+        assert gaps[looser] - gaps[tighter] > 5 * math.hypot(errors[looser], errors[tighter])
+    assert gaps[2] > -5 * errors[2]
+
+
+@pytest.mark.parametrize("q", [2, 5])
+def test_parts_of_the_kl_add_up_for_every_datum(q):
+    vae = put_at_optimum(linear_vae(q), fit_ppca(q))
+    loc, logvar = vae.encode(X)
+    z = gk.gaussian_rsample(loc, logvar, key=gk.random.key(0))
+    parts = gk.total_correlation(z, loc, logvar, dataset_size=len(X))
+    log_ratio = gk.gaussian_log_prob(z, loc, logvar) - gk.gaussian_log_prob(z, torch.zeros_like(z))
+    # Three differences of log densities of size 10.
+    torch.testing.assert_close(sum(parts), log_ratio, rtol=0.0, atol=1e-12)
 
 
 def test_a_wider_sigma_is_worse():

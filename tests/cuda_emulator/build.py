@@ -7,13 +7,15 @@ Objects and results lie under `build/cuda_emulator/`, by the hash of everything 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -84,7 +86,7 @@ def build(
         seen = {file: text for file, text in texts.items() if _is_seen(file, path)}
         return _compiled(path, [*flags, *include], emulator, seen)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _alone(), ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compiled, [*paths, *sorted((HERE / "src").glob("*.cpp"))]))
     target = CACHE / _hash([_compiler(), *flags, *LINK, *(made.name for made in objects)], {}) / out
     if not target.exists():
@@ -94,6 +96,14 @@ def build(
             _run([CXX, *flags, *(["-shared"] if target.suffix == ".so" else []), *objects, *LINK, "-o", made])
             os.replace(made, target)
     return target
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Tests in several processes want the same objects at once: one makes them, the others find them."""
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def environment(sanitize: Sequence[str], *, preload: bool) -> dict[str, str]:

@@ -43,6 +43,8 @@ const genkern::Kernels* emulated_kernels() {
     k.gaussian_head_backward = with_key_in_memory<GaussianHeadBackward, &Kernels::gaussian_head_backward>;
     k.gaussian_residual_forward = with_key_in_memory<GaussianResidualForward, &Kernels::gaussian_residual_forward>;
     k.gaussian_residual_backward = with_key_in_memory<GaussianResidualBackward, &Kernels::gaussian_residual_backward>;
+    k.gumbel_softmax_forward = with_key_in_memory<GumbelSoftmaxForward, &Kernels::gumbel_softmax_forward>;
+    k.gumbel_softmax_backward = with_key_in_memory<GumbelSoftmaxBackward, &Kernels::gumbel_softmax_backward>;
     return k;
   }();
   return &kernels;

@@ -15,6 +15,7 @@ from support import emulated
 from genkern import _backend
 
 SANITIZE = ("address", "undefined")
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
 
 
 def main(*arguments: str) -> int:
@@ -24,7 +25,7 @@ def main(*arguments: str) -> int:
         return 1
     emulated.library(SANITIZE)  # here, where no compiler runs with the preloaded runtime
     variables = {**os.environ, **environment(SANITIZE, preload=True), "GENKERN_EMULATOR_SANITIZE": ",".join(SANITIZE)}
-    command = [sys.executable, "-m", "pytest", "--capture=sys", "tests", "-k", "cuda-emulated", *arguments]
+    command = [sys.executable, "-m", "pytest", "--capture=sys", "tests", "-k", "cuda-emulated", *PARALLEL, *arguments]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
 
 

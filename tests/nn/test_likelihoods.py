@@ -4,10 +4,18 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Normal
+from torch.distributions import Bernoulli, Laplace, Normal
 
 import genkern as gk
-from genkern.nn import LIKELIHOODS, BernoulliLikelihood, GaussianLikelihood, Likelihood, make_likelihood
+from genkern.nn import (
+    LIKELIHOODS,
+    BernoulliLikelihood,
+    DiscretizedGaussianLikelihood,
+    GaussianLikelihood,
+    LaplaceLikelihood,
+    Likelihood,
+    make_likelihood,
+)
 
 X = torch.rand(4, 2, 5, 3, generator=torch.Generator().manual_seed(0))
 LOC = torch.randn(4, 2, 5, 3, generator=torch.Generator().manual_seed(1))
@@ -48,7 +56,7 @@ def test_sigma_from_the_decoder():
 
 
 def test_sigma_from_the_decoder_needs_an_even_channel_number():
-    with pytest.raises(ValueError, match="^decoder: expected an even size"):
+    with pytest.raises(ValueError, match="^params: expected an even size"):
         GaussianLikelihood("decoder").log_prob(X[:, :1], LOC[:, :1])
 
 
@@ -88,6 +96,45 @@ def test_bernoulli_is_torchs():
     torch.testing.assert_close(BernoulliLikelihood().log_prob(x, LOC), expected)
 
 
+@pytest.mark.parametrize("sigma", [0.3, "learned", "decoder"])
+def test_laplace_is_torchs(sigma):
+    logvar = torch.randn(LOC.shape, generator=torch.Generator().manual_seed(2))
+    likelihood = LaplaceLikelihood(sigma, init=0.3)
+    params = torch.cat([LOC, logvar], 1) if sigma == "decoder" else LOC
+    b = (0.5 * logvar).exp() if sigma == "decoder" else torch.tensor(0.3)
+    torch.testing.assert_close(likelihood.log_prob(X, params), Laplace(LOC, b).log_prob(X).flatten(1).sum(1))
+    assert torch.equal(likelihood.mean(params), LOC)
+
+
+@pytest.mark.parametrize("sigma", [0.02, "learned", "decoder"])
+def test_the_discretized_gaussian_is_the_mass_of_the_grey_level(sigma):
+    x, loc = (X * 255).round() / 255, X + 0.02 * LOC
+    logvar = torch.full_like(LOC, 2 * math.log(0.02))
+    likelihood = DiscretizedGaussianLikelihood(sigma, init=0.02)
+    params = torch.cat([loc, logvar], 1) if sigma == "decoder" else loc
+    expected = -gk.discretized_gaussian_nll(x, loc, logvar, low=0.0)
+    torch.testing.assert_close(likelihood.log_prob(x, params), expected)
+    assert likelihood.mean(params).min() >= 0 and likelihood.mean(params).max() <= 1
+
+
+def test_a_learned_scale_of_every_kind_has_a_gradient():
+    for likelihood in (LaplaceLikelihood(), DiscretizedGaussianLikelihood(channels=2)):
+        likelihood.log_prob(X, X + 0.01 * LOC).sum().backward()
+        assert likelihood.log_sigma.grad.abs().min() > 0
+
+
+def test_draws_of_the_discretized_gaussian_are_grey_levels_as_likely_as_it_says():
+    likelihood = DiscretizedGaussianLikelihood(0.2, bins=5)
+    loc = torch.full((1, 100_000), 0.1)
+    drawn = likelihood.sample(loc, key=gk.random.key(3))
+    levels = torch.linspace(0, 1, 5)
+    assert set(drawn.unique().tolist()) <= set(levels.tolist())
+    mass = likelihood.log_prob(levels[:, None], torch.full((5, 1), 0.1)).exp()
+    share = torch.stack([(drawn == level).float().mean() for level in levels])
+    # Five standard errors of 10^5 draws.
+    assert ((share - mass).abs() <= 5 * (mass * (1 - mass) / 1e5).sqrt() + 1e-6).all()
+
+
 @pytest.mark.parametrize("logit", [1e4, -1e4, 3e38])
 def test_bernoulli_is_finite_for_extreme_logits(logit):
     log_prob = BernoulliLikelihood().log_prob(torch.full((1, 1), float(logit > 0)), torch.full((1, 1), logit))
@@ -95,14 +142,23 @@ def test_bernoulli_is_finite_for_extreme_logits(logit):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS.keys() - {"discretized_logistic"}))  # of other parameters
 def test_log_prob_of_half_precision_is_float32(name, dtype):
     log_prob = make_likelihood(name).log_prob(X.to(dtype), LOC.to(dtype))
     assert log_prob.dtype == torch.float32
     torch.testing.assert_close(log_prob, make_likelihood(name).log_prob(X, LOC), rtol=0.05, atol=0.0)
 
 
-@pytest.mark.parametrize("likelihood", [GaussianLikelihood(0.3), GaussianLikelihood("optimal"), BernoulliLikelihood()])
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        GaussianLikelihood(0.3),
+        GaussianLikelihood("optimal"),
+        BernoulliLikelihood(),
+        LaplaceLikelihood(0.3),
+        DiscretizedGaussianLikelihood(0.3),
+    ],
+)
 def test_a_draw_is_a_pure_function_of_the_key_and_splits_over_ranks(likelihood):
     key = gk.random.key(5)
     whole = likelihood.sample(LOC, key=key)
@@ -118,6 +174,10 @@ def test_draws_have_the_likelihoods_mean_and_spread():
     # Five standard errors of 2·10⁵ draws.
     assert abs(gaussian.mean() - 0.25) < 5 * 0.5 / math.sqrt(loc.numel())
     assert abs(gaussian.std() - 0.5) < 5 * 0.5 / math.sqrt(2 * loc.numel())
+    laplace = LaplaceLikelihood(0.5).sample(loc, key=key)
+    # The variance is 2 b², and that of the squared deviation 20 b⁴.
+    assert abs(laplace.mean() - 0.25) < 5 * 0.5 * math.sqrt(2 / loc.numel())
+    assert abs(laplace.var() - 0.5) < 5 * 0.25 * math.sqrt(20 / loc.numel())
     bernoulli = BernoulliLikelihood().sample(loc, key=key)
     assert abs(bernoulli.mean() - loc[0, 0].sigmoid()) < 5 * 0.5 / math.sqrt(loc.numel())
 
@@ -139,6 +199,10 @@ def test_bad_options_are_refused_by_name():
         GaussianLikelihood(init=-1.0)
     with pytest.raises(ValueError, match="^channels: expected None"):
         GaussianLikelihood("optimal", channels=3)
+    with pytest.raises(ValueError, match="^sigma: expected one of 'learned', 'decoder'"):
+        LaplaceLikelihood("optimal")
+    with pytest.raises(ValueError, match="^bins: expected an int >= 2"):
+        DiscretizedGaussianLikelihood(bins=1)
     with pytest.raises(ValueError, match="^likelihood: expected one of"):
         make_likelihood("gausian")
     with pytest.raises(TypeError, match="^likelihood: expected a name or a Likelihood, got int"):

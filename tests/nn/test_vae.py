@@ -16,7 +16,9 @@ from genkern.nn import (
     BernoulliLikelihood,
     ConvDecoder,
     ConvEncoder,
+    DiscretizedGaussianLikelihood,
     GaussianLikelihood,
+    LaplaceLikelihood,
     MLPDecoder,
     MLPEncoder,
 )
@@ -30,6 +32,8 @@ LIKELIHOODS = {
     "decoder": lambda: GaussianLikelihood("decoder"),
     "optimal": lambda: GaussianLikelihood("optimal"),
     "bernoulli": BernoulliLikelihood,
+    "laplace": LaplaceLikelihood,
+    "discretized_gaussian": DiscretizedGaussianLikelihood,
 }
 
 

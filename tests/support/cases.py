@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import genkern as gk
+from genkern.reference.discrete import gumbel
 from support.backends import oracle
-from support.inputs import Shape, cotangent, normal, numel, raw_scale
+from support.inputs import REDUCTIONS, UNITS, Shape, cotangent, normal, numel, raw_scale
 
 Tensors = dict[str, Tensor]
 Options = dict[str, Any]
@@ -38,6 +39,15 @@ class Case:
     options: Callable[[Tensors], Options] = lambda tensors: {}
     keyed: bool = False
     least_ndim: int = 0
+    values: int = 1  # of x that an element of its loss stands for, which units a dimension count
+    components: int = 1  # whose weights, exponentials of sums over those values, meet in a gradient
+    coupled: int = 1  # elements of an argument over which the gradient of each is a sum
+    reductions: tuple[str, ...] = REDUCTIONS
+    units: tuple[str, ...] = UNITS  # none: it takes neither units nor event_ndim
+    by_rows: bool = True  # a row of the results depends on the same row of the arguments alone
+    result_shape: Callable[[Shape], Shape] = lambda shape: shape
+    eps: Callable[..., Tensor] = gk.random.normal  # how its noise is made of a key
+    eps_shape: Callable[[Shape], Shape] = lambda shape: shape
 
     def __str__(self) -> str:
         return self.name
@@ -50,6 +60,14 @@ class Case:
     def reduces(self) -> bool:
         return "loss" in self.outputs
 
+    @property
+    def losses(self) -> tuple[Options, ...]:
+        """Every way to reduce it."""
+        if not self.reduces:
+            return ()
+        units: tuple[Options, ...] = tuple({"units": u} for u in self.units) or ({},)
+        return tuple({"reduction": r, **u} for r in self.reductions for u in units)
+
     def inputs(self, shape: Shape, dtype: torch.dtype, scale_param: str = "logvar") -> Tensors:
         return {name: t.to(dtype) for name, t in self.draw(shape, scale_param).items()}
 
@@ -58,7 +76,8 @@ class Case:
         if self.name.endswith("-shared"):
             return max(1, numel(shape[1:2]))
         argument = self.draw(shape, "logvar")[name]
-        return max(1, numel(shape) // max(1, argument.numel()))
+        summands = self.values * self.components * self.coupled
+        return max(1, numel(shape) // max(1, argument.numel())) * summands
 
     def __call__(self, tensors: Tensors, **options: Any) -> tuple[Tensor, ...]:
         if self.keyed and not options.keys() & {"key", "generator", "eps"}:
@@ -66,12 +85,13 @@ class Case:
         result = getattr(gk, self.op)(**tensors, **{**self.options(tensors), **options})
         return result if isinstance(result, tuple) else (result,)
 
-    def noise(self, shape: Shape, dtype: torch.dtype, sample_shape: Shape = ()) -> Options:
+    def noise(self, shape: Shape, dtype: torch.dtype, sample_shape: Shape = (), element_offset: int = 0) -> Options:
         """What the oracle is given instead of the key: the noise that the key stands for."""
         if not self.keyed:
             return {}
         wide = torch.float64 if dtype == torch.float64 else torch.float32
-        return {"eps": gk.random.normal(KEY, (*sample_shape, *shape), dtype=wide)}
+        shape = (*sample_shape, *self.eps_shape(shape))
+        return {"eps": self.eps(KEY, shape, dtype=wide, element_offset=element_offset)}
 
 
 def evaluate(case: Case, tensors: Tensors, options: Options, cotangents: tuple[Tensor, ...] | None = None) -> Tensors:
@@ -136,6 +156,26 @@ def _observed_only(shape: Shape, scale_param: str) -> Tensors:
     return {"x": normal(shape, 5), "loc": normal(shape, 0)}
 
 
+def _pixels(shape: Shape, scale_param: str) -> Tensors:
+    """Grey levels in [0, 1], a third of them black or white, and logits."""
+    return {"x": (normal(shape, 5) * 0.6 + 0.5).clamp(0, 1), "logits": 3 * normal(shape, 6)}
+
+
+def _levels(shape: Shape) -> Tensor:
+    """Grey levels of 256 in [-1, 1], some black or white."""
+    return (normal(shape, 5) * 64).round().mul(2 / 255).add(1 / 255).clamp(-1, 1)
+
+
+def _discretized(shape: Shape, scale_param: str) -> Tensors:
+    return {"x": _levels(shape), **_parameters(shape, scale_param)}
+
+
+def _discretized_sharp(shape: Shape, _: str) -> Tensors:
+    """Standard deviations about the width of a bin, means some bins away: every form of the mass occurs."""
+    x = _levels(shape)
+    return {"x": x, "loc": x + 0.01 * normal(shape, 0), "scale": 2 * normal(shape, 1) - 11}
+
+
 def _residual(shape: Shape, scale_param: str) -> Tensors:
     prior, delta = _parameters(shape, scale_param), _parameters(shape, scale_param, seed=2)
     return {
@@ -161,6 +201,21 @@ def _nll(t: Tensors) -> Tensor:
     if "scale" not in t:
         return 0.5 * ((t["x"] - t["loc"]) ** 2 + math.log(2 * math.pi))
     return 0.5 * ((t["x"] - t["loc"]) ** 2 / t["scale"].exp() + t["scale"] + math.log(2 * math.pi))
+
+
+def _laplace(t: Tensors) -> Tensor:
+    scale = t.get("scale", torch.zeros(()))
+    return (t["x"] - t["loc"]).abs() / (0.5 * scale).exp() + 0.5 * scale + math.log(2)
+
+
+def _bin_mass(t: Tensors) -> Tensor:
+    """As the authors of guided-diffusion have it, but for the exact cdf."""
+    sigma = (0.5 * t["scale"]).exp()
+    cdf_plus = torch.special.ndtr((t["x"] - t["loc"] + 1 / 255) / sigma)
+    cdf_min = torch.special.ndtr((t["x"] - t["loc"] - 1 / 255) / sigma)
+    log_prob = (cdf_plus - cdf_min).clamp(min=1e-12).log()
+    log_prob = torch.where(t["x"] > 0.999, (1 - cdf_min).clamp(min=1e-12).log(), log_prob)
+    return -torch.where(t["x"] < -0.999, cdf_plus.clamp(min=1e-12).log(), log_prob)
 
 
 def _optimal(t: Tensors) -> Tensor:
@@ -190,6 +245,121 @@ def _unpacked(t: Tensors, shape: Shape) -> Tensors:
 def _packed_formula(t: Tensors, eps: Tensor) -> tuple[Tensor, ...]:
     parameters = _unpacked(t, tuple(eps.shape))
     return _z(parameters, eps), _kl(parameters)
+
+
+def _colours(shape: Shape, scale_param: str) -> Tensors:
+    """A mixture of 2 over images of 8 levels a channel; the channels are dimension 1, or 0 of a single pixel."""
+    return _image(shape, 3, 20)
+
+
+def _channels(count: int) -> Callable[[Shape, str], Tensors]:
+    return lambda shape, scale_param: _image(shape, count, 2 + 4 * count)
+
+
+def _image(shape: Shape, channels: int, parameters: int) -> Tensors:
+    split = min(1, len(shape))
+
+    def sized(count: int) -> Shape:
+        return (*shape[:split], count, *shape[split:])
+
+    x = (normal(sized(channels), 5) * 2).round().clamp(-4, 3) / 3.5 + 1 / 7
+    # Scales from about 1/4 to 4: the weights of components are exponentials of their masses' logarithms, whose rounding
+    # they show as many times as these are large, in float64 that of the oracle, too.
+    return {"x": x, "params": 0.5 * normal(sized(parameters), 0)}
+
+
+def _mixture(**options: Any) -> Callable[[Tensors], Options]:
+    def found(tensors: Tensors) -> Options:
+        # The one dimension in which the two differ: under vmap another than in the batch.
+        x, params = tensors["x"].shape, tensors["params"].shape
+        channel = next(dim for dim in range(len(x)) if x[dim] != params[dim])
+        return {"mixtures": 2, "bins": 8, "channel_dim": channel, **options}
+
+    return found
+
+
+def _mixture_formula(t: Tensors) -> tuple[Tensor, ...]:
+    """As PixelCNN++ has it where no mass is small: a difference of sigmoids."""
+    x = t["x"].movedim(min(1, t["x"].dim() - 1), 0)[:, None]
+    params = t["params"].movedim(min(1, t["params"].dim() - 1), 0)
+    colours = params.shape[0] == 20
+    mean, log_scale, raw = (params[2:].unflatten(0, (len(x), -1, 2))[:, k] for k in (0, 1, -1))
+    if colours:
+        c = torch.tanh(raw)
+        mean = torch.stack((mean[0], mean[1] + c[0] * x[0], mean[2] + c[1] * x[0] + c[2] * x[1]))
+    inverse = torch.exp(-log_scale)
+    a, b = (torch.sigmoid((x - mean + side / 7) * inverse) for side in (-1, 1))
+    mass = torch.where(x < -0.999, b, torch.where(x > 0.999, 1 - a, b - a))
+    return (-torch.logsumexp(torch.log_softmax(params[:2], 0) + torch.log(mass).sum(0), 0),)
+
+
+CLASSES = 6
+
+
+def _of_classes(shape: Shape) -> Shape:
+    return (*shape, CLASSES)
+
+
+def _of_channels(shape: Shape) -> Shape:
+    return (*shape[:1], CLASSES, *shape[1:])
+
+
+def _logits(shape: Shape, seed: int = 6) -> Tensor:
+    return 2 * normal(shape, seed)
+
+
+def _masses(shape: Shape, dim: int, seed: int = 6) -> Tensor:
+    """Normalised, some of them 0."""
+    return torch.softmax(_logits(shape, seed).masked_fill(normal(shape, seed + 1) > 2, -math.inf), dim)
+
+
+def _entropy(p: Tensor, dim: int) -> Tensor:
+    return -torch.xlogy(p, p).sum(dim)
+
+
+def _categorical_kl(t: Tensors, dim: int) -> Tensor:
+    log_q = t["logits_q"].log_softmax(dim)
+    log_p = t.get("logits_p", torch.zeros_like(log_q)).log_softmax(dim)
+    return (log_q.exp() * (log_q - log_p)).sum(dim)
+
+
+def _pair_of_masses(shape: Shape, dim: int) -> Tensors:
+    return {"p": _masses(shape, dim), "q": torch.softmax(_logits(shape, 8), dim)}
+
+
+def _pair_of_logits(shape: Shape) -> Tensors:
+    return {"logits_q": _logits(shape), "logits_p": _logits(shape, 8)}
+
+
+def _gumbel(key: Tensor, shape: Shape, dtype: torch.dtype = torch.float32, element_offset: int = 0) -> Tensor:
+    return gumbel(gk.random.uniform(key, shape, dtype=dtype, element_offset=element_offset))
+
+
+def _gan_logits(shape: Shape, _: str) -> Tensors:
+    return {"real": 2 * normal(shape, 6), "fake": 2 * normal(shape, 7)}
+
+
+def _elementwise_loss(t: Tensors) -> Tensor:
+    return torch.log(1 + torch.exp(-t["real"])) + torch.log(1 + torch.exp(t["fake"]))
+
+
+def _by_sample(t: Tensor) -> Tensor:
+    return t.sum(tuple(range(1, t.dim()))) if t.dim() > 1 else t
+
+
+def _between(t: Tensors, eps: Tensor) -> Tensor:
+    eps = eps.view(*eps.shape, *(1,) * (t["real"].dim() - eps.dim()))
+    return eps * t["real"] + (1 - eps) * t["fake"]
+
+
+def _minibatch_stddev(t: Tensors) -> Tensor:
+    """Group by group, as its members are found."""
+    x = t["x"]
+    groups = -(-x.shape[0] // 4)
+    members = [x[g::groups] for g in range(groups)]
+    values = [((m - m.mean(0)).square().mean(0) + 1e-8).sqrt().mean() for m in members]
+    appended = torch.stack([values[n % groups] for n in range(x.shape[0])])
+    return torch.cat((x, appended.view(-1, *(1,) * (x.dim() - 1)).expand(-1, 1, *x.shape[2:])), 1)
 
 
 SCALES: tuple[Options, ...] = (
@@ -223,8 +393,17 @@ BALANCED: tuple[Options, ...] = (
     {"grad_scale_q": 0.2, "grad_scale_p": 0.8},
     {"grad_scale_q": 0.0, "grad_scale_p": 1.0, "scale_param": "softplus"},
 )
+UNIMIX: tuple[Options, ...] = ({"unimix": 0.01}, {"unimix": 1.0}, {"unimix": 0.1, "free_bits": 0.3})
+BALANCED_CLASSES: tuple[Options, ...] = (
+    {"grad_scale_q": 0.1, "grad_scale_p": 0.5, "unimix": 0.01, "free_bits": 0.2},
+    {"grad_scale_q": 0.0, "grad_scale_p": 1.0},
+)
+RELAXED: tuple[Options, ...] = ({"tau": 0.5}, {"element_offset": 5}, {"tau": 3.0, "element_offset": 2})
+HARD: tuple[Options, ...] = ({"hard": True}, {"hard": True, "tau": 0.3})
 HEAD: Options = {"outputs": ("sample", "loss"), "rescaled": (STRAIGHT_THROUGH, *BALANCED)}
 RESIDUAL_HEAD: Options = {**HEAD, "outputs": ("sample", "loss", "loss", "loss")}
+GAN: Options = {"reductions": ("none", "mean", "sum"), "units": ()}
+PENALTY: Options = {**GAN, "result_shape": lambda shape: shape[:1]}
 
 CASES: tuple[Case, ...] = (
     Case(
@@ -350,11 +529,267 @@ CASES: tuple[Case, ...] = (
     ),
     Case("gaussian_log_prob", _observed, ("loss",), SCALES[:5], lambda t: (-_nll(t),), rescaled=(STRAIGHT_THROUGH,)),
     Case(
+        "laplace_nll",
+        _observed,
+        ("loss",),
+        (*SCALES, {"full": False}),
+        lambda t: (_laplace(t),),
+        rescaled=(STRAIGHT_THROUGH,),
+    ),
+    Case(
+        "laplace_nll-one-scale",
+        lambda shape, scale_param: {**_observed_only(shape, ""), "scale": raw_scale((), 1, scale_param)},
+        ("loss",),
+        SCALES[1::3],
+        lambda t: (_laplace(t),),
+        rescaled=(STRAIGHT_THROUGH,),
+    ),
+    Case(
+        "laplace_nll-constant",
+        _observed_only,
+        ("loss",),
+        ({}, {"scale": 0.7, "scale_param": "std"}),
+        lambda t: (_laplace(t),),
+    ),
+    Case(
+        "discretized_gaussian_nll",
+        _discretized,
+        ("loss",),
+        (*SCALES, {"cdf": "tanh"}, {"bins": 4}, {"bins": 4, "cdf": "tanh"}, {"low": -3.0, "high": 2.0, "bins": 16}),
+        lambda t: (_bin_mass(t),),
+        rescaled=(STRAIGHT_THROUGH,),
+    ),
+    Case(
+        "discretized_gaussian_nll-sharp",
+        _discretized_sharp,
+        ("loss",),
+        ({}, {"cdf": "tanh"}, {"clamp": (-12.0, None)}, {"clamp": (-12.0, None), "cdf": "tanh"}),
+        lambda t: (_bin_mass(t),),
+    ),
+    Case(
+        "discretized_gaussian_nll-one-scale",
+        lambda shape, scale_param: {**_discretized(shape, ""), "scale": raw_scale((), 1, scale_param)},
+        ("loss",),
+        (*SCALES[1::3], {"cdf": "tanh"}),
+        lambda t: (_bin_mass(t),),
+        rescaled=(STRAIGHT_THROUGH,),
+    ),
+    Case(
+        "bernoulli_nll",
+        _pixels,
+        ("loss",),
+        ({}, {"label_smoothing": 0.1}, {"label_smoothing": 1.0}),
+        lambda t: (t["logits"].exp().log1p() - t["x"] * t["logits"],),
+    ),
+    Case(
+        "bernoulli_nll-one-row",
+        lambda shape, _: {**_pixels(shape, ""), "logits": normal(shape[1:], 6)},
+        ("loss",),
+        ({}, {"label_smoothing": 0.1}),
+        lambda t: (t["logits"].exp().log1p() - t["x"] * t["logits"],),
+    ),
+    Case(
         "gaussian_entropy",
         lambda shape, scale_param: {"scale": raw_scale(shape, 1, scale_param)},
         ("loss",),
         SCALES,
         lambda t: (0.5 * (t["scale"] + math.log(2 * math.pi * math.e)),),
         rescaled=(STRAIGHT_THROUGH,),
+    ),
+    Case(
+        "discretized_logistic_mixture_nll",
+        _colours,
+        ("loss",),
+        ({}, {"bins": 16}, {"min_log_scale": 0.0}, {"low": -2.0, "high": 1.5}),
+        _mixture_formula,
+        options=_mixture(),
+        values=3,
+        components=2,
+    ),
+    Case(
+        "discretized_logistic_mixture_nll-grey",
+        _channels(1),
+        ("loss",),
+        ({}, {"bins": 256}),
+        _mixture_formula,
+        options=_mixture(rgb_coupling=False),
+        components=2,
+    ),
+    Case(
+        "discretized_logistic_mixture_nll-channels",
+        _channels(2),
+        ("loss",),
+        ({}, {"min_log_scale": 0.0}),
+        _mixture_formula,
+        options=_mixture(rgb_coupling=False),
+        values=2,
+        components=2,
+    ),
+    Case(
+        "discrete_entropy",
+        lambda shape, _: {"p": _masses(_of_classes(shape), -1)},
+        ("loss",),
+        ({},),
+        lambda t: (_entropy(t["p"], -1),),
+    ),
+    Case(
+        "discrete_kl",
+        lambda shape, _: _pair_of_masses(_of_classes(shape), -1),
+        ("loss",),
+        ({},),
+        lambda t: (torch.nn.functional.kl_div(t["q"].log(), t["p"], reduction="none").sum(-1),),
+    ),
+    Case(
+        "discrete_kl-channels",
+        lambda shape, _: _pair_of_masses(_of_channels(shape), 1),
+        ("loss",),
+        ({},),
+        lambda t: (torch.nn.functional.kl_div(t["q"].log(), t["p"], reduction="none").sum(1),),
+        options=lambda tensors: {"dim": 1},
+        least_ndim=1,
+    ),
+    Case(
+        "categorical_entropy",
+        lambda shape, _: {"logits": _logits(_of_classes(shape))},
+        ("loss",),
+        ({},),
+        lambda t: (_entropy(t["logits"].softmax(-1), -1),),
+        coupled=CLASSES,
+    ),
+    Case(
+        "categorical_entropy-channels",
+        lambda shape, _: {"logits": _logits(_of_channels(shape))},
+        ("loss",),
+        ({},),
+        lambda t: (_entropy(t["logits"].softmax(1), 1),),
+        options=lambda tensors: {"dim": 1},
+        least_ndim=1,
+        coupled=CLASSES,
+    ),
+    Case(
+        "categorical_kl",
+        lambda shape, _: _pair_of_logits(_of_classes(shape)),
+        ("loss",),
+        (*UNIMIX, *FREE_BITS),
+        lambda t: (_categorical_kl(t, -1),),
+        rescaled=BALANCED_CLASSES,
+        coupled=CLASSES,
+    ),
+    Case(
+        "categorical_kl-channels",
+        lambda shape, _: _pair_of_logits(_of_channels(shape)),
+        ("loss",),
+        (*UNIMIX, *FREE_BITS),
+        lambda t: (_categorical_kl(t, 1),),
+        rescaled=BALANCED_CLASSES,
+        options=lambda tensors: {"dim": 1},
+        least_ndim=1,
+        coupled=CLASSES,
+    ),
+    Case(
+        "categorical_kl-uniform",
+        lambda shape, _: {"logits_q": _logits(_of_classes(shape))},
+        ("loss",),
+        (*UNIMIX, *FREE_BITS),
+        lambda t: (_categorical_kl(t, -1),),
+        rescaled=BALANCED_CLASSES,
+        coupled=CLASSES,
+    ),
+    Case(
+        "gumbel_softmax",
+        lambda shape, _: {"logits": _logits(_of_classes(shape))},
+        ("sample",),
+        RELAXED,
+        lambda t, eps: (torch.softmax(t["logits"] + eps, -1),),
+        rescaled=HARD,
+        keyed=True,
+        eps=_gumbel,
+        eps_shape=_of_classes,
+        result_shape=_of_classes,
+        coupled=CLASSES,
+    ),
+    Case(
+        "gumbel_softmax-channels-eps",
+        lambda shape, _: {
+            "logits": _logits(_of_channels(shape)),
+            "eps": torch.as_tensor(_gumbel(KEY, _of_channels(shape), torch.float64)),
+        },
+        ("sample",),
+        RELAXED[:1],
+        lambda t: (torch.softmax(t["logits"] + t["eps"], 1),),
+        rescaled=HARD,
+        options=lambda tensors: {"dim": 1},
+        least_ndim=1,
+        result_shape=_of_channels,
+        coupled=CLASSES,
+    ),
+    Case(
+        "gan_discriminator_loss",
+        _gan_logits,
+        ("loss",),
+        (
+            *({"kind": kind} for kind in ("minimax", "hinge", "lsgan", "wgan", "relativistic")),
+            {"kind": "hinge", "hinge_scale": 0.3, "reduction": "none"},
+            {"kind": "lsgan", "label_smoothing": 0.1, "reduction": "sum"},
+            {"kind": "relativistic", "reduction": "none"},
+            {"kind": "non_saturating", "label_smoothing": 0.1},
+        ),
+        lambda t: (_elementwise_loss(t),),
+        options=lambda tensors: {"kind": "non_saturating"},
+        **GAN,
+    ),
+    Case(
+        "gan_generator_loss",
+        lambda shape, scale_param: {"fake": 2 * normal(shape, 7)},
+        ("loss",),
+        tuple({"kind": k, "reduction": r} for k in ("minimax", "hinge", "lsgan", "wgan") for r in ("mean", "none")),
+        lambda t: (torch.log(1 + torch.exp(-t["fake"])),),
+        options=lambda tensors: {"kind": "non_saturating"},
+        **GAN,
+    ),
+    Case(
+        "gan_generator_loss-relativistic",
+        _gan_logits,
+        ("loss",),
+        ({}, {"reduction": "none"}),
+        lambda t: (torch.log(1 + torch.exp(t["real"] - t["fake"])),),
+        options=lambda tensors: {"kind": "relativistic"},
+        **GAN,
+    ),
+    Case(
+        "interpolate",
+        lambda shape, scale_param: {"real": normal(shape, 6), "fake": normal(shape, 7)},
+        ("sample",),
+        ({}, {"element_offset": 5}),
+        lambda t, eps: (_between(t, eps),),
+        keyed=True,
+        eps=gk.random.uniform,
+        eps_shape=lambda shape: shape[:1],
+    ),
+    Case(
+        "zero_centered_penalty",
+        lambda shape, scale_param: {"grad": normal(shape, 6)},
+        ("loss",),
+        ({}, {"reduction": "sum"}, {"reduction": "none"}),
+        lambda t: (_by_sample(t["grad"] ** 2),),
+        **PENALTY,
+    ),
+    Case(
+        "gradient_norm_penalty",
+        lambda shape, scale_param: {"grad": normal(shape, 6)},
+        ("loss",),
+        ({}, {"reduction": "sum", "center": 0.0}, {"reduction": "none", "center": 2.5}),
+        lambda t: ((_by_sample(t["grad"] ** 2).sqrt() - 1) ** 2,),
+        **PENALTY,
+    ),
+    Case(
+        "minibatch_stddev",
+        lambda shape, scale_param: {"x": normal(shape, 6)},
+        ("sample",),
+        ({}, {"group_size": None}, {"group_size": 2}, {"group_size": 1}),
+        lambda t: (_minibatch_stddev(t),),
+        least_ndim=2,
+        by_rows=False,
+        result_shape=lambda shape: (shape[0], shape[1] + 1, *shape[2:]),
     ),
 )

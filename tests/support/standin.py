@@ -43,6 +43,11 @@ def run(op: Any, *args: Any, **kwargs: Any) -> Any:
     if op is torch.ops.aten._copy_from.default:
         on_cpu(args[1]).copy_(on_cpu(args[0]))
         return args[1]
+    if op is torch.ops.aten.as_strided.default:
+        # Of the strides and the offset that torch believes: those of a new tensor.
+        numbers = on_cpu(args[0])
+        plain = numbers.is_contiguous() and numbers.storage_offset() == 0
+        return hold((numbers if plain else numbers.clone(memory_format=torch.contiguous_format)).as_strided(*args[1:]))
     # By its name, since a number comes as one where the overload takes a tensor.
     # Not `view`: numbers may lie otherwise than torch believes.
     by_name = torch.ops.aten.reshape if op is torch.ops.aten.view.default else op.overloadpacket
@@ -57,7 +62,15 @@ def register() -> tuple[torch.library.Library, ...]:
     everything, some = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     everything.fallback(run, "PrivateUse1")
     aten = torch.ops.aten
-    for op in (aten.arange.default, aten.arange.start, aten.arange.start_step, aten.abs.default):
+    ops = (
+        aten.arange.default,
+        aten.arange.start,
+        aten.arange.start_step,
+        aten.abs.default,
+        aten.logsumexp.default,
+        aten.logical_not.default,
+    )
+    for op in ops:
         some.impl(op, functools.partial(run, op), "PrivateUse1")  # torch's own would resize an empty tensor
     return everything, some
 
@@ -65,7 +78,8 @@ def register() -> tuple[torch.library.Library, ...]:
 def evaluate_cases() -> dict[str, Any]:
     import genkern as gk
     from support.capture import Recorder
-    from support.cases import CASES, evaluate
+    from support.cases import CASES, KEY, evaluate
+    from support.noise import NOISE
 
     def results(place: str, source: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -78,6 +92,15 @@ def evaluate_cases() -> dict[str, Any]:
                 "devices": {v.device.type for v in values.values()},
                 "ops": [op.name() for op, *_ in recorder.calls if not op.name().startswith("genkern::key_reserve")],
                 "values": {name: v.detach().to("cpu") for name, v in values.items()},
+            }
+        for noise in (n for n in NOISE if n.ops):
+            torch.manual_seed(5)
+            with Recorder() as recorder:
+                drawn = noise.call(KEY.to(place), 7)
+            found[noise.name] = {
+                "devices": {drawn.device.type},
+                "ops": [op.name().removesuffix("_on") for op, *_ in recorder.calls],
+                "values": {"noise": drawn.to("cpu")},
             }
         return found
 

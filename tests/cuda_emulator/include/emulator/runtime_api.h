@@ -82,7 +82,7 @@ inline constexpr int kMultiprocessors = 4;
 
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... arguments) {
-  static_assert((sizeof(P) + ... + 0) <= 4096, "a kernel takes at most 4096 bytes of arguments");
+  static_assert((sizeof(P) + ... + 0) <= 32764, "a kernel takes at most 32764 bytes of arguments");
   static_assert((std::is_trivially_copyable_v<P> && ...), "arguments are copied to the device as bytes");
   struct Call {
     void (*kernel)(P...);

@@ -1,0 +1,109 @@
+"""The programs in examples/, run as a user runs them."""
+
+import functools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import genkern as gk
+
+ROOT = Path(gk.__file__).parents[1]
+PATIENCE = 120.0  # seconds after which a run hangs
+MODELS = ("vae", "gan")  # of train_<model>_ddp.py
+RUN = ("--batch-size", "32", "--save-every", "2", "--steps")
+
+
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+def start(model: str, processes: int, checkpoint: Path, steps: int) -> subprocess.Popen[str]:
+    pytest.importorskip("sklearn")
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"),
+            *(str(ROOT / "examples" / f"train_{model}_ddp.py"), f"--checkpoint={checkpoint}", *RUN, str(steps)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(run: subprocess.Popen[str]) -> str:
+    try:
+        output, _ = run.communicate(timeout=PATIENCE)
+    finally:
+        kill(run)
+    assert run.returncode == 0, output
+    return output
+
+
+def kill(run: subprocess.Popen[str]) -> None:
+    """By torchrun, which takes its processes with it: they are in sessions of their own."""
+    if run.poll() is None:
+        run.terminate()
+        run.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def by_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, torch.Tensor]]:
+    """The weights of a model after 8 steps."""
+
+    @functools.cache
+    def weights(model: str) -> dict[str, torch.Tensor]:
+        checkpoint = tmp_path_factory.mktemp("two") / "checkpoint.pt"
+        finish(start(model, 2, checkpoint, 8))
+        return torch.load(checkpoint, weights_only=True)[model]
+
+    return weights
+
+
+@every_model
+@pytest.mark.parametrize("processes", [1, 4])
+def test_the_number_of_processes_changes_no_more_than_rounding(
+    by_two_processes: Callable[[str], dict[str, torch.Tensor]], tmp_path: Path, processes: int, model: str
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    output = finish(start(model, processes, checkpoint, 8))
+    assert [line.split()[:2] for line in output.splitlines() if line.startswith("step")] == [
+        ["step", str(step)] for step in (2, 4, 6, 8)
+    ]
+    found = torch.load(checkpoint, weights_only=True)[model]
+    for name, value in by_two_processes(model).items():
+        # float32, gradients summed in another order; the optimiser divides by their size: rate 1e-3 times 8 steps
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@every_model
+def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(tmp_path: Path, model: str) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    interrupted = start(model, 2, checkpoint, 10**6)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not checkpoint.exists() and interrupted.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        kill(interrupted)
+    reached = torch.load(checkpoint, weights_only=True)["step"]
+    finish(start(model, 2, checkpoint, reached + 4))
+    uninterrupted = tmp_path / "uninterrupted.pt"
+    finish(start(model, 2, uninterrupted, reached + 4))
+    assert_equal(torch.load(checkpoint, weights_only=True), torch.load(uninterrupted, weights_only=True))
+
+
+def assert_equal(found: object, expected: object) -> None:
+    if isinstance(expected, dict):
+        assert isinstance(found, dict) and found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_equal(found[name], value)
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+    else:
+        assert found == expected
