@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +22,15 @@ DISTRIBUTIONS = "torch.distributions"
 COMPILE = "torch.compile"
 MAX_AUTOTUNE = "torch.compile max-autotune"
 OWN = "torch function"
+LIGER = "Liger-Kernel"
+"""On a GPU, where it is installed."""
 COPY = "copy"
 """A plain copy of one tensor of the case's size: the bandwidth that the floor is stated in."""
 
 ONE_THREAD = "genkern, 1 thread"
 """genkern itself, where a run has more threads: what they bring."""
 
-RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, ONE_THREAD)
+RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, LIGER, ONE_THREAD)
 MODES = ("forward", "forward_backward")
 
 GPU_SHAPES: dict[str, tuple[Shape, ...]] = {
@@ -41,6 +45,29 @@ GPU_IMAGES: dict[str, tuple[Shape, ...]] = {
     "large": ((65536, 512), (32, 4, 512, 512)),
 }
 """The same for an operation that is measured on images on the CPU."""
+CLASSES: dict[str, Any] = {
+    "shapes": {"small": ((16, 4, 8), (16, 32, 32)), "typical": ((256, 32, 32),), "large": ((4096, 32, 32),)},
+    "gpu_shapes": {"small": ((16, 32, 32),), "typical": ((1024, 32, 32),), "large": ((32768, 32, 32),)},
+}
+"""[batch, variables, classes]; DreamerV3 has 32 of 32."""
+PAIRS: dict[str, tuple[Shape, ...]] = {
+    "small": ((128, 128, 16),),
+    "typical": ((512, 512, 64),),
+    "large": ((1024, 1024, 64),),
+}
+"""Points, points they are compared with, dimensions. Eager formulas hold several tensors of the large one's size."""
+GPU_PAIRS: dict[str, tuple[Shape, ...]] = {**PAIRS, "large": ((2048, 2048, 64),)}
+
+FEATURES: dict[str, Any] = {
+    "shapes": {"small": ((8, 16, 4, 4),), "typical": ((32, 512, 4, 4),), "large": ((64, 256, 16, 16),)},
+    "gpu_shapes": {"small": ((8, 64, 4, 4),), "typical": ((32, 512, 4, 4),), "large": ((256, 512, 16, 16),)},
+}
+"""Of a discriminator, near its end."""
+PARAMETERS: dict[str, Any] = {
+    "shapes": {"small": ((16, 256),), "typical": ((100, 4096),), "large": ((200, 32768),)},
+    "gpu_shapes": {"small": ((16, 256),), "typical": ((200, 32768),), "large": ((512, 65536),)},
+}
+"""Tensors, and elements of each."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +75,8 @@ class Operation:
     """One operation and its contestants, all of one signature.
 
     `moved` counts the values an element that is fused must move, forward and backward: each input once, each output
-    once, noise made again and not stored.
+    once, noise made again and not stored. (0, 0): an element is a pair of points in one dimension, of which nothing is
+    moved; arithmetic is the floor, and none is stated.
     """
 
     name: str
@@ -67,6 +95,12 @@ class Operation:
     )
     also: tuple[tuple[Shape, torch.dtype], ...] = ()
     modes: tuple[str, ...] = MODES
+    gpu_shapes: dict[str, tuple[Shape, ...]] | None = None  # where its inputs are none of the usual images
+    liger: Formula | None = None
+
+    @property
+    def of_pairs(self) -> bool:
+        return self.moved == (0, 0)
 
 
 @dataclass(frozen=True)
@@ -83,6 +117,11 @@ class Case:
         return "-".join([self.op.name, shape, dtype_name(self.dtype), self.mode])
 
     @property
+    def rivals(self) -> dict[str, Formula]:
+        liger = self.op.liger if self.device == "cuda" and importlib.util.find_spec("liger_kernel") else None
+        return {**self.op.rivals, **({LIGER: liger} if liger else {})}
+
+    @property
     def numel(self) -> int:
         return torch.Size(self.shape).numel()
 
@@ -93,6 +132,8 @@ class Case:
 
     @property
     def quick(self) -> bool:
+        if self.op.of_pairs:
+            return self.dtype == torch.float32 and self.size != "typical"
         if self.device == "cuda":
             return self.size == "large" or self.shape == (128, 10)
         return self.shape in ((128, 10), (8192, 512)) and self.dtype == torch.float32
@@ -100,7 +141,7 @@ class Case:
     @property
     def quick_compile(self) -> bool:
         """Compiling takes seconds a formula: in a quick run, only where the comparison says most."""
-        return self.size == "large" and self.op.name in ("gaussian_rsample_kl", "gaussian_nll")
+        return self.size == "large" and self.op.name in ("gaussian_rsample_kl", "gaussian_nll", "bernoulli_nll")
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -122,7 +163,7 @@ def _problems(op: Operation, device: str) -> list[tuple[str, Shape, torch.dtype]
     shapes, also = op.shapes, op.also
     if device == "cuda":
         images = any(len(shape) == 4 for sizes in shapes.values() for shape in sizes)
-        shapes = GPU_IMAGES if images else GPU_SHAPES
+        shapes = op.gpu_shapes or (GPU_PAIRS if op.of_pairs else GPU_IMAGES if images else GPU_SHAPES)
         also = tuple((shape, torch.bfloat16) for shape in shapes["large"])
     return [
         *((size, shape, torch.float32) for size, sizes in shapes.items() for shape in sizes),
@@ -140,7 +181,11 @@ def step(formula: Formula, inputs: Sequence, mode: str) -> Callable[[], object]:
     # Drawn once, in the outputs' own dtype: eager bfloat16 sums to bfloat16 where genkern sums to float32.
     grads = [torch.randn(y.shape, generator=generator, device=y.device).to(y.dtype) for y in outputs]
     del outputs
-    return lambda: torch.autograd.grad(formula(*inputs), leaves, grads)
+    # As torch.autograd.grad calls it, but without that function's checks in Python: with a gradient for each of two
+    # outputs they take longer than a small backward pass, and loss.backward() makes none of them.
+    backward = torch.autograd.Variable._execution_engine.run_backward
+    options = {"allow_unreachable": True, "accumulate_grad": False}
+    return lambda: backward(tuple(formula(*inputs)), tuple(grads), False, False, tuple(leaves), **options)
 
 
 def _gaussian(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -165,9 +210,58 @@ def _observed_one_scale(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return x, loc, _leaf((), dtype, 3, 0.5)
 
 
+def _pixels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Black and white, with logits."""
+    return (_leaf(shape, dtype, 4).detach() > 0).to(dtype), _leaf(shape, dtype, 2, 2.0)
+
+
+def _grey_levels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Of 256 in [-1, 1], a few at the ends, with means and log variances of a diffusion model's last step."""
+    x = (_leaf(shape, dtype, 4, 64.0).detach().round() * (2 / 255) + 1 / 255).clamp(-1, 1)
+    loc = (x + 0.005 * _leaf(shape, dtype, 2).detach()).requires_grad_()
+    return x, loc, (_leaf(shape, dtype, 3, 0.5).detach() - 8).requires_grad_()
+
+
+def _mixture(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    points, components, dims = shape
+    return _leaf((points, dims), dtype, 2), *_gaussian((components, dims), dtype)
+
+
+def _sets(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return _mixture(shape, dtype)[:2]
+
+
 def _leaf(shape: Shape, dtype: torch.dtype, seed: int, spread: float = 1.0) -> Tensor:
     generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     return (spread * torch.randn(shape, generator=generator)).to(dtype).requires_grad_()
+
+
+def _logistics(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """`shape` is that of the parameters, 100 a pixel: colours of 256 levels, ten components."""
+    x = _leaf((shape[0], 3, *shape[2:]), torch.float32, 4).detach()
+    return ((x.clamp(-2, 2) * 63.75).round() / 127.5).to(dtype), _leaf(shape, dtype, 2)
+
+
+def _logits(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return (_leaf(shape, dtype, 2, 2.0),)
+
+
+def _two_logits(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return _leaf(shape, dtype, 2, 2.0), _leaf(shape, dtype, 3, 2.0)
+
+
+def _masses(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    return tuple(logits.detach().softmax(-1).requires_grad_() for logits in _two_logits(shape, dtype))
+
+
+def _parameters(shape: Shape, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], ...]:
+    """Averages, and what they follow: as many tensors as the shape's first size."""
+    return tuple(tuple(t.clone() for t in _leaf(shape, dtype, seed).detach().unbind()) for seed in (2, 3))
+
+
+def _ema_update(averages: Sequence[Tensor], values: Sequence[Tensor]) -> rivals.Outputs:
+    gk.ema_update_(averages, values, rivals.EMA_DECAY)
+    return tuple(averages)
 
 
 OPERATIONS = (
@@ -228,6 +322,225 @@ OPERATIONS = (
         lambda x, loc, logvar: (gk.gaussian_nll(x, loc, logvar),),
         {EAGER: rivals.nll, DISTRIBUTIONS: rivals.distributions_nll, OWN: rivals.torch_nll},
         moved=(2, 3),
+    ),
+    Operation(
+        "laplace_nll",
+        "likelihood",
+        _observed,
+        lambda x, loc, logvar: (gk.laplace_nll(x, loc, logvar),),
+        {EAGER: rivals.laplace_nll, DISTRIBUTIONS: rivals.distributions_laplace_nll},
+        moved=(3, 5),
+    ),
+    Operation(
+        "bernoulli_nll",
+        "likelihood",
+        _pixels,
+        lambda x, logits: (gk.bernoulli_nll(x, logits),),
+        {
+            EAGER: rivals.bernoulli_nll,
+            DISTRIBUTIONS: rivals.distributions_bernoulli_nll,
+            OWN: rivals.torch_bernoulli_nll,
+        },
+        moved=(2, 3),
+    ),
+    Operation(
+        "discretized_gaussian_nll",
+        "likelihood",
+        _grey_levels,
+        lambda x, loc, logvar: (gk.discretized_gaussian_nll(x, loc, logvar),),
+        {EAGER: rivals.discretized_gaussian_nll},
+        moved=(3, 5),
+    ),
+    Operation(
+        "discretized_gaussian_nll_tanh",
+        "likelihood",
+        _grey_levels,
+        lambda x, loc, logvar: (gk.discretized_gaussian_nll(x, loc, logvar, cdf="tanh"),),
+        {EAGER: rivals.discretized_gaussian_nll_tanh},
+        moved=(3, 5),
+    ),
+    Operation(
+        "discretized_logistic_mixture_nll",
+        "likelihood",
+        _logistics,
+        lambda x, params: (gk.discretized_logistic_mixture_nll(x, params, mixtures=10),),
+        {EAGER: rivals.logistic_mixture_nll},
+        moved=(1, 2),  # of the parameters, beside whose 100 the three of x count for nothing
+        shapes={"small": ((2, 100, 4, 4),), "typical": ((8, 100, 32, 32),), "large": ((64, 100, 32, 32),)},
+        gpu_shapes={"small": ((8, 100, 8, 8),), "typical": ((32, 100, 32, 32),), "large": ((128, 100, 64, 64),)},
+    ),
+    Operation(
+        "discrete_entropy",
+        "discrete",
+        lambda shape, dtype: _masses(shape, dtype)[:1],
+        lambda p: (gk.discrete_entropy(p, reduction="none"),),
+        {EAGER: rivals.discrete_entropy},
+        moved=(1, 2),
+        **CLASSES,
+    ),
+    Operation(
+        "discrete_kl",
+        "discrete",
+        _masses,
+        lambda p, q: (gk.discrete_kl(p, q, reduction="none"),),
+        {EAGER: rivals.discrete_kl, OWN: rivals.torch_discrete_kl},
+        moved=(2, 4),
+        liger=rivals.liger_discrete_kl,
+        **CLASSES,
+    ),
+    Operation(
+        "categorical_entropy",
+        "discrete",
+        _logits,
+        lambda logits: (gk.categorical_entropy(logits, reduction="none"),),
+        {EAGER: rivals.categorical_entropy, DISTRIBUTIONS: rivals.distributions_categorical_entropy},
+        moved=(1, 2),
+        **CLASSES,
+    ),
+    Operation(
+        "categorical_kl",
+        "discrete",
+        _two_logits,
+        lambda q, p: (gk.categorical_kl(q, p, reduction="none"),),
+        {
+            EAGER: rivals.categorical_kl,
+            DISTRIBUTIONS: rivals.distributions_categorical_kl,
+            OWN: rivals.torch_categorical_kl,
+        },
+        moved=(2, 4),
+        liger=rivals.liger_categorical_kl,
+        **CLASSES,
+    ),
+    Operation(
+        "categorical_kl_balanced",
+        "discrete",
+        _two_logits,
+        # The sum of two losses, 0.5 and 0.1 of one divergence, each with a gradient into one side.
+        lambda q, p: (
+            0.6
+            * gk.categorical_kl(
+                q, p, unimix=0.01, free_bits=1.0, free_bits_over="event", grad_scale_q=1 / 6, grad_scale_p=5 / 6
+            ),
+        ),
+        {EAGER: rivals.balanced_kl},
+        moved=(2, 4),
+        **CLASSES,
+    ),
+    Operation(
+        "gumbel_softmax",
+        "discrete",
+        _logits,
+        lambda logits: (gk.gumbel_softmax(logits),),
+        {
+            EAGER: rivals.gumbel_softmax,
+            DISTRIBUTIONS: rivals.distributions_gumbel_softmax,
+            OWN: rivals.torch_gumbel_softmax,
+        },
+        moved=(2, 3),
+        **CLASSES,
+    ),
+    Operation(
+        "gaussian_mixture_log_prob",
+        "mixture",
+        _mixture,
+        lambda z, loc, logvar: (gk.gaussian_mixture_log_prob(z, loc, logvar),),
+        {EAGER: rivals.mixture, DISTRIBUTIONS: rivals.distributions_mixture},
+        moved=(0, 0),
+        shapes=PAIRS,
+    ),
+    Operation(
+        "gaussian_mixture_log_prob_marginals",
+        "mixture",
+        _mixture,
+        lambda z, loc, logvar: gk.gaussian_mixture_log_prob(z, loc, logvar, marginals=True),
+        {EAGER: rivals.mixture_marginals},
+        moved=(0, 0),
+        shapes=PAIRS,
+    ),
+    Operation(
+        "total_correlation",
+        "mixture",
+        _mixture,
+        lambda z, loc, logvar: gk.total_correlation(z, loc, logvar, dataset_size=rivals.DATASET_SIZE),
+        {EAGER: rivals.total_correlation},
+        moved=(0, 0),
+        shapes=PAIRS,
+    ),
+    Operation(
+        "mmd",
+        "mixture",
+        _sets,
+        lambda x, y: (gk.mmd(x, y, kernel="imq", scales=rivals.imq_scales(x), estimator="v"),),
+        {EAGER: rivals.mmd, OWN: rivals.torch_mmd},
+        moved=(0, 0),
+        shapes=PAIRS,
+    ),
+    Operation(
+        "gan_discriminator_loss_hinge",
+        "gan",
+        _two_logits,
+        lambda real, fake: (gk.gan_discriminator_loss(real=real, fake=fake, kind="hinge"),),
+        {EAGER: rivals.hinge_loss},
+        moved=(2, 4),
+    ),
+    Operation(
+        "gan_discriminator_loss_non_saturating",
+        "gan",
+        _two_logits,
+        lambda real, fake: (gk.gan_discriminator_loss(real=real, fake=fake, kind="non_saturating"),),
+        {EAGER: rivals.non_saturating_loss, OWN: rivals.torch_non_saturating_loss},
+        moved=(2, 4),
+    ),
+    Operation(
+        "gan_discriminator_loss_relativistic",
+        "gan",
+        _two_logits,
+        lambda real, fake: (gk.gan_discriminator_loss(real=real, fake=fake, kind="relativistic"),),
+        {EAGER: rivals.relativistic_loss},
+        moved=(2, 4),
+    ),
+    Operation(
+        "interpolate",
+        "gan",
+        _two_logits,
+        lambda real, fake: (gk.interpolate(real, fake),),
+        {EAGER: rivals.interpolate},
+        moved=(3, 3),
+    ),
+    Operation(
+        "gradient_norm_penalty",
+        "gan",
+        _logits,
+        lambda grad: (gk.gradient_norm_penalty(grad),),
+        {EAGER: rivals.gradient_norm_penalty},
+        moved=(1, 2),
+    ),
+    Operation(
+        "zero_centered_penalty",
+        "gan",
+        _logits,
+        lambda grad: (gk.zero_centered_penalty(grad),),
+        {EAGER: rivals.zero_centered_penalty},
+        moved=(1, 2),
+    ),
+    Operation(
+        "minibatch_stddev",
+        "gan",
+        _logits,
+        lambda x: (gk.minibatch_stddev(x),),
+        {EAGER: rivals.minibatch_stddev},
+        moved=(2, 3),
+        **FEATURES,
+    ),
+    Operation(
+        "ema_update_",
+        "gan",
+        _parameters,
+        _ema_update,
+        {EAGER: rivals.ema_update, OWN: rivals.torch_ema_update},
+        moved=(3, 0),
+        modes=("forward",),
+        **PARAMETERS,
     ),
     Operation(
         "random_normal",

@@ -56,7 +56,7 @@ class Session:
         return self.folder / f"{self.machine['name']}.json"
 
     def measure(self, case: Case, benchmark: Any) -> None:
-        formulas: dict[str, Formula] = {GENKERN: case.op.genkern, **case.op.rivals}
+        formulas: dict[str, Formula] = {GENKERN: case.op.genkern, **case.rivals}
         with torch.device(case.device):
             inputs = case.op.make_inputs(case.shape, case.dtype)
         compile_times: dict[str, float] = {}
@@ -65,12 +65,12 @@ class Session:
             compiled, compile_times, failed = self._compile(case, inputs)
             formulas |= compiled
         steps = {name: step(formula, inputs, case.mode) for name, formula in formulas.items()}
-        if case.size == "large":
+        if case.size == "large" and not case.op.of_pairs:
             source = torch.randn(case.shape, device=case.device).to(case.dtype)
             target = torch.empty_like(source)
             steps[COPY] = lambda: target.copy_(source)
-            if self.threads > 1:
-                steps[ONE_THREAD] = on_one_thread(steps[GENKERN])
+        if case.size == "large" and self.threads > 1:
+            steps[ONE_THREAD] = on_one_thread(steps[GENKERN])
         timings = interleave(benchmark, GENKERN, steps, self.effort, case.device)
         if not timings:
             return

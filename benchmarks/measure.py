@@ -56,7 +56,7 @@ def interleave(
     Whatever else the machine does meets all sides, and each follows every other by chance, so none always finds the
     caches as one certain rival left them. Empty where benchmarks are disabled: every step has then run once.
     """
-    clock = _gpu_seconds if device == "cuda" else _host_seconds
+    clock = _gpu_seconds if device == "cuda" else host_seconds
     seconds = {name: min(clock(step, 1) for _ in range(4)) for name, step in steps.items()}  # rough, once warm
     calls = {name: min(10_000, max(1, math.ceil(effort.turn_s / s))) for name, s in seconds.items()}
     a_round = sum(calls[name] * seconds[name] for name in steps)
@@ -72,7 +72,7 @@ def interleave(
         for name in order:
             turn(name)
 
-    with _no_garbage_collection():
+    with no_garbage_collection():
         if device == "cuda":
             benchmark.pedantic(lambda: turn(own), teardown=rivals_turn, rounds=rounds)
         else:
@@ -160,7 +160,7 @@ def _status_bytes(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def _host_seconds(step: Step, calls: int) -> float:
+def host_seconds(step: Step, calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         step()
@@ -185,7 +185,7 @@ def _warm_compiler() -> None:
 
 
 @contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

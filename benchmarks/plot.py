@@ -11,7 +11,7 @@ from benchmarks.machine import title
 from benchmarks.results import Results, Row, speedup
 
 _PANELS = ("eager", "torch.distributions", "torch.compile")
-# Okabe and Ito's palette, told apart with any colour vision; markers differ, too.
+# Okabe and Ito's palette and four of Tol's, told apart with any colour vision; markers differ, too.
 _STYLES = [
     ("#0072B2", "o"),
     ("#E69F00", "s"),
@@ -20,6 +20,10 @@ _STYLES = [
     ("#CC79A7", "v"),
     ("#56B4E9", "P"),
     ("#000000", "X"),
+    ("#999999", "<"),
+    ("#882255", ">"),
+    ("#44AA99", "p"),
+    ("#332288", "*"),
 ]
 
 

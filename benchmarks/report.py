@@ -48,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def replace_block(name: str, text: str, block: str) -> str:
+def replace_block(name: str, text: str, block: str, begin: str = BEGIN, end: str = END) -> str:
     """`text` with `block` between the markers, which stay; ValueError unless there is one pair of them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in before + after:
-        raise ValueError(f"{name}: expected one pair of {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{block.strip()}\n{END}{after}"
+    before, opened, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed or begin in rest or end in before + after:
+        raise ValueError(f"{name}: expected one pair of {begin} and {end}")
+    return f"{before}{begin}\n{block.strip()}\n{end}{after}"
 
 
 def _pages(machines: Sequence[Results], folder: Path, root: Path) -> dict[Path, str]:

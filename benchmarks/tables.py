@@ -8,7 +8,7 @@ from benchmarks.cases import COMPILE, GENKERN, RIVALS
 from benchmarks.machine import title
 from benchmarks.results import Results, Row, format_time, speedup
 
-_SHORT_SHAPES = ((128, 10), (8192, 512), (65536, 512))
+_SHORT_SHAPES = ((128, 10), (8192, 512), (65536, 512), (1024, 1024, 64), (2048, 2048, 64))
 _MODES = {"forward": "Forward", "forward_backward": "Forward and backward"}
 _NOISY = "unclear"
 _NOTHING = "No results are recorded yet: `make bench`, then `python -m benchmarks.report`.\n"
@@ -16,8 +16,8 @@ _NOTHING = "No results are recorded yet: `make bench`, then `python -m benchmark
 _LEGEND = (
     f"Speed-ups are medians over the same, alternating rounds; {_NOISY}: the spread (20–80 % quantiles) exceeds the "
     "difference, so no ratio is stated. % of floor: time to move each input and output once at the bandwidth of a copy "
-    "measured in the same rounds, over the time taken (reading alone can be faster than copying). Peak memory is what "
-    "one call adds to its inputs."
+    "measured in the same rounds, over the time taken (reading alone can be faster than copying). Pairs have the shape "
+    "[points, points or components, dimensions]. Peak memory is what one call adds to its inputs."
 )
 
 
