@@ -23,7 +23,7 @@ VENV_CUDA ?= $(CURDIR)/.venv-cuda
 TORCH_CUDA ?= torch
 CUDA_TREE := build/cuda-tree
 COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md LICENSE MANIFEST.in Makefile README.md \
-    benchmarks csrc docs genkern pyproject.toml scripts setup.py tests)
+    benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
 NVDISASM := $(if $(or $(shell command -v nvdisasm),$(if $(shell command -v nvcc),,no nvcc)),,build/cuda-tools/nvidia/cu13/bin/nvdisasm)
@@ -33,8 +33,9 @@ NVDISASM := $(if $(or $(shell command -v nvdisasm),$(if $(shell command -v nvcc)
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
 
+# A process a core; ARGS="-n 0" for one.
 test: $(STAMPS)/installed
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 # The CUDA kernels, emulated, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: $(STAMPS)/installed

@@ -8,8 +8,9 @@ float32 arguments as they are. "as written" is the usual formula in eager torch,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,6 +73,81 @@ def softplus(x: mpf) -> mpf:
     return mp.log1p(mp.exp(x))
 
 
+def cdf_below(z: mpf, cdf: str) -> mpf:
+    if cdf == "exact":
+        return mp.erfc(-z / mp.sqrt(2)) / 2
+    return 1 / (1 + mp.exp(-2 * mp.sqrt(2 / mp.pi) * (z + mpf("0.044715") * z**3)))
+
+
+def bin_nll(x: mpf, loc: mpf, log_sigma: mpf, cdf: str) -> mpf:
+    """Of a bin of 1/128 below the mean."""
+    a, b = ((x - loc + side * mpf(1) / 256) / mp.exp(log_sigma) for side in (-1, 1))
+    return -mp.log(cdf_below(b, cdf) - cdf_below(a, cdf))
+
+
+def bin_as_written(x: Tensor, loc: Tensor, log_sigma: Tensor, cdf: str) -> Tensor:
+    plus, minus = ((x - loc + side / 256) / log_sigma.exp() for side in (1, -1))
+    if cdf == "exact":
+        return -(torch.special.ndtr(plus) - torch.special.ndtr(minus)).clamp(min=1e-12).log()
+    plus, minus = (0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (z + 0.044715 * z**3))) for z in (plus, minus))
+    return -(plus - minus).clamp(min=1e-12).log()
+
+
+def log_masses(logits: Sequence[mpf]) -> list[mpf]:
+    total = mp.log(mp.fsum(mp.exp(a) for a in logits))
+    return [a - total for a in logits]
+
+
+def entropy(masses: Sequence[mpf]) -> mpf:
+    return -mp.fsum(p * mp.log(p) for p in masses)
+
+
+def entropy_of_logits(logits: Sequence[mpf]) -> mpf:
+    return -mp.fsum(mp.exp(a) * a for a in log_masses(logits))
+
+
+def kl_of_logits(*logits: mpf) -> mpf:
+    """The first half of them against the second."""
+    half = len(logits) // 2
+    log_q, log_p = log_masses(logits[:half]), log_masses(logits[half:])
+    return mp.fsum(mp.exp(a) * (a - b) for a, b in zip(log_q, log_p, strict=True))
+
+
+def kl_of_logits_as_written(*logits: Tensor) -> Tensor:
+    log_q, log_p = (torch.log_softmax(half, dim=-1) for half in torch.stack(logits, dim=-1).chunk(2, dim=-1))
+    return (log_q.exp() * (log_q - log_p)).sum(dim=-1)
+
+
+def categorical_kl(*logits: Tensor) -> Tensor:
+    half = len(logits) // 2
+    return gk.categorical_kl(torch.stack(logits[:half], 1), torch.stack(logits[half:], 1))
+
+
+def logistic_params(loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Of one component of grey pixels."""
+    return torch.stack((torch.zeros_like(loc), loc, log_scale), dim=1)
+
+
+def logistic_nll(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    return gk.discretized_logistic_mixture_nll(
+        x.unsqueeze(1), logistic_params(loc, log_scale), mixtures=1, rgb_coupling=False
+    )
+
+
+def logistic_as_written(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """PixelCNN++ between the outermost bins."""
+    inverse = torch.exp(-log_scale)
+    plus, minus, middle = (inverse * (x - loc + side / 255) for side in (1, -1, 0))
+    mass = torch.sigmoid(plus) - torch.sigmoid(minus)
+    density = middle - log_scale - 2 * torch.nn.functional.softplus(middle) - float(np.log(127.5))
+    return -torch.where(mass > 1e-5, torch.log(mass.clamp(min=1e-12)), density)
+
+
+def logistic_bin(x: mpf, loc: mpf, log_scale: mpf) -> mpf:
+    a, b = ((x - loc + side * mpf(1) / 255) * mp.exp(-log_scale) for side in (-1, 1))
+    return -mp.log(1 / (1 + mp.exp(-b)) - 1 / (1 + mp.exp(-a)))
+
+
 def kl_of_ratio(d: mpf) -> mpf:
     return HALF * (mp.expm1(d) - d)
 
@@ -126,12 +202,127 @@ def rows() -> Iterator[Row]:
         lambda x, m, s: 0.5 * ((x - m) ** 2 / s.exp() + s), lambda x, m, s: HALF * ((x - m) ** 2 * mp.exp(-s) + s),
         lambda x, m, s: HALF * max((x - m) ** 2 * mp.exp(-s), abs(s)),
     )  # fmt: skip
+    white, logits = (even(0, 1) > 0.5).float(), even(-80, 80)
+    yield Row(
+        "Bernoulli nll", "logits −80 … 80, x = 0 or 1", (white, logits),
+        lambda x, z: gk.bernoulli_nll(x, z, reduction="none"), lambda x, z: functional.softplus(z) - x * z,
+        lambda x, z: mp.log1p(mp.exp(-z if x else z)),
+    )  # fmt: skip
+    yield Row(
+        "∂Bernoulli nll/∂logits", "logits −80 … 80, x = 0 or 1", (logits, white),
+        slope(lambda z, x: gk.bernoulli_nll(x, z, reduction="none")), lambda z, x: torch.sigmoid(z) - x,
+        lambda z, x: -1 / (1 + mp.exp(z)) if x else 1 / (1 + mp.exp(-z)),
+    )  # fmt: skip
+    b = even(-20, 20)
+    yield Row(
+        "Laplace nll, logvar", "logvar −20 … 20", (x, loc, b),
+        lambda x, m, s: gk.laplace_nll(x, m, s, reduction="none", full=False),
+        lambda x, m, s: (x - m).abs() / (0.5 * s).exp() + 0.5 * s,
+        lambda x, m, s: abs(x - m) * mp.exp(-HALF * s) + HALF * s,
+        lambda x, m, s: max(abs(x - m) * mp.exp(-HALF * s), abs(HALF * s)),
+    )  # fmt: skip
+    for cdf in ("exact", "tanh"):
+        for name, where in (("narrow bin", (-3, 5)), ("one side", (-9, -6))):
+            grey, log_sigma = even(-0.9, 0.9), even(*where)
+            away = grey + 0.1 * (1 + even(0, 1))
+            yield Row(
+                f"bin, {cdf}: {name}", f"log σ {where[0]} … {where[1]}".replace("-", "−"), (grey, away, log_sigma),
+                partial(gk.discretized_gaussian_nll, scale_param="logstd", reduction="none", cdf=cdf, bins=257),
+                partial(bin_as_written, cdf=cdf), partial(bin_nll, cdf=cdf),
+            )  # fmt: skip
+    mean = even(-1e3, 1)
+    yield Row(
+        "tail", "1 σ inside … 1000 σ outside", (mean,),
+        lambda m: gk.discretized_gaussian_nll(torch.ones_like(m), m, 0.0, reduction="none", bins=2),
+        lambda m: -torch.special.ndtr(m).log(), lambda m: -mp.log(mp.erfc(-m / mp.sqrt(2)) / 2),
+    )  # fmt: skip
+    for name, where, distance in (("narrow bin", (-1, 5), 0.2), ("steep", (-6, -3), 0.05), ("one side", (-7, -6), 0.5)):
+        grey, log_scale = even(-0.9, 0.9), even(*where)
+        away = (grey + distance * (1 + even(-1, 1))).float()
+        yield Row(
+            f"logistic bin: {name}", f"log scale {where[0]} … {where[1]}".replace("-", "−"), (grey, away, log_scale),
+            logistic_nll, logistic_as_written, logistic_bin,
+        )  # fmt: skip
+
+    masses = tuple(torch.softmax(torch.stack([even(-20, 20) for _ in range(3)]), dim=0))
+    yield Row(
+        "Σ −p log p", "3 masses 1e-18 … 1", masses, lambda *p: gk.discrete_entropy(torch.stack(p, 1)),
+        lambda *p: -(torch.stack(p, 1) * torch.stack(p, 1).log()).sum(dim=1), lambda *p: entropy(p),
+        lambda *p: max(abs(v * mp.log(v)) for v in p),
+    )  # fmt: skip
+    others = tuple(torch.softmax(torch.stack([even(-20, 20) for _ in range(3)]), dim=0))
+    yield Row(
+        "Σ p log(p/q)", "3 masses 1e-18 … 1", (*masses, *others),
+        lambda *v: gk.discrete_kl(torch.stack(v[:3], 1), torch.stack(v[3:], 1)),
+        lambda *v: sum(p * torch.log(p / q) for p, q in zip(v[:3], v[3:], strict=True)),  # type: ignore[arg-type,return-value]
+        lambda *v: mp.fsum(p * mp.log(p / q) for p, q in zip(v[:3], v[3:], strict=True)),
+        lambda *v: max(abs(p * mp.log(p / q)) for p, q in zip(v[:3], v[3:], strict=True)),
+    )  # fmt: skip
+    for size in (1.0, 20.0):
+        logits = tuple(even(-size, size) for _ in range(4))
+        text = f"4 logits ±{size:g}"
+        yield Row(
+            "categorical entropy", text, logits, lambda *a: gk.categorical_entropy(torch.stack(a, 1)),
+            lambda *a: -(torch.stack(a, 1).softmax(1) * torch.stack(a, 1).log_softmax(1)).sum(dim=1),
+            lambda *a: entropy_of_logits(a),
+        )  # fmt: skip
+        other = tuple(even(-size, size) for _ in range(4))
+        yield Row("categorical KL", text, (*logits, *other), categorical_kl, kl_of_logits_as_written, kl_of_logits)
+    near = tuple((a.double() + magnitudes(1e-5, 1e-1).double()).float() for a in logits)
+    yield Row(
+        "categorical KL, q ≈ p", "difference 1e-5 … 0.1", (*near, *logits),
+        categorical_kl, kl_of_logits_as_written, kl_of_logits,
+    )  # fmt: skip
     var = torch.exp(even(-87, 88))
     yield Row(
         "entropy, var", "1e-38 … 1e38", (var,), lambda v: gk.gaussian_entropy(v, scale_param="var", reduction="none"),
         lambda v: 0.5 * torch.log(v) + 1.4189385332, lambda v: HALF * (mp.log(v) + 1 + mp.log(2 * mp.pi)),
         lambda v: HALF * max(abs(mp.log(v)), 1 + mp.log(2 * mp.pi)),
     )  # fmt: skip
+
+
+def gan_rows() -> Iterator[Row]:
+    logits = even(-80, 80)
+    loss = partial(gk.gan_generator_loss, kind="non_saturating", reduction="none")
+    yield Row(
+        "softplus loss of a GAN", "logits −80 … 80", (logits,), lambda z: loss(fake=z),
+        lambda z: -torch.log(torch.sigmoid(z)), lambda z: softplus(-z),
+    )  # fmt: skip
+    yield Row(
+        "its derivative", "logits −80 … 80", (logits,), slope(lambda z: loss(fake=z)),
+        lambda z: torch.sigmoid(z) - 1, lambda z: -1 / (1 + mp.exp(z)),
+    )  # fmt: skip
+    eps = (even(0, 1) * 2**24).floor() / 2**24
+    yield Row(
+        "interpolate", "±1e-3 … 1e3", (magnitudes(1e-3, 1e3), magnitudes(1e-3, 1e3), eps),
+        lambda r, f, e: gk.interpolate(r, f, eps=e), lambda r, f, e: f + e * (r - f),
+        lambda r, f, e: e * r + (1 - e) * f, lambda r, f, e: max(abs(e * r), abs((1 - e) * f)),
+    )  # fmt: skip
+    yield Row(
+        "(‖g‖ − 1)², g of two elements", "±1e-3 … 1e3", (magnitudes(1e-3, 1e3), magnitudes(1e-3, 1e3)),
+        lambda a, b: gk.gradient_norm_penalty(torch.stack((a, b), 1), reduction="none"),
+        lambda a, b: (torch.stack((a, b), 1).norm(dim=1) - 1) ** 2, lambda a, b: (mp.hypot(a, b) - 1) ** 2,
+        lambda a, b: max(mp.hypot(a, b), 1) ** 2,
+    )  # fmt: skip
+    one = even(0.5, 2)
+    other = (one.double() * (1 + magnitudes(1e-6, 1e-1).double())).float()
+    yield Row(
+        "minibatch_stddev, groups of two", "relative difference 1e-6 … 0.1", (one, other),
+        lambda a, b: gk.minibatch_stddev(torch.cat((a, b)).unsqueeze(1), 2)[: len(a), 1],
+        lambda a, b: (torch.stack((a, b)).var(dim=0, correction=0) + 1e-8).sqrt(),
+        lambda a, b: mp.sqrt((a - b) ** 2 / 4 + mpf(1e-8)),
+    )  # fmt: skip
+    yield Row(
+        "ema_update_, decay 0.999", "±1e-3 … 1e3", (magnitudes(1e-3, 1e3), magnitudes(1e-3, 1e3)), averaged,
+        lambda a, v: 0.999 * a + (1 - 0.999) * v, lambda a, v: a + mpf(1 - 0.999) * (v - a),
+        lambda a, v: max(abs(a), abs(v) / 1000),
+    )  # fmt: skip
+
+
+def averaged(average: Tensor, value: Tensor) -> Tensor:
+    updated = average.clone()
+    gk.ema_update_([updated], [value], 0.999)
+    return updated
 
 
 def ulps(result: Tensor, true: list[mpf], size: list[mpf]) -> float:
@@ -168,11 +359,38 @@ def normals() -> Row:
     )
 
 
+def discrepancies(isas: list[str]) -> None:
+    """Of the MMD of two sets of 512 points with 64 dimensions: absolute errors over eps; kernel values are 0 to 1."""
+    draws = torch.randn(2, 512, 64, generator=RANDOM)
+
+    def by_products(x: Tensor, y: Tensor, kernel: str) -> Tensor:
+        def mean(a: Tensor, b: Tensor) -> Tensor:
+            squared = torch.cdist(a, b, compute_mode="use_mm_for_euclid_dist").square()
+            return (torch.exp(-squared / 128) if kernel == "rbf" else 128 / (128 + squared)).mean()
+
+        return mean(x, x) + mean(y, y) - 2 * mean(x, y)
+
+    print("\n| kernel | centre | as written | reference | " + " | ".join(isas) + " |")
+    print("|---|---|" + "---:|" * (2 + len(isas)))
+    for kernel in ("rbf", "imq"):
+        for centre in (0, 30, 1000):
+            x, y = draws[0] + centre + 0.5, draws[1] + centre
+            options = {"kernel": kernel, "scales": (128.0,), "estimator": "v"}
+            with gk.use_backend("reference"):
+                true = gk.mmd(x.double(), y.double(), **options)  # type: ignore[arg-type]
+                values = [by_products(x, y, kernel), gk.mmd(x, y, **options)]  # type: ignore[arg-type]
+            for isa in isas:
+                _backend.native.set_isa(isa)  # type: ignore[union-attr]
+                values.append(gk.mmd(x, y, **options))  # type: ignore[arg-type]
+            errors = [(v.double() - true).abs().item() / torch.finfo(torch.float32).eps for v in values]
+            print(f"| {kernel} | {centre} | " + " | ".join(f"{e:.2g}" for e in errors) + " |")
+
+
 def main() -> None:
     isas = _backend.native.isas() if _backend.native else []
     print("| operation | range | as written | reference | " + " | ".join(isas) + " |")
     print("|---|---|" + "---:|" * (2 + len(isas)))
-    for row in (*rows(), normals()):
+    for row in (*rows(), *gan_rows(), normals()):
         exact = [[mpf(v) for v in a.tolist()] for a in row.arguments]
         true = [row.truth(*v) for v in zip(*exact, strict=True)]
         size = [row.largest_term(*v) for v in zip(*exact, strict=True)] if row.largest_term else true
@@ -184,6 +402,7 @@ def main() -> None:
             figures.append(ulps(row.compute(*row.arguments), true, size))
         shown = ["" if f is None else f"{f:.2g}" if f < 1e4 else f"{f:.0e}" for f in figures]
         print(f"| {row.name} | {row.range} | " + " | ".join(shown) + " |", flush=True)
+    discrepancies(isas)
 
 
 if __name__ == "__main__":
