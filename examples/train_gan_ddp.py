@@ -62,8 +62,6 @@ def main() -> None:
                     f"step {done:5d}   discriminator {of_discriminator:7.4f}   generator {of_generator:7.4f}",
                     flush=True,
                 )
-    # gloo's thread lets go of the last tensors meanwhile: it needs Python's lock, which the group's end may hold.
-    dist.barrier()
     dist.destroy_process_group()
 
 

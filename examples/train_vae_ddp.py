@@ -10,6 +10,7 @@ at any moment, goes on to exactly the numbers of one that was not. docs/distribu
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,10 @@ def main() -> None:
             if rank == 0:
                 save(options.checkpoint, vae, optimizer, done)
                 print(f"step {done:5d}   loss {total.item() / world:9.4f} nats a digit", flush=True)
-    # gloo's thread lets go of the last tensors meanwhile: it needs Python's lock, which the group's end may hold.
-    dist.barrier()
+    # The wrapper, which is in a cycle, holds the group too. Whatever lets go of it last waits for gloo's threads; they
+    # wait for Python's lock, which destroy_process_group alone gives up meanwhile.
+    del model
+    gc.collect()
     dist.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""The programs in examples/, run as a user runs them."""
+"""The programs in examples/, run as a user runs them, and watched: see support/watched.py."""
 
 import functools
 import os
@@ -14,7 +14,8 @@ import torch
 import genkern as gk
 
 ROOT = Path(gk.__file__).parents[1]
-PATIENCE = 120.0  # seconds after which a run hangs
+WATCHED = ROOT / "tests" / "support" / "watched.py"
+PATIENCE = 240.0  # seconds after which a run hangs
 MODELS = ("vae", "gan")  # of train_<model>_ddp.py
 RUN = ("--batch-size", "32", "--save-every", "2", "--steps")
 
@@ -27,7 +28,8 @@ def start(model: str, processes: int, checkpoint: Path, steps: int) -> subproces
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"),
-            *(str(ROOT / "examples" / f"train_{model}_ddp.py"), f"--checkpoint={checkpoint}", *RUN, str(steps)),
+            *(str(WATCHED), str(ROOT / "examples" / f"train_{model}_ddp.py")),
+            *(f"--checkpoint={checkpoint}", *RUN, str(steps)),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import genkern as gk
 from genkern.nn import VAE, BetaTCVAE, GaussianLikelihood, InfoVAE, MLPDecoder, MLPEncoder, Objective, VampPrior
-from support.ranks import join
+from support.ranks import join, leave
 
 RANKS, ROWS, LATENT, DIMS = 2, 5, 3, 4
 KEY = gk.random.key(11)
@@ -61,4 +61,4 @@ def train_on_rank(rank: int, rendezvous: str, result: str) -> None:
         dist.all_reduce(found[name]["loss"])
         found[name]["loss"] /= RANKS
     torch.save(found, f"{result}.{rank}")
-    dist.destroy_process_group()
+    leave()

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import genkern as gk
 from genkern.nn import GAN, VAEGAN, AdversarialSteps, MLPDecoder, MLPEncoder, average_gradients
-from support.ranks import join
+from support.ranks import join, leave
 
 RANKS, ROWS, LATENT, DIMS, STEPS = 2, 4, 3, 5, 4
 KEY = gk.random.key(11)
@@ -68,4 +67,4 @@ def train_on_rank(rank: int, rendezvous: str, result: str) -> None:
     torch.set_num_threads(1)
     join(Path(rendezvous), rank, RANKS)
     torch.save({(name, how): train(name, how, rank, RANKS) for name in GANS for how in HOWS}, f"{result}.{rank}")
-    dist.destroy_process_group()
+    leave()

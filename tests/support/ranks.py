@@ -5,6 +5,7 @@ As a program: `python ranks.py RESULTS RANK WORLD`.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -74,6 +75,12 @@ def join(rendezvous: Path, rank: int, world: int) -> None:
         world_size=world,
         timeout=timedelta(seconds=PATIENCE / 3),
     )
+
+
+def leave() -> None:
+    """Wrappers, which are in cycles, go first: see watched.py."""
+    gc.collect()
+    dist.destroy_process_group()
 
 
 def distribute(value: Tensor, mesh: DeviceMesh, where: Sequence[Placement]) -> DTensor:
@@ -282,4 +289,4 @@ if __name__ == "__main__":
         results["several samples of eps"] = several_samples(mesh)
     if rank == 0:
         torch.save(results, path)
-    dist.destroy_process_group()
+    leave()
