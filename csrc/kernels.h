@@ -283,6 +283,7 @@ struct GumbelSoftmaxForward : GumbelSoftmax {
 };
 
 struct GumbelSoftmaxBackward : GumbelSoftmax {
+  ClassOperand y;  // the relaxed sample as forward had it; absent: logits and noise make it again
   ClassOperand grad, d_logits, d_eps;
 };
 

@@ -178,7 +178,7 @@ Status gumbel_softmax_forward(const GumbelSoftmaxForward& a, const Launch& launc
 }
 
 Status gumbel_softmax_backward(const GumbelSoftmaxBackward& a, const Launch& launch) {
-  return with_classes(a, {&a.logits, &a.eps, &a.grad, &a.d_logits, &a.d_eps}, {}, [&](auto engine) {
+  return with_classes(a, {&a.logits, &a.eps, &a.y, &a.grad, &a.d_logits, &a.d_eps}, {}, [&](auto engine) {
     using E = decltype(engine);
     return map<E, GumbelBackwardTile<E>>(a, 0, launch);
   });

@@ -84,7 +84,7 @@ class ClassLayout {
   const ClassShape& shape_;
   int64_t event_ndim_;
   bool any_order_;
-  c10::SmallVector<Slot, 5> slots_;
+  c10::SmallVector<Slot, 6> slots_;
   Operand *grad_operand_ = nullptr, *loss_operand_ = nullptr;
   Tensor grad_, loss_;
 
@@ -321,12 +321,14 @@ std::tuple<Tensor, Tensor> gumbel_softmax_draw(const Tensor& logits, const Gener
 
 std::tuple<Tensor, Tensor> gumbel_softmax_backward(const OptionalTensor& grad, const Tensor& logits,
                                                    const OptionalTensor& key, const OptionalTensor& eps, GUMBEL_OPTIONS,
-                                                   int64_t mask) {
+                                                   const Tensor& y, int64_t mask) {
   const Gumbel sample{logits, {key, eps}, GUMBEL_VALUES};
   const Tensor d_logits = wanted(logits, mask, 0), d_eps = wanted(or_undefined(eps), mask, 1);
   TORCH_CHECK_TYPE(grad && grad->defined(), "grad_0: expected a Tensor, got None");
   GumbelSoftmaxBackward a;
   ClassLayout layout = sample.fill(a);
+  // What a narrow type has rounded, or taken the largest of, is made again.
+  if (!hard && y.scalar_type() == (a.wide ? at::kDouble : at::kFloat)) layout.in(a.y, y);
   layout.in(a.grad, *grad);
   layout.gradient(a.d_logits, d_logits);
   layout.gradient(a.d_eps, d_eps);

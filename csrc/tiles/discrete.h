@@ -301,42 +301,62 @@ struct GumbelBackwardTile {
   using T = typename E::T;
   using F = typename E::F;
   GumbelInputs<E> in;
-  typename E::ClassInput grad;
+  typename E::ClassInput y, grad;
   typename E::ClassOutput d_logits, d_eps;
 
   GK_DEVICE explicit GumbelBackwardTile(const GumbelSoftmaxBackward& a)
-      : in(a), grad(a.grad, a), d_logits(a.d_logits, a), d_eps(a.d_eps, a) {}
+      : in(a), y(a.y, a), grad(a.grad, a), d_logits(a.d_logits, a), d_eps(a.d_eps, a) {}
 
-  // y (grad - sum of y grad) / tau; 0 where tau is.
   GK_DEVICE void operator()(const typename E::Span& s) {
     for (int64_t i = 0; i < s.n; i += E::lanes) {
       const auto block = E::block(s, i);
-      in.seek(block);
       grad.seek(block);
       d_logits.seek(block);
       d_eps.seek(block);
-      F top(T(0)), inverse(T(0)), mean(T(0));
-      if (!in.cold()) {
-        top = in.top();
-        F total(T(0));
+      if (in.cold()) {
         GK_NO_UNROLL
-        for (int64_t k = 0; k < in.a.classes; ++k) {
-          const F mass = in.mass.set(k, in.new_mass(k, top));
-          total = total + mass;
-          mean = fma(mass, grad[k], mean);
-        }
-        inverse = F(T(1)) / total;
-        mean = mean * inverse;
-      }
-      GK_NO_UNROLL
-      for (int64_t k = 0; k < in.a.classes; ++k) {
-        const F d = in.cold() ? F(T(0)) : in.old_mass(k, top) * inverse * (grad[k] - mean) / in.tau;
-        d_logits.set(k, d);
-        d_eps.set(k, d);
+        for (int64_t k = 0; k < in.a.classes; ++k) set(k, F(T(0)));
+      } else if (y) {
+        y.seek(block);
+        of_sample();
+      } else {
+        in.seek(block);
+        of_scores();
       }
       d_logits.commit(block);
       d_eps.commit(block);
     }
+  }
+
+ private:
+  GK_DEVICE void set(int64_t k, F d) {
+    d_logits.set(k, d);
+    d_eps.set(k, d);
+  }
+
+  // y (grad - sum of y grad) / tau
+  GK_DEVICE void of_sample() {
+    F mean(T(0));
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < in.a.classes; ++k) mean = fma(y[k], grad[k], mean);
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < in.a.classes; ++k) set(k, y[k] * (grad[k] - mean) / in.tau);
+  }
+
+  // The same, y made again.
+  GK_DEVICE void of_scores() {
+    const F top = in.top();
+    F total(T(0)), mean(T(0));
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < in.a.classes; ++k) {
+      const F mass = in.mass.set(k, in.new_mass(k, top));
+      total = total + mass;
+      mean = fma(mass, grad[k], mean);
+    }
+    const F inverse = F(T(1)) / total;
+    mean = mean * inverse;
+    GK_NO_UNROLL
+    for (int64_t k = 0; k < in.a.classes; ++k) set(k, in.old_mass(k, top) * inverse * (grad[k] - mean) / in.tau);
   }
 };
 

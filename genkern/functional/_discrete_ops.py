@@ -110,4 +110,5 @@ gumbel_softmax = Operation(
     fake=_fake_gumbel_softmax,
     differentiable=("logits", "eps"),
     reserve=reserve,
+    keeps_results=True,
 )
