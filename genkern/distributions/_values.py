@@ -1,0 +1,23 @@
+"""What the distributions share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+VALIDATE = False
+"""The default of `validate_args`: a check waits for the device."""
+
+
+def floating(value: Tensor | float, like: Tensor) -> Tensor:
+    """A value as the operations take it; torch's own distributions take numbers and integers, too."""
+    if not isinstance(value, Tensor):
+        return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return value if value.is_floating_point() else value.to(like.dtype)
+
+
+def expanded(new: Any, old: Any, batch_shape: torch.Size, *names: str) -> None:
+    for name in names:
+        setattr(new, name, getattr(old, name).expand(batch_shape))
