@@ -1,0 +1,66 @@
+"""Names of another project bound to replacements, in every module that imported them by that name, and back."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+
+class Patch:
+    """Replaces objects, found by the module and the name that define them, wherever that name is bound to them.
+
+    Parameters
+    ----------
+    replacements : mapping
+        From ``(module, name)`` to the object that takes the place of the one there.
+    """
+
+    def __init__(self, replacements: Mapping[tuple[str, str], Any]) -> None:
+        self._replacements = dict(replacements)
+        self._originals: dict[tuple[str, str], Any] = {}
+
+    @property
+    def active(self) -> bool:
+        return bool(self._originals)
+
+    def apply(self) -> None:
+        """Nothing if it is in force."""
+        if self.active:
+            return
+        found = {place: getattr(importlib.import_module(place[0]), place[1]) for place in self._replacements}
+        self._originals = found
+        for place, original in found.items():
+            _rebind(place[1], original, self._replacements[place])
+
+    def undo(self) -> None:
+        """Nothing if it is not in force. Modules that were imported meanwhile get the original, too."""
+        originals, self._originals = self._originals, {}
+        for place, original in originals.items():
+            _rebind(place[1], self._replacements[place], original)
+
+
+class Applied:
+    """A patch in force, which ends with the `with` block that it is given to, if there is one."""
+
+    def __init__(self, patch: Patch) -> None:
+        self._patch = None if patch.active else patch  # what was in force before stays in force
+        patch.apply()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._patch is not None:
+            self._patch.undo()
+
+
+def _rebind(name: str, old: Any, new: Any) -> None:
+    for module in list(sys.modules.values()):
+        own = getattr(module, "__name__", "").startswith("genkern.")
+        if not own and getattr(module, "__dict__", {}).get(name) is old:
+            setattr(module, name, new)
