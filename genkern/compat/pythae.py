@@ -1,0 +1,185 @@
+"""pythae's VAE, BetaTCVAE, IWAE and INFOVAE_MMD with their heads and losses by the fused operations.
+
+    from genkern.compat import pythae as fused
+    with fused.patch():  # or fused.patch() once, and fused.unpatch()
+        model = pythae.models.VAE(config)
+
+or, for a class of one's own, a mixin in front: ``class Mine(fused.VAEMixin, pythae.models.VAE)``. Tested with pythae
+0.1.2. Signatures, reductions and results are pythae's; what differs in numbers: the noise is genkern's. Probabilities
+that a "bce" decoder gives are scored by torch, as there: the fused likelihood takes logits.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genkern import functional, random
+from genkern.compat._patching import Applied, Patch
+
+__all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch", "unpatch"]
+
+
+class _Head:
+    """What the four models share."""
+
+    model_config: Any
+    legacy = False
+
+    def _sample_gauss(self, mu: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        key = random.reserve(device=mu.device)
+        z = functional.gaussian_rsample(mu, std, key=key, scale_param="std")
+        return z, random.normal(key, z.shape, dtype=z.dtype)
+
+    def _reconstruction_loss(self, recon_x: Tensor, x: Tensor) -> Tensor:
+        """Summed over the last dimension: ½ squared error, or the cross-entropy of probabilities."""
+        if self.model_config.reconstruction_loss == "mse":
+            return functional.gaussian_nll(x, recon_x, full=False, event_ndim=1)
+        bce = torch.nn.functional.binary_cross_entropy(recon_x, x.expand_as(recon_x), reduction="none")
+        return bce.sum(dim=-1)
+
+    def _of_images(self, recon_x: Tensor, x: Tensor) -> Tensor:
+        return self._reconstruction_loss(recon_x.reshape(x.shape[0], -1), x.reshape(x.shape[0], -1))
+
+
+class VAEMixin(_Head):
+    """In front of ``pythae.models.VAE``: ½ squared error + KL. Source: Kingma & Welling 2014."""
+
+    def loss_function(
+        self, recon_x: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, z: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, its reconstruction part and its divergence, means over the batch."""
+        recon_loss = self._of_images(recon_x, x)
+        kld = functional.gaussian_kl(mu, log_var)
+        return (recon_loss + kld).mean(), recon_loss.mean(), kld.mean()
+
+
+class BetaTCVAEMixin(_Head):
+    """In front of ``pythae.models.BetaTCVAE``, in O(B·D) memory. Source: Chen et al. 2018.
+
+    The weights of minibatch stratified sampling are the paper's; ``legacy = True`` has pythae's, which put a datum's
+    own weight 1/N on the first datum of the batch, whichever datum asks.
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    use_mss: bool
+
+    def loss_function(
+        self, recon_x: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, z: Tensor, dataset_size: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, its reconstruction part, and its weighted divergences, means over the batch."""
+        recon_loss = self._of_images(recon_x, x)
+        mutual_information, total_correlation, dimension_wise_kl = functional.total_correlation(
+            z,
+            mu,
+            log_var,
+            dataset_size=dataset_size,
+            weighting="mss" if self.use_mss else "mws",
+            mss_weights="legacy" if self.legacy else "paper",
+        )
+        regularisation = (
+            self.alpha * mutual_information + self.beta * total_correlation + self.gamma * dimension_wise_kl
+        )
+        return (recon_loss + regularisation).mean(), recon_loss.mean(), regularisation.mean()
+
+
+class IWAEMixin(_Head):
+    """In front of ``pythae.models.IWAE``. Source: Burda et al. 2016.
+
+    The loss is minus the bound, −mean log (1/K) Σ w; pythae's has the same gradient and another value, −mean Σ ŵ log w
+    with ŵ the normalised weights held fixed, which is no bound: ``legacy = True`` gives that.
+    """
+
+    def loss_function(
+        self, recon_x: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, z: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, the mean reconstruction part and the mean sampled divergence."""
+        recon_loss = self._reconstruction_loss(recon_x, x.reshape(recon_x.shape[0], 1, -1))
+        log_p = functional.gaussian_log_prob(z, torch.zeros_like(z), full=False, event_ndim=1)
+        kld = functional.gaussian_log_prob(z, mu, log_var, full=False, event_ndim=1) - log_p
+        log_w = -(recon_loss + kld)
+        if self.legacy:
+            loss = -(log_w.softmax(dim=1).detach() * log_w).sum(1).mean()
+        else:
+            loss = -functional.importance_weighted_bound(log_w, dim=1).mean()
+        return loss, recon_loss.mean(), kld.mean()
+
+
+class INFOVAE_MMDMixin(_Head):
+    """In front of ``pythae.models.INFOVAE_MMD``, without the matrices of kernel values. Source: Zhao et al. 2019."""
+
+    alpha: float
+    lbd: float
+    kernel_choice: str
+    scales: list[float]
+
+    def loss_function(
+        self, recon_x: Tensor, x: Tensor, z: Tensor, z_prior: Tensor, mu: Tensor, log_var: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss, its reconstruction part, its divergence, means over the batch, and the discrepancy."""
+        recon_loss = self._of_images(recon_x, x)
+        kld = functional.gaussian_kl(mu, log_var)
+        base = 2.0 * self.model_config.latent_dim * self.model_config.kernel_bandwidth**2
+        scales = [base] if self.kernel_choice == "rbf" else [scale * base for scale in self.scales]
+        mmd = functional.mmd(z, z_prior, kernel=self.kernel_choice, scales=scales)
+        loss = recon_loss + (1 - self.alpha) * kld + (self.alpha + self.lbd - 1) * mmd
+        return loss.mean(), recon_loss.mean(), kld.mean(), mmd
+
+
+_MIXINS = {
+    ("pythae.models.vae.vae_model", "VAE"): VAEMixin,
+    ("pythae.models.beta_tc_vae.beta_tc_vae_model", "BetaTCVAE"): BetaTCVAEMixin,
+    ("pythae.models.iwae.iwae_model", "IWAE"): IWAEMixin,
+    ("pythae.models.info_vae.info_vae_model", "INFOVAE_MMD"): INFOVAE_MMDMixin,
+}
+
+
+@functools.cache
+def _patch(legacy: bool) -> Patch:
+    """Subclasses of pythae's models, whose own subclasses keep the bases that they were made with."""
+    importlib.import_module("pythae.models")
+    found = {}
+    for (module, name), mixin in _MIXINS.items():
+        model = getattr(importlib.import_module(module), name)
+        found[module, name] = type(name, (mixin, model), {"legacy": legacy, "__module__": __name__})
+    return Patch(found)
+
+
+def patch(*, legacy: bool = False) -> Applied:
+    """Put the four models where pythae has its own, in every module that imported them.
+
+    Parameters
+    ----------
+    legacy : bool
+        With pythae's own weights and values, see :class:`BetaTCVAEMixin` and :class:`IWAEMixin`.
+
+    Returns
+    -------
+    Applied
+        A context manager: ``with patch(): ...`` ends with the block. Without ``with``, :func:`unpatch` ends it. Where
+        it is in force, it changes nothing, and an inner block leaves it in force.
+
+    Raises
+    ------
+    ImportError
+        pythae is not installed.
+    ValueError
+        It is in force with the other `legacy`.
+    """
+    if not _patch(False).active and not _patch(True).active:
+        return Applied(_patch(legacy))
+    if _patch(not legacy).active:
+        raise ValueError(f"legacy: expected {not legacy}, which is in force, got {legacy}; call unpatch() first")
+    return Applied(_patch(legacy))
+
+
+def unpatch() -> None:
+    """pythae's own models again; nothing where :func:`patch` is not in force."""
+    for legacy in (False, True):
+        _patch(legacy).undo()
