@@ -299,7 +299,7 @@ def test_hard_samples_are_one_hot_with_the_gradient_of_the_soft_ones(every_isa: 
     soft, hard = (gk.gumbel_softmax(logits, tau=0.6, hard=h, key=key) for h in (False, True))
     assert torch.equal(hard, torch.nn.functional.one_hot(soft.argmax(-1), 7).float())
     results = [torch.autograd.grad((y * weights).sum(), logits)[0] for y in (hard, soft)]
-    assert torch.equal(*results)
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)  # the soft ones by the sample, the hard ones by scores
 
 
 def test_a_list_of_generators_draws_row_by_row(backend: Backend) -> None:

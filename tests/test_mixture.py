@@ -1,6 +1,7 @@
 """Densities of mixtures: against closed forms, the definition in float64, scipy, and what a batch says of q(z)."""
 
 import math
+import platform
 
 import pytest
 import torch
@@ -139,6 +140,19 @@ def test_rows_of_weights_may_overlap_or_repeat(backend: Backend) -> None:
         dense = {**t, "log_weights": rows.clone()}
         for name, value in evaluate(tensors, True).items():
             torch.testing.assert_close(value, evaluate(dense, True)[name], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 kernels flush")
+def test_posteriors_below_the_normal_range_are_nothing_and_leave_the_thread_as_it_was(native: Backend) -> None:
+    """There a processor may take a hundred cycles an operation."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    weights = torch.zeros(2).requires_grad_()
+    far = torch.tensor([[0.0], [13.6]])  # its posterior is exp(-92.5), 7e-41
+    gk.gaussian_mixture_log_prob(torch.zeros(1, 1), far, 1.0, log_weights=weights, scale_param="std").backward()
+    assert weights.grad is not None and weights.grad.tolist() == [1.0, 0.0]
+    assert (torch.full((64,), 1e-40) * 0.5 != 0).all()
+    torch.set_num_threads(threads)
 
 
 def test_the_number_of_threads_does_not_change_a_bit(backend: Backend) -> None:

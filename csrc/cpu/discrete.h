@@ -306,14 +306,14 @@ inline Status categorical_backward(const CategoricalBackward& a, const Launch& l
 
 inline Status gumbel_softmax_forward(const GumbelSoftmaxForward& a, const Launch& launch) {
   return with_classes(a.wide, [&](auto engine) {
-    using E = decltype(engine);
+    using E = Flushing<decltype(engine)>;
     return map<E, GumbelForwardTile<E>>(a, launch);
   });
 }
 
 inline Status gumbel_softmax_backward(const GumbelSoftmaxBackward& a, const Launch& launch) {
   return with_classes(a.wide, [&](auto engine) {
-    using E = decltype(engine);
+    using E = Flushing<decltype(engine)>;
     return map<E, GumbelBackwardTile<E>>(a, launch);
   });
 }

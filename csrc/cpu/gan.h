@@ -8,14 +8,14 @@ namespace genkern::GENKERN_ISA {
 
 inline Status gan_loss_forward(const GanLossForward& a, const Launch& launch) {
   return with_type(a.wide, false, [&](auto engine, auto) {
-    using E = decltype(engine);
+    using E = Flushing<decltype(engine)>;
     return reduce<E, GanLossForwardTile<E>>(a, {&a.loss}, launch);
   });
 }
 
 inline Status gan_loss_backward(const GanLossBackward& a, const Launch& launch) {
   return with_type(a.wide, false, [&](auto engine, auto) {
-    using E = decltype(engine);
+    using E = Flushing<decltype(engine)>;
     return map<E, GanLossBackwardTile<E>>(a, launch);
   });
 }

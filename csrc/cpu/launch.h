@@ -20,6 +20,7 @@ struct Engine {
   using RowUniform = GENKERN_ISA::RowUniform<T>;
   using Values = GENKERN_ISA::Values<T>;
   using Scratch = GENKERN_ISA::Scratch<T>;
+  struct Tails {};  // results below the normal range are kept
 
   // What a span has of the first n elements, and v in the lanes of these, 0 in others.
   static Span part(const Span& s, int64_t n) {
@@ -32,6 +33,12 @@ struct Engine {
     for (int k = 0; k < lanes; ++k) lane.v[k] = static_cast<T>(i + k);
     return select(lane < F(static_cast<T>(part.n)), v, F(T(0)));
   }
+};
+
+// An engine for tiles where what lies far out in a tail is only added to more, or scaled down once more.
+template <class E>
+struct Flushing : E {
+  using Tails = FlushToZero<typename E::T>;
 };
 
 // f(engine, plain) for the type of arithmetic; float kernels are compiled apart for plain arguments.

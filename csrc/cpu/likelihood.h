@@ -8,14 +8,14 @@ namespace genkern::GENKERN_ISA {
 
 inline Status bernoulli_nll_forward(const BernoulliNllForward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto) {
-    using E = decltype(engine);
+    using E = Flushing<decltype(engine)>;
     return reduce<E, BernoulliForward<E>>(a, {&a.nll}, launch);
   });
 }
 
 inline Status bernoulli_nll_backward(const BernoulliNllBackward& a, const Launch& launch) {
   return with_type(a.wide, is_plain(a), [&](auto engine, auto) {
-    using E = decltype(engine);
+    using E = Flushing<decltype(engine)>;
     return map<E, BernoulliBackward<E>>(a, launch);
   });
 }

@@ -113,6 +113,7 @@ struct MixtureLoops {
     const int64_t groups = (a.points + kRows - 1) / kRows, split = parts(a), n = sums(a);
     const int64_t part = Components::round_up((components.padded + split - 1) / split);
     run(launch.parallel, groups * split, [&](int64_t begin, int64_t end) {
+      const FlushToZero<T> tails;
       const auto state = std::make_unique<T[]>(kRows * n * lanes * 2);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t first = task / split * kRows, rows = least(kRows, a.points - first), from = task % split * part;
@@ -223,6 +224,7 @@ struct MixtureLoops {
     T* by_point = reinterpret_cast<T*>(launch.workspace) + Components::size(a);
     T* by_component = by_point + parts.components * a.points * a.dims;
     run(launch.parallel, parts.points * parts.components, [&](int64_t begin, int64_t end) {
+      const FlushToZero<T> tails;
       const auto d_z = std::make_unique<T[]>(kRows * a.dims * lanes);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t p = task / parts.components, k = task % parts.components;

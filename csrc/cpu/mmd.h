@@ -100,6 +100,7 @@ struct MmdLoops {
     points.fill(launch.parallel);
     // The first groups meet the most points, the last the fewest: one of each makes a task.
     run(launch.parallel, (n + 1) / 2, [&](int64_t begin, int64_t end) {
+      const FlushToZero<T> tails;
       for (int64_t task = begin; task < end; ++task) {
         add_group(points, kernel, task, sums + 2 * task);
         if (n - 1 - task > task) add_group(points, kernel, n - 1 - task, sums + 2 * (n - 1 - task));
@@ -140,6 +141,7 @@ struct MmdLoops {
     const Kernel kernel(a);
     points.fill(launch.parallel);
     run(launch.parallel, groups(a), [&](int64_t begin, int64_t end) {
+      const FlushToZero<T> tails;
       const auto gradients = std::make_unique<T[]>(kRows * a.dims * lanes);
       for (int64_t group = begin; group < end; ++group) {
         const bool of_y = group * kRows >= points.middle;

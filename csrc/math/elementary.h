@@ -80,6 +80,15 @@ GK_INLINE F exp(F x) {
   return times_power_of_2((e.tail + e.r) + F(1.0f), e.n);
 }
 
+// exp(x), but 0 below the normal range, 1.2e-38, where an operation may take a hundred cycles: what is so far out in a
+// tail is nothing beside what it is added to.
+inline constexpr float kTailEnd = -87.0f;
+template <class F>
+GK_INLINE F tail_exp(F x) {
+  const Reduced<F> e = reduce_exp(min(F(89.0f), max(F(kTailEnd), x)));
+  return select(x < F(kTailEnd), F(0.0f), times_power_of_2((e.tail + e.r) + F(1.0f), e.n));
+}
+
 // exp(x) - 1 and exp(x) - 1 - x from x = n ln 2 + r and tail = exp(r) - 1 - r. With s = 2^n they are
 // (s - 1) + s (r + tail) and (s - 1 - n ln 2) + (s - 1) r + s tail, where the first terms vanish exactly for n = 0 and
 // cancel little elsewhere. With half_s = s / 2, all by halves, so that s = 2^128 is a float too.
@@ -108,17 +117,19 @@ GK_INLINE Expm1<F> expm1_terms(F x) {
 }
 
 // The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail +
-// q^2.
-template <class F>
+// q^2. With kTail both root and square are 0 where tail_exp(x) is.
+template <bool kTail, class F>
 GK_INLINE ExpRoot<F> exp_root_terms(F x) {
-  const F bounded = min(F(89.0f), max(F(-105.0f), F(0.5f) * x));
+  const F bounded = min(F(89.0f), max(F(kTail ? 0.5f * kTailEnd - 0.5f : -105.0f), F(0.5f) * x));
   const Reduced<F> e = reduce_exp(bounded);
   const F q = e.r + e.tail;
-  // 2^-252 is 0 beside 1; above 254 the result is replaced. A shift wraps, where n is that of nan.
+  // 2^-60 is 0 beside 1; above 254 the result is replaced. A shift wraps, where n is that of nan.
   const typename Lanes<F>::Int even = e.n.integer << 1, zero{};
-  const Rounded<F> twice{e.n.value + e.n.value, even < -252 ? zero - 252 : even};
+  const Rounded<F> twice{e.n.value + e.n.value, even < -60 ? zero - 60 : even};
   const Expm1<F> t = expm1_from(times_power_of_2(F(0.5f), twice), twice.value, e.r + e.r, fma(q, q, e.tail + e.tail));
-  return {times_power_of_2(q + F(1.0f), e.n), or_infinite(x, t, bounded + bounded - x)};
+  F root = times_power_of_2(q + F(1.0f), e.n);
+  if constexpr (kTail) root = select(x < F(kTailEnd), F(0.0f), root);
+  return {root, or_infinite(x, t, bounded + bounded - x)};
 }
 
 // a - b modulo 2^32: of what is replaced later, as the logarithm of -0, the difference may be none of the integers.
@@ -194,12 +205,14 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
 }  // namespace elementary
 
 GK_INLINE float exp(float x) { return elementary::exp(x); }
+GK_INLINE float tail_exp(float x) { return elementary::tail_exp(x); }
 GK_INLINE float log(float x) { return elementary::log(x); }
 GK_INLINE float log1p(float x) { return elementary::log1p(x); }
 GK_INLINE float log1p_unit(float x) { return elementary::log1p_unit(x); }
 GK_INLINE double log1p_unit(double x) { return log1p(x); }
 GK_INLINE Expm1<float> expm1_terms(float x) { return elementary::expm1_terms(x); }
-GK_INLINE ExpRoot<float> exp_root_terms(float x) { return elementary::exp_root_terms(x); }
+GK_INLINE ExpRoot<float> exp_root_terms(float x) { return elementary::exp_root_terms<false>(x); }
+GK_INLINE ExpRoot<float> tail_root_terms(float x) { return elementary::exp_root_terms<true>(x); }
 GK_INLINE Pair<float> cos_sin_2pi(float u) { return elementary::cos_sin_2pi(u); }
 // Of numbers from 2^-126 to 1.
 GK_INLINE float log_unit(float x) { return elementary::log_normal(x); }

@@ -35,7 +35,7 @@ struct GanLogit {
   GK_INLINE F of(F u) const {
     switch (shape) {
       case GanShape::softplus:
-        return softplus(u);
+        return softplus(u, tail_exp(-abs(u)));
       case GanShape::hinge:
         return max(F(0), u);
       case GanShape::square:
@@ -47,7 +47,7 @@ struct GanLogit {
   GK_INLINE F slope_of(F u) const {
     switch (shape) {
       case GanShape::softplus:
-        return sigmoid(u);
+        return sigmoid(u, tail_exp(-abs(u)));
       case GanShape::hinge:
         return select(F(0) < u, F(1), F(0));
       case GanShape::square:

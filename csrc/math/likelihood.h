@@ -21,7 +21,7 @@ GK_INLINE Bernoulli<F> bernoulli(F x, F logit, F keep, F half_smoothing) {
   const F weight = fma(select(positive, F(1) - x, x), keep, half_smoothing);
   const F magnitude = abs(logit);
   const auto certain = (magnitude == F(scalar_t<F>(__builtin_huge_val()))) & (weight == F(0));
-  return {weight, select(certain, F(0), magnitude), exp(-magnitude), select(positive, F(1), F(-1))};
+  return {weight, select(certain, F(0), magnitude), tail_exp(-magnitude), select(positive, F(1), F(-1))};
 }
 
 template <class F>
@@ -110,10 +110,10 @@ GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin) {
   const F y = select(bin.tail, F(T(1e4)), select(bin.u == F(0), F(0), bin.u * bin.w));
   const auto narrow = (bin.w <= F(0.5f)) & (y <= F(0.5f));
   const auto inside = (bin.a < F(0)) & !narrow;
-  const ExpRoot<F> fall = exp_root_terms(F(-2) * y);
+  const ExpRoot<F> fall = tail_root_terms(F(-2) * y);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
   const F beyond_a = scaled_tail(abs(bin.a)), beyond_b = ratio * scaled_tail(abs(bin.b));
-  const F density = exp(F(-0.5f) * select(narrow, bin.w * bin.w, bin.a * bin.a));
+  const F density = tail_exp(F(-0.5f) * select(narrow, bin.w * bin.w, bin.a * bin.a));
   const F outside = density * (beyond_a + beyond_b), rest = F(1) - outside;
   const F middle = F(T(2 * inverse_sqrt_2pi)) * bin.w * mean_over_bin(y, bin.w);
   const F value = select(narrow, middle, select(inside, rest, beyond_a - beyond_b));
@@ -140,9 +140,9 @@ GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin) {
   const F per_w = F(2) * s * bin.w, nothing(T(1e4));
   const F gap = select(bin.tail, nothing, per_w * fma(c, F(3) * u2 + w2, F(1)));
   const F g_a = s * bin.a * fma(c, a2, F(1)), g_b = select(bin.tail, nothing, s * bin.b * fma(c, b2, F(1)));
-  const ExpRoot<F> fall = exp_root_terms(-gap);
+  const ExpRoot<F> fall = tail_root_terms(-gap);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
-  const F e_a = exp(-abs(g_a)), e_b = exp(-abs(g_b));
+  const F e_a = tail_exp(-abs(g_a)), e_b = tail_exp(-abs(g_b));
   const F by_a = F(1) / (F(1) + e_a), by_b = F(1) / (F(1) + e_b);
   const auto left = g_a < F(0);
   const auto inside = left & (gap > F(1));

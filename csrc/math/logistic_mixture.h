@@ -32,8 +32,8 @@ struct LogisticMass {
 
 template <class F>
 GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin) {
-  const F e_a = exp(-abs(bin.a)), e_b = exp(-abs(bin.b));
-  const ExpRoot<F> fall = exp_root_terms(-bin.gap);
+  const F e_a = tail_exp(-abs(bin.a)), e_b = tail_exp(-abs(bin.b));
+  const ExpRoot<F> fall = tail_root_terms(-bin.gap);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
   // log(1 - ratio): near 0 from the accurate difference, else as log1p(-ratio), by the factor that undoes a rounding.
   const F rounded = F(1) - ratio;
@@ -62,20 +62,20 @@ struct MixtureSum {
   static GK_INLINE MixtureSum none() { return {lowest(), F(0), lowest(), F(0)}; }
 
   GK_INLINE void add(F logit, F log_mass) {
-    const F step = logit - top_logit, fall = exp(-abs(step));
+    const F step = logit - top_logit, fall = tail_exp(-abs(step));
     const auto higher = step > F(0);
     logits = select(higher, fma(logits, fall, F(1)), logits + fall);
     const F highest = max(top_logit, logit);
     const F kept = max(lowest(), top - (highest - top_logit)), term = logit - highest + log_mass;
-    const F term_step = term - kept, term_fall = exp(-abs(term_step));
+    const F term_step = term - kept, term_fall = tail_exp(-abs(term_step));
     terms = select(term_step > F(0), fma(terms, term_fall, F(1)), terms + term_fall);
     top = max(kept, term);
     top_logit = highest;
   }
 
   GK_INLINE F nll() const { return log(logits / terms) - top; }
-  GK_INLINE F weight(F logit) const { return exp(logit - top_logit) / logits; }
-  GK_INLINE F posterior(F logit, F log_mass) const { return exp(logit - top_logit + log_mass - top) / terms; }
+  GK_INLINE F weight(F logit) const { return tail_exp(logit - top_logit) / logits; }
+  GK_INLINE F posterior(F logit, F log_mass) const { return tail_exp(logit - top_logit + log_mass - top) / terms; }
 };
 
 }  // namespace genkern

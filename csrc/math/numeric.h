@@ -42,16 +42,25 @@ GK_INLINE Expm1<F> expm1_by_series(F x) {
 
 GK_INLINE Expm1<double> expm1_terms(double x) { return expm1_by_series(x); }
 GK_INLINE ExpRoot<double> exp_root_terms(double x) { return {exp(0.5 * x), expm1_terms(x)}; }
+GK_INLINE ExpRoot<double> tail_root_terms(double x) { return exp_root_terms(x); }
 
+// With e = exp(-|x|).
+template <class F>
+GK_INLINE F softplus(F x, F e) {
+  return max(x, F(0)) + log1p(e);
+}
 template <class F>
 GK_INLINE F softplus(F x) {
-  return max(x, F(0)) + log1p(exp(-abs(x)));
+  return softplus(x, exp(-abs(x)));
 }
 
 template <class F>
-GK_INLINE F sigmoid(F x) {
-  const F e = exp(-abs(x));
+GK_INLINE F sigmoid(F x, F e) {
   return select(x < F(0), e, F(1)) / (F(1) + e);
+}
+template <class F>
+GK_INLINE F sigmoid(F x) {
+  return sigmoid(x, exp(-abs(x)));
 }
 
 // tanh(x) and its derivative, both without cancellation.
