@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import ...`
 
-from benchmarks import launches, machine, memory, report, results, tables
+from benchmarks import drop_in, launches, machine, memory, report, results, tables
 from benchmarks.cases import EAGER, GENKERN, LIGER, MAX_AUTOTUNE, OPERATIONS, Case, Formula, Operation, cases, step
 from benchmarks.results import Results, Row
 from benchmarks.rivals import EMA_DECAY
@@ -297,3 +298,20 @@ def _check_standard_normal(eps: Tensor) -> None:
     assert abs(eps.mean().item()) < 5 / n**0.5
     assert abs(eps.var().item() - 1) < 5 * (2 / n) ** 0.5
     assert eps.unique().numel() > 0.99 * n
+
+
+def test_drop_ins_are_measured_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "docs" / "drop-in.md"
+    page.parent.mkdir()
+    page.write_text(f"before\n{drop_in.BEGIN}\n{drop_in.END}\nafter\n", encoding="utf-8")
+    calls: list[str] = []
+    steps = (lambda: (time.sleep(2e-3), calls.append("before")), lambda: calls.append("after"))
+    monkeypatch.setattr(drop_in, "cases", lambda: iter([("a step", steps)]))
+    arguments = ["--results", str(tmp_path / "results"), "--root", str(tmp_path)]
+    assert drop_in.main(["--table", *arguments]) == 2  # nothing is recorded
+    assert drop_in.main(["--rounds", "5", *arguments]) == 0
+    text = page.read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| a step |"))
+    assert float(row.split("|")[-2]) > 10 and {"before", "after"} <= set(calls)
+    assert drop_in.main(["--table", *arguments]) == 0
+    assert page.read_text(encoding="utf-8") == text and text.startswith("before") and text.endswith("after\n")

@@ -7,7 +7,7 @@ divergence of two Gaussians with one mean. Truth is float64, or mpmath where flo
 import mpmath
 import pytest
 import torch
-from support.backends import Backend
+from support.backends import REFERENCE, Backend
 from torch import Tensor
 
 import genkern as gk
@@ -78,6 +78,16 @@ def test_softplus_is_accurate_on_both_sides(every_isa: Backend) -> None:
     x = torch.cat((sweep(-87.0, 60.0), magnitudes(-30, 0), -magnitudes(-30, 0)))
     truth = x.double().exp().log1p()
     assert_within_ulps("softplus", sigma(x, "softplus"), truth, 4.0)
+
+
+def test_tails_end_where_the_normal_range_does(every_isa: Backend) -> None:
+    """log(1 + exp(-x)) as a likelihood takes it: to the last digits down to 1.2e-38, 0 beyond."""
+    x = sweep(0.0, 104.0)
+    nll = gk.bernoulli_nll(torch.ones_like(x), x, event_ndim=0)
+    truth = (-x.double()).exp().log1p()
+    assert_within_ulps("tail", nll[x <= 87.0], truth[x <= 87.0], 4.0)
+    if every_isa != REFERENCE:
+        assert (nll[x > 87.0] == 0).all()
 
 
 def test_sqrt_is_within_an_ulp(every_isa: Backend) -> None:
