@@ -269,3 +269,23 @@ def test_all_are_documented_and_run_compiled() -> None:
     assert all(getattr(gd, name).__doc__ for name in gd.__all__)
     x = normal(3, 4)
     torch.testing.assert_close(torch.compile(loss, fullgraph=True, backend="aot_eager")(x), loss(x))
+
+
+@every_pair
+def test_nothing_is_read_back_from_the_device(ours: Callable, torchs: Callable) -> None:
+    """A meta tensor has no data to read."""
+    with torch.device("meta"):
+        mine = {
+            "Normal": lambda: gd.Normal(torch.zeros(3, 4), torch.ones(3, 4)),
+            "Laplace": lambda: gd.Laplace(torch.zeros(3, 4), torch.ones(3, 4)),
+            "Categorical": lambda: gd.Categorical(logits=torch.zeros(3, 5)),
+            "OneHotCategorical": lambda: gd.OneHotCategorical(torch.ones(3, 5)),
+            "OneHotCategoricalStraightThrough": lambda: gd.OneHotCategoricalStraightThrough(logits=torch.zeros(3, 5)),
+            "DiagonalGaussian": lambda: gd.DiagonalGaussian(torch.zeros(3, 4, 2), torch.zeros(3, 4, 2)),
+        }[type(ours(0)).__name__]()
+    value = torchs(0).sample().to("meta")
+    assert mine.log_prob(value).shape == mine.entropy().shape == mine.batch_shape
+    if not isinstance(mine, gd.Laplace):
+        assert td.kl_divergence(mine, mine.expand(mine.batch_shape)).shape == mine.batch_shape
+    if isinstance(mine, gd.Normal | gd.DiagonalGaussian):
+        assert mine.rsample((2,)).shape == (2, *value.shape)

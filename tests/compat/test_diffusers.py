@@ -80,6 +80,13 @@ def test_samples_are_upstreams_with_the_same_noise(ours: Any, theirs: Any, shape
     assert torch.equal(first, ours(moments(shape)).sample())
 
 
+def test_a_generator_may_be_of_another_device() -> None:
+    """As a CPU's is beside parameters on a GPU; meta stands in for that."""
+    for kind in (compat.DiagonalGaussianDistribution, compat.OobleckDiagonalGaussianDistribution):
+        sample = kind(torch.empty(2, 8, 4, 4, device="meta")).sample(seeded())
+        assert sample.device.type == "meta" and sample.shape == (2, 4, 4, 4)
+
+
 def test_attributes_are_upstreams() -> None:
     parameters = 30 * moments((2, 8, 4, 4)).detach()
     for ours, theirs, names in (
