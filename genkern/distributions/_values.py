@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,17 @@ def floating(value: Tensor | float, like: Tensor) -> Tensor:
     if not isinstance(value, Tensor):
         return torch.as_tensor(value, dtype=like.dtype, device=like.device)
     return value if value.is_floating_point() else value.to(like.dtype)
+
+
+def normal_cdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
+    """½ erfc((loc − value) / (σ √2)), which keeps its digits in the lower tail."""
+    return 0.5 * torch.special.erfc((loc - value) / (std * math.sqrt(2)))
+
+
+def normal_icdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
+    """Its inverse; float32 inside where storage is narrower."""
+    wide = torch.promote_types(value.dtype, torch.float32)
+    return loc + std * torch.special.ndtri(value.to(wide)).to(value.dtype)
 
 
 def expanded(new: Any, old: Any, batch_shape: torch.Size, *names: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +12,7 @@ from torch.distributions.utils import broadcast_all, lazy_property
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, floating
+from genkern.distributions._values import VALIDATE, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
 from genkern.functional.gaussian import Clamp
 
@@ -205,4 +204,8 @@ class DiagonalGaussian(Distribution):
         """The share of each dimension that lies below `value`, one dimension at a time."""
         if self._validate_args:
             self._validate_sample(value)
-        return 0.5 * torch.special.erfc((self.loc - value) / (self.stddev * math.sqrt(2)))
+        return normal_cdf(value, self.loc, self.stddev)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """The value of each dimension below which a share of `value` lies."""
+        return normal_icdf(value, self.loc, self.stddev)

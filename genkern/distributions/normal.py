@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expanded, floating
+from genkern.distributions._values import VALIDATE, expanded, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
 
 __all__ = ["Normal"]
@@ -101,12 +100,11 @@ class Normal(torch.distributions.Normal):
         """P(X ≤ value) = ½ erfc((loc − value) / (scale √2))."""
         if self._validate_args:
             self._validate_sample(value)
-        return 0.5 * torch.special.erfc((self.loc - value) / (self.scale * math.sqrt(2)))
+        return normal_cdf(value, self.loc, self.scale)
 
     def icdf(self, value: Tensor) -> Tensor:
         """The value below which a share of `value` lies."""
-        wide = torch.promote_types(value.dtype, torch.float32)
-        return self.loc + self.scale * torch.special.ndtri(value.to(wide)).to(value.dtype)
+        return normal_icdf(value, self.loc, self.scale)
 
     def entropy(self) -> Tensor:
         """½ (1 + log 2π) + log scale, in nats."""
