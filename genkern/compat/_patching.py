@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -57,6 +57,32 @@ class Applied:
     ) -> None:
         if self._patch is not None:
             self._patch.undo()
+
+
+class Switch:
+    """A project's drop-ins as they are, and as that project has them (`legacy`): one of the two in force, or none.
+
+    Parameters
+    ----------
+    make : callable
+        The patch of either; called when it is first asked for, since it may import the project.
+    """
+
+    def __init__(self, make: Callable[[bool], Patch]) -> None:
+        self._make = make
+        self._made: dict[bool, Patch] = {}
+
+    def on(self, legacy: bool) -> Applied:
+        other = self._made.get(not legacy)
+        if other is not None and other.active:
+            raise ValueError(f"legacy: expected {not legacy}, which is in force, got {legacy}; call unpatch() first")
+        if legacy not in self._made:
+            self._made[legacy] = self._make(legacy)
+        return Applied(self._made[legacy])
+
+    def off(self) -> None:
+        for patch in self._made.values():
+            patch.undo()
 
 
 def _rebind(name: str, old: Any, new: Any) -> None:

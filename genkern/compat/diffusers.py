@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.compat._patching import Applied, Patch
+from genkern.compat._patching import Applied, Patch, Switch
 
 __all__ = ["DiagonalGaussianDistribution", "OobleckDiagonalGaussianDistribution", "patch", "unpatch"]
 
@@ -183,7 +183,9 @@ class _LegacyOobleck(OobleckDiagonalGaussianDistribution):
     legacy = True
 
 
-def _patch(gaussian: type, oobleck: type) -> Patch:
+def _patch(legacy: bool) -> Patch:
+    gaussian = _Legacy if legacy else DiagonalGaussianDistribution
+    oobleck = _LegacyOobleck if legacy else OobleckDiagonalGaussianDistribution
     return Patch(
         {
             ("diffusers.models.autoencoders.vae", "DiagonalGaussianDistribution"): gaussian,
@@ -192,10 +194,7 @@ def _patch(gaussian: type, oobleck: type) -> Patch:
     )
 
 
-_PATCHES = {
-    False: _patch(DiagonalGaussianDistribution, OobleckDiagonalGaussianDistribution),
-    True: _patch(_Legacy, _LegacyOobleck),
-}
+_switch = Switch(_patch)
 
 
 def patch(*, legacy: bool = False) -> Applied:
@@ -219,12 +218,9 @@ def patch(*, legacy: bool = False) -> Applied:
     ValueError
         It is in force with the other `legacy`.
     """
-    if _PATCHES[not legacy].active:
-        raise ValueError(f"legacy: expected {not legacy}, which is in force, got {legacy}; call unpatch() first")
-    return Applied(_PATCHES[legacy])
+    return _switch.on(legacy)
 
 
 def unpatch() -> None:
     """diffusers' own distributions again; nothing where :func:`patch` is not in force."""
-    for applied in _PATCHES.values():
-        applied.undo()
+    _switch.off()

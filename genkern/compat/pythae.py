@@ -11,7 +11,6 @@ that a "bce" decoder gives are scored by torch, as there: the fused likelihood t
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.compat._patching import Applied, Patch
+from genkern.compat._patching import Applied, Patch, Switch
 
 __all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch", "unpatch"]
 
@@ -140,7 +139,6 @@ _MIXINS = {
 }
 
 
-@functools.cache
 def _patch(legacy: bool) -> Patch:
     """Subclasses of pythae's models, whose own subclasses keep the bases that they were made with."""
     importlib.import_module("pythae.models")
@@ -149,6 +147,9 @@ def _patch(legacy: bool) -> Patch:
         model = getattr(importlib.import_module(module), name)
         found[module, name] = type(name, (mixin, model), {"legacy": legacy, "__module__": __name__})
     return Patch(found)
+
+
+_switch = Switch(_patch)
 
 
 def patch(*, legacy: bool = False) -> Applied:
@@ -172,14 +173,9 @@ def patch(*, legacy: bool = False) -> Applied:
     ValueError
         It is in force with the other `legacy`.
     """
-    if not _patch(False).active and not _patch(True).active:
-        return Applied(_patch(legacy))
-    if _patch(not legacy).active:
-        raise ValueError(f"legacy: expected {not legacy}, which is in force, got {legacy}; call unpatch() first")
-    return Applied(_patch(legacy))
+    return _switch.on(legacy)
 
 
 def unpatch() -> None:
     """pythae's own models again; nothing where :func:`patch` is not in force."""
-    for legacy in (False, True):
-        _patch(legacy).undo()
+    _switch.off()

@@ -19,6 +19,11 @@ def floating(value: Tensor | float, like: Tensor) -> Tensor:
     return value if value.is_floating_point() else value.to(like.dtype)
 
 
+def has_masses(d: torch.distributions.Categorical) -> bool:
+    """Whether it was made of masses rather than of logits."""
+    return d.__dict__.get("probs") is d._param
+
+
 def normal_cdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
     """½ erfc((loc − value) / (σ √2)), which keeps its digits in the lower tail."""
     return 0.5 * torch.special.erfc((loc - value) / (std * math.sqrt(2)))
@@ -30,6 +35,5 @@ def normal_icdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
     return loc + std * torch.special.ndtri(value.to(wide)).to(value.dtype)
 
 
-def expanded(new: Any, old: Any, batch_shape: torch.Size, *names: str) -> None:
-    for name in names:
-        setattr(new, name, getattr(old, name).expand(batch_shape))
+def expand_parameters(new: Any, old: Any, batch_shape: torch.Size) -> None:
+    new.loc, new.scale = old.loc.expand(batch_shape), old.scale.expand(batch_shape)

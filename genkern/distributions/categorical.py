@@ -10,7 +10,7 @@ from torch.distributions.utils import lazy_property, probs_to_logits
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE
+from genkern.distributions._values import VALIDATE, has_masses
 
 __all__ = ["Categorical", "OneHotCategorical", "OneHotCategoricalStraightThrough"]
 
@@ -71,26 +71,21 @@ class Categorical(torch.distributions.Categorical):
         for name in ("_param", "probs", "logits"):
             if name in self.__dict__:
                 setattr(new, name, self.__dict__[name].expand(shape))
-        if self.has_masses:
+        if has_masses(self):
             new._param = new.probs
         new._num_events = self._num_events
         super(torch.distributions.Categorical, new).__init__(batch_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
-    @property
-    def has_masses(self) -> bool:
-        """Whether it was made of masses rather than of logits."""
-        return self.__dict__.get("probs") is self._param
-
     @lazy_property
     def logits(self) -> Tensor:
         """Normalised log masses."""
-        return probs_to_logits(self.probs) if self.has_masses else self._normalised()
+        return probs_to_logits(self.probs) if has_masses(self) else self._normalised()
 
     def entropy(self) -> Tensor:
         """−Σ p log p, in nats."""
-        entropy = functional.discrete_entropy if self.has_masses else functional.categorical_entropy
+        entropy = functional.discrete_entropy if has_masses(self) else functional.categorical_entropy
         return entropy(self._param, reduction="none")
 
     def _normalised(self) -> Tensor:

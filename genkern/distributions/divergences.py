@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, register_kl
 
 from genkern import functional
+from genkern.distributions._values import has_masses
 from genkern.distributions.categorical import Categorical, OneHotCategorical
 from genkern.distributions.diagonal_gaussian import DiagonalGaussian
 from genkern.distributions.normal import Normal
@@ -52,7 +53,7 @@ def _diagonal(d: Independent) -> DiagonalGaussian:
 @register_kl(Categorical, _of_torch.Categorical)
 @register_kl(_of_torch.Categorical, Categorical)
 def _categorical(p: _of_torch.Categorical, q: _of_torch.Categorical) -> Tensor:
-    if _has_masses(p) and _has_masses(q):
+    if has_masses(p) and has_masses(q):
         return functional.discrete_kl(p.probs, q.probs, reduction="none")
     return functional.categorical_kl(_log_masses(p), _log_masses(q), reduction="none")
 
@@ -64,10 +65,6 @@ def _one_hot(p: Any, q: Any) -> Tensor:
     return _categorical(p._categorical, q._categorical)
 
 
-def _has_masses(d: _of_torch.Categorical) -> bool:
-    return d.__dict__.get("probs") is d._param
-
-
 def _log_masses(d: _of_torch.Categorical) -> Tensor:
     """Up to a constant: logits as they came, or log p, which is −∞ where there is no mass."""
-    return d.probs.log() if _has_masses(d) else d._param
+    return d.probs.log() if has_masses(d) else d._param

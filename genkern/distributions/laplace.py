@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expanded, floating
+from genkern.distributions._values import VALIDATE, expand_parameters, floating
 
 __all__ = ["Laplace"]
 
@@ -46,7 +46,7 @@ class Laplace(torch.distributions.Laplace):
         """The same distribution with a larger batch shape; nothing is copied."""
         new = self._get_checked_instance(Laplace, _instance)
         batch_shape = torch.Size(batch_shape)
-        expanded(new, self, batch_shape, "loc", "scale")
+        expand_parameters(new, self, batch_shape)
         super(torch.distributions.Laplace, new).__init__(batch_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new

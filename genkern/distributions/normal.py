@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expanded, floating, normal_cdf, normal_icdf
+from genkern.distributions._values import VALIDATE, expand_parameters, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
 
 __all__ = ["Normal"]
@@ -53,7 +53,7 @@ class Normal(torch.distributions.Normal):
         """The same distribution with a larger batch shape; nothing is copied."""
         new = self._get_checked_instance(Normal, _instance)
         batch_shape = torch.Size(batch_shape)
-        expanded(new, self, batch_shape, "loc", "scale")
+        expand_parameters(new, self, batch_shape)
         super(torch.distributions.Normal, new).__init__(batch_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new

@@ -48,7 +48,7 @@ def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "randn_tensor", draw)
 
 
-def compare(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+def assert_same(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
     """Values and gradients."""
     a, b = moments(shape), moments(shape)
     found, expected = ours(a), theirs(b)
@@ -73,7 +73,7 @@ def seeded(seed: int = 1) -> torch.Generator:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_samples_are_upstreams_with_the_same_noise(ours: Any, theirs: Any, shape: tuple[int, ...]) -> None:
     for generator in (seeded, lambda: [seeded(5)], lambda: [seeded(5), seeded(6)]):
-        compare(lambda p, g=generator: ours(p).sample(g()), lambda p, g=generator: theirs(p).sample(g()), shape)
+        assert_same(lambda p, g=generator: ours(p).sample(g()), lambda p, g=generator: theirs(p).sample(g()), shape)
     torch.manual_seed(3)
     first = ours(moments(shape)).sample()
     torch.manual_seed(3)
@@ -107,17 +107,17 @@ def test_divergences_of_images_are_upstreams() -> None:
     other = moments((2, 8, 4, 6), seed=1).detach()
     shape = SHAPES["image"]
     ours, theirs = compat.DiagonalGaussianDistribution, UPSTREAM
-    compare(lambda p: ours(p).kl(), lambda p: theirs(p).kl(), shape)
-    compare(lambda p: ours(p).kl(ours(other)), lambda p: theirs(p).kl(theirs(other)), shape)
-    compare(lambda p: ours(p).kl(theirs(other)), lambda p: theirs(p).kl(theirs(other)), shape)
+    assert_same(lambda p: ours(p).kl(), lambda p: theirs(p).kl(), shape)
+    assert_same(lambda p: ours(p).kl(ours(other)), lambda p: theirs(p).kl(theirs(other)), shape)
+    assert_same(lambda p: ours(p).kl(theirs(other)), lambda p: theirs(p).kl(theirs(other)), shape)
 
 
 @pytest.mark.parametrize("dims", [[1, 2, 3], (-1, -2, -3), [1], (2, 3)])
 def test_likelihoods_of_images_are_upstreams(dims: Any) -> None:
     x = moments((2, 4, 4, 6), seed=2).detach()
     ours, theirs = compat.DiagonalGaussianDistribution, UPSTREAM
-    compare(lambda p: ours(p).nll(x, dims), lambda p: theirs(p).nll(x, dims), SHAPES["image"])
-    compare(lambda p: ours(p).nll(x), lambda p: theirs(p).nll(x), SHAPES["image"])
+    assert_same(lambda p: ours(p).nll(x, dims), lambda p: theirs(p).nll(x, dims), SHAPES["image"])
+    assert_same(lambda p: ours(p).nll(x), lambda p: theirs(p).nll(x), SHAPES["image"])
 
 
 def test_a_video_has_one_divergence_and_upstreams_reduction_on_request() -> None:
@@ -138,13 +138,13 @@ def test_a_video_has_one_divergence_and_upstreams_reduction_on_request() -> None
 def test_oobleck_keeps_its_convention_and_its_sign_on_request() -> None:
     shape, other = SHAPES["audio"], moments(SHAPES["audio"], seed=1).detach()
     ours, theirs = compat.OobleckDiagonalGaussianDistribution, UPSTREAM_OOBLECK
-    compare(lambda p: ours(p).kl(), lambda p: theirs(p).kl(), shape)
+    assert_same(lambda p: ours(p).kl(), lambda p: theirs(p).kl(), shape)
     parameters = moments(shape).detach()
     q, p = theirs(parameters), theirs(other)
     expected = ((q.mean - p.mean).square() / p.var + q.var / p.var - 1 - q.logvar + p.logvar).sum(1).mean()
     torch.testing.assert_close(ours(parameters).kl(ours(other)), expected)
     with compat.patch(legacy=True):
-        compare(
+        assert_same(
             lambda x: autoencoder_oobleck.OobleckDiagonalGaussianDistribution(x).kl(ours(other)),
             lambda x: theirs(x).kl(theirs(other)),
             shape,
