@@ -28,7 +28,7 @@ SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type
 
 NVDISASM := $(if $(or $(shell command -v nvdisasm),$(if $(shell command -v nvcc),,no nvcc)),,build/cuda-tools/nvidia/cu13/bin/nvdisasm)
 
-.PHONY: demo test sanitize lint bench cuda-check cuda-tables cuda-build clean FORCE
+.PHONY: demo test sanitize lint bench instructions cuda-check cuda-tables cuda-build clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
@@ -42,7 +42,11 @@ sanitize: $(STAMPS)/installed
 	@PYTHONPATH=tests $(PY) -m cuda_emulator.sanitized $(ARGS)
 
 bench: $(STAMPS)/installed
-	@$(PY) -m pytest benchmarks --benchmark-enable $(ARGS)
+	@$(VENV)/bin/genkern bench $(ARGS)
+
+# Instructions of every CPU kernel, counted, against those that are kept.
+instructions: $(STAMPS)/installed
+	@$(PY) -m benchmarks.instructions --check
 
 lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .

@@ -11,6 +11,7 @@ import os
 import platform
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -77,13 +78,26 @@ def announce(plan: Plan) -> None:
         print(f"genkern: building for CPU and CUDA ({plan.cuda_archs})", file=sys.stderr)
 
 
+class BuildPy(build_py):
+    """A wheel carries the benchmark suite, for `genkern bench`, within the package: others, too, have a `benchmarks`."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for path in sorted((ROOT / "benchmarks").glob("*.*")):
+            to = Path(self.build_lib) / "genkern" / "_suite" / "benchmarks" / path.name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+
+
 def pure_python(plan: Plan, torch: Torch | None) -> dict[str, object]:
-    class BuildPy(build_py):
+    class WithRecord(BuildPy):
         def run(self) -> None:
             super().run()
             write_record(ROOT if self.editable_mode else Path(self.build_lib), plan, torch)
 
-    return {"cmdclass": {"build_py": BuildPy}}
+    return {"cmdclass": {"build_py": WithRecord}}
 
 
 def native(plan: Plan, torch: Torch) -> dict[str, object]:
@@ -132,7 +146,7 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
             super().run()
             write_record(ROOT if self.inplace else Path(self.build_lib), plan, torch)
 
-    return {"ext_modules": [extension], "cmdclass": {"build_ext": BuildExt}}
+    return {"ext_modules": [extension], "cmdclass": {"build_ext": BuildExt, "build_py": BuildPy}}
 
 
 def main() -> None:

@@ -26,11 +26,16 @@ LIGER = "Liger-Kernel"
 """On a GPU, where it is installed."""
 COPY = "copy"
 """A plain copy of one tensor of the case's size: the bandwidth that the floor is stated in."""
+EXP = "exp"
+"""torch.exp of values in the cache: the rate that the floor is stated in where exponentials take longer than bytes."""
+GRAPH = "genkern, CUDA graph"
+EAGER_GRAPH = "eager, CUDA graph"
+"""The same calls captured and replayed, on a GPU."""
 
 ONE_THREAD = "genkern, 1 thread"
 """genkern itself, where a run has more threads: what they bring."""
 
-RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, LIGER, ONE_THREAD)
+RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, LIGER, ONE_THREAD, GRAPH, EAGER_GRAPH)
 MODES = ("forward", "forward_backward")
 
 GPU_SHAPES: dict[str, tuple[Shape, ...]] = {
@@ -76,7 +81,8 @@ class Operation:
 
     `moved` counts the values an element that is fused must move, forward and backward: each input once, each output
     once, noise made again and not stored. (0, 0): an element is a pair of points in one dimension, of which nothing is
-    moved; arithmetic is the floor, and none is stated.
+    moved. `exps` counts the exponentials, logarithms, sines and cosines it takes at least; the noise of a normal sample
+    takes 1.5: a pair of numbers, one logarithm, a sine and a cosine.
     """
 
     name: str
@@ -85,6 +91,7 @@ class Operation:
     genkern: Formula
     rivals: dict[str, Formula]
     moved: tuple[int, int]
+    exps: tuple[float, float] = (0, 0)
     compiled: str | None = EAGER
     shapes: dict[str, tuple[Shape, ...]] = field(
         default_factory=lambda: {
@@ -129,6 +136,11 @@ class Case:
     def bytes_per_element(self) -> int:
         forward, backward = self.op.moved
         return (forward if self.mode == "forward" else forward + backward) * self.dtype.itemsize
+
+    @property
+    def exps_per_element(self) -> float:
+        forward, backward = self.op.exps
+        return forward if self.mode == "forward" else forward + backward
 
     @property
     def quick(self) -> bool:
@@ -272,6 +284,7 @@ OPERATIONS = (
         gk.gaussian_rsample_kl,
         {EAGER: rivals.rsample_kl, DISTRIBUTIONS: rivals.distributions_rsample_kl},
         moved=(3, 5),
+        exps=(2.5, 2.5),
         also=(((8192, 512), torch.bfloat16),),
     ),
     Operation(
@@ -281,6 +294,7 @@ OPERATIONS = (
         gk.gaussian_rsample_kl_packed,
         {EAGER: rivals.rsample_kl_packed, DISTRIBUTIONS: rivals.distributions_rsample_kl_packed},
         moved=(3, 5),
+        exps=(2.5, 2.5),
         shapes={"small": ((2, 4), (128, 10)), "typical": ((64, 4, 32, 32),), "large": ((8192, 512),)},
     ),
     Operation(
@@ -290,6 +304,7 @@ OPERATIONS = (
         gk.gaussian_residual_rsample_kl,
         {EAGER: rivals.residual_rsample_kl, DISTRIBUTIONS: rivals.distributions_residual_rsample_kl},
         moved=(5, 9),
+        exps=(3.5, 3.5),
     ),
     Operation(
         "gaussian_kl",
@@ -298,6 +313,7 @@ OPERATIONS = (
         lambda loc, logvar: (gk.gaussian_kl(loc, logvar),),
         {EAGER: rivals.kl, DISTRIBUTIONS: rivals.distributions_kl},
         moved=(2, 4),
+        exps=(1, 1),
     ),
     Operation(
         "gaussian_rsample",
@@ -306,6 +322,7 @@ OPERATIONS = (
         lambda loc, logvar: (gk.gaussian_rsample(loc, logvar),),
         {EAGER: rivals.rsample, DISTRIBUTIONS: rivals.distributions_rsample},
         moved=(3, 4),
+        exps=(2.5, 2.5),
     ),
     Operation(
         "gaussian_nll",
@@ -314,6 +331,7 @@ OPERATIONS = (
         lambda x, loc, logvar: (gk.gaussian_nll(x, loc, logvar),),
         {EAGER: rivals.nll, DISTRIBUTIONS: rivals.distributions_nll, OWN: rivals.torch_nll},
         moved=(3, 5),
+        exps=(1, 1),
     ),
     Operation(
         "gaussian_nll_one_scale",
@@ -330,6 +348,7 @@ OPERATIONS = (
         lambda x, loc, logvar: (gk.laplace_nll(x, loc, logvar),),
         {EAGER: rivals.laplace_nll, DISTRIBUTIONS: rivals.distributions_laplace_nll},
         moved=(3, 5),
+        exps=(1, 1),
     ),
     Operation(
         "bernoulli_nll",
@@ -342,6 +361,7 @@ OPERATIONS = (
             OWN: rivals.torch_bernoulli_nll,
         },
         moved=(2, 3),
+        exps=(2, 1),
     ),
     Operation(
         "discretized_gaussian_nll",
@@ -350,6 +370,7 @@ OPERATIONS = (
         lambda x, loc, logvar: (gk.discretized_gaussian_nll(x, loc, logvar),),
         {EAGER: rivals.discretized_gaussian_nll},
         moved=(3, 5),
+        exps=(4, 4),  # the scale, a cdf at both edges, a logarithm; backward two densities in its place
     ),
     Operation(
         "discretized_gaussian_nll_tanh",
@@ -358,6 +379,7 @@ OPERATIONS = (
         lambda x, loc, logvar: (gk.discretized_gaussian_nll(x, loc, logvar, cdf="tanh"),),
         {EAGER: rivals.discretized_gaussian_nll_tanh},
         moved=(3, 5),
+        exps=(4, 4),
     ),
     Operation(
         "discretized_logistic_mixture_nll",
@@ -366,6 +388,7 @@ OPERATIONS = (
         lambda x, params: (gk.discretized_logistic_mixture_nll(x, params, mixtures=10),),
         {EAGER: rivals.logistic_mixture_nll},
         moved=(1, 2),  # of the parameters, beside whose 100 the three of x count for nothing
+        exps=(1.3, 1.3),  # of 10 components in 3 colours: a scale, two sigmoids and a logarithm; their weights
         shapes={"small": ((2, 100, 4, 4),), "typical": ((8, 100, 32, 32),), "large": ((64, 100, 32, 32),)},
         gpu_shapes={"small": ((8, 100, 8, 8),), "typical": ((32, 100, 32, 32),), "large": ((128, 100, 64, 64),)},
     ),
@@ -376,6 +399,7 @@ OPERATIONS = (
         lambda p: (gk.discrete_entropy(p, reduction="none"),),
         {EAGER: rivals.discrete_entropy},
         moved=(1, 2),
+        exps=(1, 1),
         **CLASSES,
     ),
     Operation(
@@ -385,6 +409,7 @@ OPERATIONS = (
         lambda p, q: (gk.discrete_kl(p, q, reduction="none"),),
         {EAGER: rivals.discrete_kl, OWN: rivals.torch_discrete_kl},
         moved=(2, 4),
+        exps=(1, 1),
         liger=rivals.liger_discrete_kl,
         **CLASSES,
     ),
@@ -395,6 +420,7 @@ OPERATIONS = (
         lambda logits: (gk.categorical_entropy(logits, reduction="none"),),
         {EAGER: rivals.categorical_entropy, DISTRIBUTIONS: rivals.distributions_categorical_entropy},
         moved=(1, 2),
+        exps=(1, 1),
         **CLASSES,
     ),
     Operation(
@@ -408,6 +434,7 @@ OPERATIONS = (
             OWN: rivals.torch_categorical_kl,
         },
         moved=(2, 4),
+        exps=(2, 2),
         liger=rivals.liger_categorical_kl,
         **CLASSES,
     ),
@@ -424,6 +451,7 @@ OPERATIONS = (
         ),
         {EAGER: rivals.balanced_kl},
         moved=(2, 4),
+        exps=(3, 3),
         **CLASSES,
     ),
     Operation(
@@ -437,6 +465,7 @@ OPERATIONS = (
             OWN: rivals.torch_gumbel_softmax,
         },
         moved=(2, 3),
+        exps=(3, 0),
         **CLASSES,
     ),
     Operation(
@@ -455,6 +484,7 @@ OPERATIONS = (
         lambda z, loc, logvar: gk.gaussian_mixture_log_prob(z, loc, logvar, marginals=True),
         {EAGER: rivals.mixture_marginals},
         moved=(0, 0),
+        exps=(1, 1),
         shapes=PAIRS,
     ),
     Operation(
@@ -464,6 +494,7 @@ OPERATIONS = (
         lambda z, loc, logvar: gk.total_correlation(z, loc, logvar, dataset_size=rivals.DATASET_SIZE),
         {EAGER: rivals.total_correlation},
         moved=(0, 0),
+        exps=(1, 1),
         shapes=PAIRS,
     ),
     Operation(
@@ -490,6 +521,7 @@ OPERATIONS = (
         lambda real, fake: (gk.gan_discriminator_loss(real=real, fake=fake, kind="non_saturating"),),
         {EAGER: rivals.non_saturating_loss, OWN: rivals.torch_non_saturating_loss},
         moved=(2, 4),
+        exps=(4, 2),
     ),
     Operation(
         "gan_discriminator_loss_relativistic",
@@ -498,6 +530,7 @@ OPERATIONS = (
         lambda real, fake: (gk.gan_discriminator_loss(real=real, fake=fake, kind="relativistic"),),
         {EAGER: rivals.relativistic_loss},
         moved=(2, 4),
+        exps=(2, 1),
     ),
     Operation(
         "interpolate",
@@ -550,6 +583,7 @@ OPERATIONS = (
         lambda shape, dtype, device: (gk.random.normal(gk.random.reserve(device=device), shape, dtype=dtype),),
         {OWN: rivals.torch_normal},
         moved=(1, 0),
+        exps=(1.5, 0),
         compiled=OWN,
         modes=("forward",),
     ),

@@ -16,12 +16,29 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for `from benchmarks import ...`, however pytest was started
 
 import genkern as gk
-from benchmarks import machine, results
-from benchmarks.cases import COMPILE, COPY, GENKERN, MAX_AUTOTUNE, ONE_THREAD, Case, Formula, cases, step
+from benchmarks import launches, machine, results
+from benchmarks.cases import (
+    COMPILE,
+    COPY,
+    EAGER,
+    EAGER_GRAPH,
+    EXP,
+    GENKERN,
+    GRAPH,
+    MAX_AUTOTUNE,
+    ONE_THREAD,
+    Case,
+    Formula,
+    cases,
+    step,
+)
 from benchmarks.measure import (
     FULL,
     QUICK,
+    Step,
     compile_formula,
+    exponentials,
+    graphed,
     interleave,
     on_one_thread,
     peak_gpu_memory,
@@ -49,6 +66,7 @@ class Session:
         self.run = machine.describe_run()
         self.rows: list[results.Row] = []
         self.progress = Progress()
+        self._generated = 0  # kernels of the formula that was compiled last
         self._compiled: tuple[tuple, dict[str, Formula], dict[str, float], dict[str, str]] | None = None
 
     @property
@@ -65,25 +83,44 @@ class Session:
             compiled, compile_times, failed = self._compile(case, inputs)
             formulas |= compiled
         steps = {name: step(formula, inputs, case.mode) for name, formula in formulas.items()}
+        launched = {name: launches.dispatched(steps[name]) for name in launches.COUNTED if name in steps}
+        if case.mode == case.op.modes[-1] and COMPILE in formulas:
+            launched[COMPILE] = self._generated
+        if case.device == "cuda":
+            failed |= self._graph(steps)
         if case.size == "large" and not case.op.of_pairs:
             source = torch.randn(case.shape, device=case.device).to(case.dtype)
             target = torch.empty_like(source)
             steps[COPY] = lambda: target.copy_(source)
+        if case.size == "large" and case.device == "cpu":
+            steps[EXP] = exponentials()
         if case.size == "large" and self.threads > 1:
             steps[ONE_THREAD] = on_one_thread(steps[GENKERN])
         timings = interleave(benchmark, GENKERN, steps, self.effort, case.device)
         if not timings:
             return
-        # What max-autotune captures as a graph keeps its memory from call to call.
-        without = (COPY, ONE_THREAD, MAX_AUTOTUNE)
+        # What is captured as a graph keeps its memory from call to call, max-autotune's own graphs too.
+        without = (COPY, EXP, ONE_THREAD, MAX_AUTOTUNE, GRAPH, EAGER_GRAPH)
         contestants = [name for name in timings if name not in without] if case.size == "large" else []
         peak = peak_gpu_memory if case.device == "cuda" else peak_memory
         peaks = {name: peak(steps[name]) for name in contestants}
-        rows = results.case_rows(case, self.threads, self.run["date"], timings, peaks, compile_times, failed)
+        rows = results.case_rows(case, self.threads, self.run["date"], timings, peaks, compile_times, launched, failed)
         benchmark.group = f"{case.op.name} {case.mode}"
         benchmark.extra_info.update({row.rival: row.median for row in rows}, threads=self.threads)
         self.rows += rows
         self.progress.done(results.summary_line(rows))
+
+    @staticmethod
+    def _graph(steps: dict[str, Step]) -> dict[str, str]:
+        """Adds the replays; tells why where a step cannot be captured."""
+        failed = {}
+        for name, of in ((GRAPH, GENKERN), (EAGER_GRAPH, EAGER)):
+            if of in steps:
+                try:
+                    steps[name] = graphed(steps[of])
+                except RuntimeError as error:
+                    failed[name] = type(error).__name__
+        return failed
 
     def _compile(self, case: Case, inputs: tuple) -> tuple[dict[str, Formula], dict[str, float], dict[str, str]]:
         """Once for all modes of a problem: forward on leaves compiles the backward, too."""
@@ -103,7 +140,10 @@ class Session:
             modes = {COMPILE: None, MAX_AUTOTUNE: "max-autotune"} if case.device == "cuda" else {COMPILE: None}
             for name, mode in modes.items():
                 try:
+                    before = launches.generated()
                     compiled[name], seconds[name] = compile_formula(formula, run, mode)
+                    if name == COMPILE:
+                        self._generated = launches.generated() - before
                 except Exception as error:  # a missing C++ compiler, mostly: the other contestants are still measured
                     failed[name] = type(error).__name__
         return self._compiled[1:]
@@ -194,11 +234,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     run = config.stash[_SESSION]
-    if run.rows:
-        terminalreporter.section("genkern")
-        terminalreporter.line(f"{len(run.rows)} rows at {run.threads} thread(s): {os.path.relpath(run.path)}")
-        if run.folder == results.FOLDER:
-            terminalreporter.line("tables and plot: python -m benchmarks.report")
+    if not run.rows:
+        return
+    terminalreporter.section("genkern")
+    terminalreporter.line(f"{len(run.rows)} rows at {run.threads} thread(s): {os.path.relpath(run.path)}")
+    if run.folder == results.FOLDER:
+        terminalreporter.line("tables, pictures, page: python -m benchmarks.report")
+        return
+    try:
+        from benchmarks import page
+
+        page.write(run.folder, run.folder / "report.html")
+        terminalreporter.line(f"as a page: {os.path.relpath(run.folder / 'report.html')}")
+    except ImportError as error:
+        terminalreporter.line(f"no page: {error}")
 
 
 def _case(item: pytest.Item) -> Case | None:

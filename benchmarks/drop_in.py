@@ -1,17 +1,13 @@
 """Training steps of other projects' models with and without genkern's drop-ins, in alternating rounds.
 
-python -m benchmarks.drop_in            measures, and writes docs/drop-in.md's table
-python -m benchmarks.drop_in --table    writes the table of what is recorded
+python -m benchmarks.drop_in   measures; benchmarks.report writes docs/drop-in.md
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import json
 import math
-import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -22,18 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks import machine
-from benchmarks.measure import host_seconds, no_garbage_collection, timing
-from benchmarks.report import replace_block
-from benchmarks.results import FOLDER
+from benchmarks.chapter import Chapter, Measured, provenance, ratio_of
+from benchmarks.measure import alternate
+from benchmarks.results import FOLDER, format_time
 from genkern import distributions
 from genkern.compat import diffusers as compat_diffusers
 from genkern.compat import disentangling_vae, guided_diffusion, nvae, vdvae
 from genkern.compat import pythae as compat_pythae
 from genkern.compat.torch import gaussian_nll_loss
 
-BEGIN, END = "<!-- drop-in:start -->", "<!-- drop-in:end -->"
-_ROOT = Path(__file__).parents[1]
 _ROUNDS = 31
 
 Step = Callable[[], object]
@@ -41,76 +34,43 @@ Step = Callable[[], object]
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drop_in", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", action="store_true", help="measure nothing")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}")
     parser.add_argument(
-        "--results", type=Path, default=FOLDER / "drop_in", metavar="FOLDER", help="where the JSON lies"
+        "--results", type=Path, default=FOLDER, metavar="FOLDER", help="where drop_in/<machine>.json goes"
     )
-    parser.add_argument("--root", type=Path, default=_ROOT, metavar="FOLDER", help="where docs lies")
     options = parser.parse_args(argv)
-    path = options.results / f"{machine.describe()['name']}.json"
-    if not options.table:
-        torch.set_num_threads(1)
-        rows = [{"step": name, **measure(*steps, options.rounds)} for name, steps in cases()]
-        found = {"machine": machine.describe(), "run": machine.describe_run(), "rows": rows}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.part")
-        beside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        beside.replace(path)
-    elif not path.exists():
-        print(f"benchmarks.drop_in: nothing is recorded in {path}", file=sys.stderr)
-        return 2
-    page = options.root / "docs" / "drop-in.md"
-    text = page.read_text(encoding="utf-8")
-    block = table(json.loads(path.read_text(encoding="utf-8")))
-    page.write_text(replace_block(page.name, text, block, BEGIN, END), encoding="utf-8")
+    torch.set_num_threads(1)
+    rows = [{"step": name, **measure(*steps, options.rounds)} for name, steps in cases()]
+    print(CHAPTER.keep(options.results, {"rows": rows}))
+    print("tables: python -m benchmarks.report")
     return 0
 
 
 def measure(before: Step, after: Step, rounds: int) -> dict[str, Any]:
     """Seconds of a step without and with the drop-in: medians and 20–80 % quantiles."""
-    steps = {"before": before, "after": after}
-    calls = {}
-    for name, step in steps.items():
-        step()
-        calls[name] = max(1, int(5e-3 / host_seconds(step, 1)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    order = list(steps)
-    with no_garbage_collection():
-        for _ in range(rounds):
-            random.shuffle(order)
-            for name in order:
-                times[name].append(host_seconds(steps[name], calls[name]))
-    return {name: asdict(timing(times[name], calls[name])) for name in steps}
+    return {name: asdict(found) for name, found in alternate({"before": before, "after": after}, rounds).items()}
 
 
-def table(found: dict[str, Any]) -> str:
-    run, where = found["run"], machine.title(found["machine"])
+def block(measured: Measured, picture: str | None) -> str:
     lines = [
-        f"{where}, 1 thread, float32, torch {run['versions']['torch']}, {run['date'][:10]}. Forward and backward of "
-        "what the row names; medians over alternating rounds. Unclear: the spread exceeds the difference.",
+        f"{provenance(measured)}. One thread, float32, forward and backward of what the row names; medians over "
+        "alternating rounds. Unclear: the spread exceeds the difference.",
         "",
         "| step | without | with | × |",
         "|---|---:|---:|---:|",
     ]
-    for row in found["rows"]:
+    for row in measured["rows"]:
         before, after = row["before"], row["after"]
-        spread = max(q[1] - q[0] for q in (before["quantiles"], after["quantiles"]))
-        clear = abs(before["median"] - after["median"]) > spread
-        ratio = f"{before['median'] / after['median']:.2f}" if clear else "unclear"
-        lines.append(f"| {row['step']} | {_shown(before['median'])} | {_shown(after['median'])} | {ratio} |")
+        times = f"{format_time(before['median'])} | {format_time(after['median'])}"
+        lines.append(f"| {row['step']} | {times} | {ratio_of(before, after)} |")
     return "\n".join(lines)
-
-
-def _shown(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} µs"
 
 
 def cases() -> Iterator[tuple[str, tuple[Step, Step]]]:
     yield "`torch.distributions`: sample, density, divergence of normals, [4096, 64]", _distributions()
     yield "`F.gaussian_nll_loss`, [4096, 64]", _nll()
-    yield "diffusers: posterior alone, moments [4, 8, 64, 64]", _posterior()
-    yield "diffusers: `AutoencoderKL`, [2, 3, 64, 64], channels 32 and 64", _autoencoder()
+    yield "diffusers: posterior, moments [4, 8, 64, 64]", _posterior(torch.contiguous_format)
+    yield "diffusers: posterior, moments [4, 8, 64, 64], channels last", _posterior(torch.channels_last)
     yield "pythae: `VAE`, 128 images of 28 × 28", _pythae("VAE", 128, latent_dim=16)
     yield "pythae: `IWAE`, 64 images, 10 samples", _pythae("IWAE", 64, latent_dim=16, number_samples=10)
     yield "pythae: `BetaTCVAE`, 512 images, 10 dimensions", _pythae("BetaTCVAE", 512, latent_dim=10)
@@ -148,9 +108,11 @@ def _nll() -> tuple[Step, Step]:
     return step(F.gaussian_nll_loss), step(gaussian_nll_loss)
 
 
-def _posterior() -> tuple[Step, Step]:
+def _posterior(layout: torch.memory_format) -> tuple[Step, Step]:
+    """The whole `AutoencoderKL` is a step of benchmarks.end_to_end."""
     vae = importlib.import_module("diffusers.models.autoencoders.vae")
-    moments, cotangent = torch.randn(4, 8, 64, 64).requires_grad_(), torch.randn(4, 4, 64, 64)
+    moments = torch.randn(4, 8, 64, 64).contiguous(memory_format=layout).requires_grad_()
+    cotangent = torch.randn(4, 4, 64, 64).contiguous(memory_format=layout)
 
     def step(kind: Any) -> Step:
         def run() -> None:
@@ -160,27 +122,6 @@ def _posterior() -> tuple[Step, Step]:
         return run
 
     return step(vae.DiagonalGaussianDistribution), step(compat_diffusers.DiagonalGaussianDistribution)
-
-
-def _autoencoder() -> tuple[Step, Step]:
-    diffusers = importlib.import_module("diffusers")
-    torch.manual_seed(0)
-    model = diffusers.AutoencoderKL(
-        block_out_channels=(32, 64),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        sample_size=64,
-    )
-    x = torch.randn(2, 3, 64, 64)
-
-    def run() -> None:
-        posterior = model.encode(x).latent_dist
-        loss = F.mse_loss(model.decode(posterior.sample()).sample, x) + 1e-6 * posterior.kl().mean()
-        model.zero_grad()
-        loss.backward()
-
-    return run, _within(compat_diffusers.patch, run)
 
 
 def _pythae(name: str, batch: int, **options: Any) -> tuple[Step, Step]:
@@ -311,13 +252,7 @@ def _disentangling_vae() -> tuple[Step, Step]:
     return _gradients(before, *leaves), _gradients(after, *leaves)
 
 
-def _within(patch: Callable[[], contextlib.AbstractContextManager[None]], run: Step) -> Step:
-    def patched() -> None:
-        with patch():
-            run()
-
-    return patched
-
+CHAPTER = Chapter("drop_in", "docs/drop-in.md", block)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -84,6 +84,23 @@ def interleave(
     return {name: timing(times[name], calls[name]) for name in steps}
 
 
+def alternate(steps: dict[str, Step], rounds: int, device: str = "cpu", turn_s: float = 5e-3) -> dict[str, Timing]:
+    """The same without the fixture: `rounds` rounds, in each of which every step has its turn."""
+    clock = _gpu_seconds if device == "cuda" else host_seconds
+    calls = {}
+    for name, step in steps.items():
+        step()
+        calls[name] = max(1, int(turn_s / clock(step, 1)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    order = list(steps)
+    with no_garbage_collection():
+        for _ in range(rounds):
+            random.shuffle(order)
+            for name in order:
+                times[name].append(clock(steps[name], calls[name]))
+    return {name: timing(times[name], calls[name]) for name in steps}
+
+
 def timing(seconds: list[float], calls: int = 1) -> Timing:
     fifths = statistics.quantiles(seconds, n=5, method="inclusive")
     return Timing(statistics.median(seconds), (fifths[0], fifths[-1]), len(seconds), calls)
@@ -110,6 +127,31 @@ def compile_formula(
         run(compiled)
         times.append(time.perf_counter() - start)
     return compiled, times[0] - times[1]
+
+
+EXPS = 4096
+"""So many numbers, and their exponentials, lie in the first cache, and one thread takes them."""
+
+
+def exponentials() -> Step:
+    """torch.exp of EXPS numbers on the CPU: vectorised, nothing but arithmetic. (On a GPU it would wait for memory.)"""
+    source = torch.randn(EXPS)
+    target = torch.empty_like(source)
+    return lambda: torch.exp(source, out=target)
+
+
+def graphed(step: Step) -> Step:
+    """The replay of a CUDA graph of the step."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):  # what is only done once is done before it is captured
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def peak_memory(step: Step) -> int | None:

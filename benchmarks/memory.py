@@ -1,59 +1,42 @@
 """Peak memory over the batch: the three parts of a KL term, forward and backward, by genkern and in eager torch.
 
-python -m benchmarks.memory [--largest B] [--largest-eager B]   measures, and draws what it measured
-python -m benchmarks.memory --draw                              draws what is recorded
+python -m benchmarks.memory [--largest B] [--largest-eager B]   measures; benchmarks.report writes docs/performance.md
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks import machine
+from benchmarks import machine, plot
 from benchmarks.cases import EAGER, GENKERN, OPERATIONS, step
+from benchmarks.chapter import Chapter, Measured, provenance, size_text
 from benchmarks.measure import peak_memory
-from benchmarks.report import replace_block
 from benchmarks.results import FOLDER
 
-BEGIN, END = "<!-- memory:start -->", "<!-- memory:end -->"
-_ROOT = Path(__file__).parents[1]
 _DIMS, _SMALLEST = 64, 128
-_STYLES = {GENKERN: ("#0072B2", "o"), EAGER: ("#D55E00", "D")}
+_STYLES = {GENKERN: plot.STYLES[0], EAGER: plot.STYLES[3]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--largest", type=int, default=16384, metavar="B", help="of genkern (default: 16384)")
     parser.add_argument("--largest-eager", type=int, default=1024, metavar="B", help="2048 takes 10 GB (default: 1024)")
-    parser.add_argument("--results", type=Path, default=FOLDER / "memory", metavar="FOLDER", help="where the JSON lies")
-    parser.add_argument("--root", type=Path, default=_ROOT, metavar="FOLDER", help="where docs lies")
-    parser.add_argument("--draw", action="store_true", help="measure nothing")
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, metavar="FOLDER", help="where memory/<machine>.json goes"
+    )
     options = parser.parse_args(argv)
-    path = options.results / f"{machine.describe()['name']}.json"
-    if not options.draw:
-        found = {GENKERN: _curve(GENKERN, options.largest), EAGER: _curve(EAGER, options.largest_eager)}
-        if any(peak is None for points in found.values() for _, peak in points):
-            print("benchmarks.memory: the system does not tell a process its peak memory", file=sys.stderr)
-            return 2
-        measured = {"machine": machine.describe(), "run": machine.describe_run(), "dims": _DIMS, "peaks": found}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
-    elif not path.exists():
-        print(f"benchmarks.memory: nothing is recorded in {path}", file=sys.stderr)
+    found = {GENKERN: _curve(GENKERN, options.largest), EAGER: _curve(EAGER, options.largest_eager)}
+    if any(peak is None for points in found.values() for _, peak in points):
+        print("benchmarks.memory: the system does not tell a process its peak memory", file=sys.stderr)
         return 2
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    picture, page = options.root / "docs" / "memory-over-batch.png", options.root / "docs" / "performance.md"
-    draw(measured, picture)
-    text = page.read_text(encoding="utf-8")
-    page.write_text(replace_block(page.name, text, block(measured, picture.name), BEGIN, END), encoding="utf-8")
+    print(CHAPTER.keep(options.results, {"dims": _DIMS, "peaks": found}))
+    print("tables: python -m benchmarks.report")
     return 0
 
 
@@ -66,11 +49,11 @@ def _curve(contestant: str, largest: int) -> list[tuple[int, int | None]]:
         batch = _SMALLEST << doubled
         inputs = op.make_inputs((batch, batch, _DIMS), torch.float32)
         points.append((batch, peak_memory(step(formula, inputs, "forward_backward"))))
-        print(f"{contestant}, B = {batch}: {_text(points[-1][1])}", flush=True)
+        print(f"{contestant}, B = {batch}: {size_text(points[-1][1])}", flush=True)
     return points
 
 
-def draw(measured: dict[str, Any], path: Path) -> None:
+def draw(measured: Measured, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -82,42 +65,33 @@ def draw(measured: dict[str, Any], path: Path) -> None:
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.yaxis.set_major_formatter(lambda value, _: _text(value))
-    ax.grid(True, which="major", color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.yaxis.set_major_formatter(lambda value, _: size_text(value))
+    plot.plain(ax)
     ax.legend(frameon=False)
     figure.suptitle(
         f"total_correlation, forward and backward, D = {measured['dims']}, float32\n"
         f"{machine.title(measured['machine'])}",
         fontsize=11,
     )
-    beside = path.with_name(f"{path.stem}.part.png")
-    figure.savefig(beside, dpi=144, metadata={"Software": None})
-    os.replace(beside, path)
+    plot.save(figure, path)
 
 
-def block(measured: dict[str, Any], picture: str) -> str:
+def block(measured: Measured, picture: str | None) -> str:
     peaks = {name: dict(points) for name, points in measured["peaks"].items()}
-    run, batches = measured["run"], sorted(set().union(*peaks.values()))
-    rows = [[str(b), *(_text(points.get(b)) for points in peaks.values())] for b in batches]
+    batches = sorted(set().union(*peaks.values()))
+    rows = [[str(b), *(size_text(points.get(b)) for points in peaks.values())] for b in batches]
     header = ["batch", *peaks]
     lines = [header, ["---:"] * len(header), *rows]
     return "\n".join(
         [
-            f"![Peak memory over the batch]({picture})\n",
-            f"{machine.title(measured['machine'])}; torch {run['versions']['torch']}, genkern "
-            f"{run['versions']['genkern']} at {run['commit']}, {run['date'][:10]}.\n",
+            *([f"![Peak memory over the batch]({picture})\n"] if picture else []),
+            f"{provenance(measured)}.\n",
             *(f"| {' | '.join(cells)} |" for cells in lines),
         ]
     )
 
 
-def _text(size: float | None) -> str:
-    if size is None:
-        return "–"
-    return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
-
+CHAPTER = Chapter("memory", "docs/performance.md", block, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

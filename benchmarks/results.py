@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import COPY, GENKERN, Case, dtype_name
-from benchmarks.measure import Timing
+from benchmarks.cases import COPY, EXP, GENKERN, Case, dtype_name
+from benchmarks.measure import EXPS, Timing
 
 FORMAT = "genkern.benchmarks/1"
 FOLDER = Path(__file__).parent / "results"
@@ -20,7 +20,9 @@ FOLDER = Path(__file__).parent / "results"
 class Row:
     """One contestant of one case. Times are seconds a call, memory is bytes, `run` is the date of its run.
 
-    A contestant that could not run has its `reason` and no figures. `floor` is known where a copy was measured beside.
+    A contestant that could not run has its `reason` and no figures. `floor` is known where a copy and exponentials
+    were measured beside: the bytes over the bandwidth or the exponentials over their rate, whichever takes longer.
+    `launches` is what `benchmarks.launches` counts.
     """
 
     op: str
@@ -43,6 +45,15 @@ class Row:
     peak_memory: int | None
     compile_time: float | None
     reason: str | None
+    exps_per_element: float = 0
+    exp_rate: float | None = None
+    launches: int | None = None
+
+    @property
+    def bound_by_exps(self) -> bool:
+        """Whether its floor is that of the exponentials."""
+        moved = self.bytes_per_element / self.copy_bandwidth if self.copy_bandwidth else 0.0
+        return bool(self.exp_rate) and self.exps_per_element / (self.exp_rate or 1) > moved
 
     @property
     def problem(self) -> tuple:
@@ -78,12 +89,17 @@ def case_rows(
     timings: dict[str, Timing],
     peaks: dict[str, int | None],
     compile_times: dict[str, float],
+    launches: dict[str, int],
     failed: dict[str, str],
 ) -> list[Row]:
-    bandwidth = floor = None
+    bandwidth = exp_rate = None
+    floors = []
     if COPY in timings:
         bandwidth = 2 * case.numel * case.dtype.itemsize / timings[COPY].median
-        floor = case.bytes_per_element * case.numel / bandwidth
+        floors.append(case.bytes_per_element * case.numel / bandwidth)
+    if EXP in timings:
+        exp_rate = threads * EXPS / timings[EXP].median
+        floors.append(case.exps_per_element * case.numel / exp_rate)
     rows = []
     for name in [*timings, *failed]:
         t = timings.get(name)
@@ -105,10 +121,13 @@ def case_rows(
                 calls=t.calls if t else 0,
                 bytes_per_element=case.bytes_per_element,
                 copy_bandwidth=bandwidth,
-                floor=floor,
+                floor=max(floors, default=0.0) or None,
                 peak_memory=peaks.get(name),
                 compile_time=compile_times.get(name),
                 reason=failed.get(name),
+                exps_per_element=case.exps_per_element,
+                exp_rate=exp_rate,
+                launches=launches.get(name),
             )
         )
     return rows
@@ -128,7 +147,7 @@ def summary_line(rows: Sequence[Row]) -> str:
     own = by_name[GENKERN]
     parts = [f"{format_time(own.median)}"]
     for name, row in by_name.items():
-        if name in (GENKERN, COPY):
+        if name in (GENKERN, COPY, EXP):
             continue
         ratio = speedup(own, row)
         parts.append(f"{name} {'failed' if row.reason else 'unclear' if ratio is None else f'{ratio:.3g}×'}")
@@ -141,7 +160,7 @@ def format_time(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
+        if seconds >= 0.9995 * scale:  # 999.6 µs are 1 ms
             return f"{seconds / scale:.3g} {unit}"
     return f"{seconds / 1e-9:.3g} ns"
 
@@ -162,7 +181,6 @@ def load(path: Path) -> Results:
 
 
 def save(path: Path, results: Results) -> None:
-    """Written beside and renamed: a reader, or a full disk, never leaves half a file."""
     rows = [{**asdict(row), "shape": list(row.shape)} for row in results.rows]
     # A row a line keeps the file readable and its history in version control small.
     lines = ",\n    ".join(json.dumps(row) for row in rows)
@@ -170,6 +188,11 @@ def save(path: Path, results: Results) -> None:
         f'{{\n  "format": {json.dumps(FORMAT)},\n  "machine": {json.dumps(results.machine)},\n'
         f'  "runs": {json.dumps(results.runs)},\n  "rows": [\n    {lines}\n  ]\n}}\n'
     )
+    write(path, text)
+
+
+def write(path: Path, text: str) -> None:
+    """Beside and renamed: a reader, or a full disk, never leaves half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.part")
     with beside.open("w", encoding="utf-8") as file:

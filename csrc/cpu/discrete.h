@@ -31,6 +31,15 @@ template <class T>
   for (int i = 0; i < lanes; ++i) Vec<T>(square[i]).store(to + i * to_row);
 }
 
+// The classes of whole squares, the last of which may overlap the one before: f(first class). How many are done.
+template <class T, class F>
+GK_INLINE int64_t each_square(const ClassOperand& o, int64_t n, int64_t classes, const F& f) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  if (n != lanes || o.each != 1 || classes < lanes) return 0;
+  for (int64_t k = 0; k < classes; k += lanes) f(least(k, classes - lanes));
+  return classes;
+}
+
 // convert(value) of every element and class of a block: to[class * lanes + place]. Where an element's classes lie side
 // by side, squares of elements and classes are turned.
 template <class T, class S, class Convert>
@@ -38,8 +47,7 @@ void load_classes(const Span& b, const ClassOperand& o, int64_t classes, const S
   constexpr int64_t lanes = Vec<T>::lanes;
   b.each_run(o, [&](int64_t at, int64_t index, int64_t n) {
     const S* from = data + index;
-    int64_t k = 0;
-    for (; n == lanes && o.each == 1 && k + lanes <= classes; k += lanes) {
+    const int64_t done = each_square<T>(o, n, classes, [&](int64_t k) {
       if constexpr (std::is_same_v<T, S>) {
         turn(from + k, o.elem, to + k * lanes, lanes);
       } else {
@@ -48,8 +56,8 @@ void load_classes(const Span& b, const ClassOperand& o, int64_t classes, const S
           for (int64_t i = 0; i < lanes; ++i) square[j * lanes + i] = static_cast<T>(convert(from[k + i + j * o.elem]));
         turn(square, lanes, to + k * lanes, lanes);
       }
-    }
-    for (; k < classes; ++k)
+    });
+    for (int64_t k = done; k < classes; ++k)
       for (int64_t j = 0; j < n; ++j) to[k * lanes + at + j] = static_cast<T>(convert(from[k * o.each + j * o.elem]));
   });
 }
@@ -60,8 +68,7 @@ void store_classes(const Span& b, const ClassOperand& o, int64_t classes, const 
   constexpr int64_t lanes = Vec<T>::lanes;
   b.each_run(o, [&](int64_t at, int64_t index, int64_t n) {
     S* to = data + index;
-    int64_t k = 0;
-    for (; n == lanes && o.each == 1 && k + lanes <= classes; k += lanes) {
+    const int64_t done = each_square<T>(o, n, classes, [&](int64_t k) {
       if constexpr (std::is_same_v<T, S>) {
         turn(from + k * lanes, lanes, to + k, o.elem);
       } else {
@@ -70,10 +77,9 @@ void store_classes(const Span& b, const ClassOperand& o, int64_t classes, const 
         for (int64_t j = 0; j < lanes; ++j)
           for (int64_t i = 0; i < lanes; ++i) to[k + i + j * o.elem] = convert(square[j * lanes + i]);
       }
-    }
+    });
     for (int64_t j = 0; j < n; ++j)
-      for (int64_t rest = k; rest < classes; ++rest)
-        to[rest * o.each + j * o.elem] = convert(from[rest * lanes + at + j]);
+      for (int64_t k = done; k < classes; ++k) to[k * o.each + j * o.elem] = convert(from[k * lanes + at + j]);
   });
 }
 

@@ -28,17 +28,28 @@ struct Span {
     elem = within - run * e.length;
   }
 
-  // f(place in the span, index into the operand, n) for each stretch with one stride.
+  // f(place in the span, runs of the operand) for the stretches of the span whose runs lie at one distance.
   template <class F>
-  void each_run(const Operand& o, const F& f) const {
+  void each_runs(const Operand& o, const F& f) const {
+    const bool by_row = extent.runs == 1;
     int64_t r = row, k = run, e = elem;
     for (int64_t at = 0; at < n;) {
       const int64_t take = least(extent.length - e, n - at);
-      f(at, r * o.row + k * o.run + e * o.elem, take);
-      at += take;
+      int64_t count = 1;
+      if (take == extent.length) count = by_row ? (n - at) / take : least((n - at) / take, extent.runs - k);
+      f(at, Runs{r * o.row + k * o.run + e * o.elem, count, take, by_row ? o.row : o.run});
+      at += count * take;
       e = 0;
-      if (++k == extent.runs) k = 0, ++r;
+      (by_row ? r : k) += count;
+      if (k == extent.runs) k = 0, ++r;
     }
+  }
+  // f(place in the span, index into the operand, n) for each of these runs.
+  template <class F>
+  void each_run(const Operand& o, const F& f) const {
+    each_runs(o, [&](int64_t at, const Runs& runs) {
+      for (int64_t k = 0; k < runs.count; ++k) f(at + k * runs.n, runs.index + k * runs.apart, runs.n);
+    });
   }
 };
 
@@ -78,11 +89,9 @@ class Input {
     if (operand_.row == 0 && operand_.run == 0 && operand_.elem == 0) {
       if (at_ == buffer_.data && shift == shift_) return;  // one value for all: it is there since the first tile
       shift_ = shift;
-      load_run(operand_, shift, kTile, buffer_.data);
+      load_runs(operand_, shift, Runs{0, 1, kTile, 0}, buffer_.data);
     } else {
-      s.each_run(operand_, [&](int64_t at, int64_t index, int64_t n) {
-        load_run(operand_, shift + index, n, buffer_.data + at);
-      });
+      s.each_runs(operand_, [&](int64_t at, const Runs& runs) { load_runs(operand_, shift, runs, buffer_.data + at); });
     }
     at_ = buffer_.data;
   }
@@ -110,8 +119,7 @@ class Output {
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
-    s.each_run(operand_,
-               [&](int64_t at, int64_t index, int64_t n) { store_run(operand_, shift + index, n, buffer_.data + at); });
+    s.each_runs(operand_, [&](int64_t at, const Runs& runs) { store_runs(operand_, shift, runs, buffer_.data + at); });
   }
 
  private:

@@ -132,7 +132,7 @@ struct MixtureLoops {
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t i = 0; i < n; ++i) {
             T max, sum;
-            merge(of(r).max + i * lanes, of(r).sum + i * lanes, 1, lanes, max, sum);
+            merge_lanes(of(r).max + i * lanes, of(r).sum + i * lanes, max, sum);
             if (split == 1) {
               put(a, first + r, i, max, sum);
             } else {
@@ -171,6 +171,12 @@ struct MixtureLoops {
     s.add(0, joint);
   }
 
+  static GK_INLINE void merge_lanes(const T* maxima, const T* sums, T& max, T& sum) {
+    const F of_lanes = F::load(maxima);
+    max = kLowest;
+    for (int i = 0; i < lanes; ++i) max = maxima[i] > max ? maxima[i] : max;
+    sum = genkern::GENKERN_ISA::sum(F::load(sums) * exp(of_lanes - F(max)));
+  }
   static void merge(const T* maxima, const T* sums, int64_t stride, int64_t n, T& max, T& sum) {
     max = kLowest, sum = T(0);
     for (int64_t i = 0; i < n; ++i) max = maxima[i * stride] > max ? maxima[i * stride] : max;

@@ -23,7 +23,7 @@ void random_fill(const RandomFill& a, Parallel parallel) {
         } else {
           fill_uniform(key, index, s.n, uniform.data);
         }
-        store_run(out, s.first, s.n, made);
+        store_runs(out, 0, Runs{s.first, 1, s.n, 0}, made);
       });
   });
 }

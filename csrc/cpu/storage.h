@@ -1,7 +1,7 @@
 // Between storage types and the type of arithmetic.
 #pragma once
 
-#include "cpu/system.h"
+#include "cpu/vec.h"
 
 namespace genkern::GENKERN_ISA {
 
@@ -54,19 +54,54 @@ inline uint16_t float_to_half(float f) {
   return static_cast<uint16_t>(sign | result);
 }
 
-// n values, `stride` apart in storage, to contiguous T.
+// `count` stretches of n elements of an operand, `apart` from the beginning of one to that of the next.
+struct Runs {
+  int64_t index, count, n, apart;
+};
+
+// A few numbers, without the beginning and the end of a vector loop, which take longer than they do.
+template <int kParts, class T>
+GK_INLINE void copy_rest(const T* from, T* to, int64_t n) {
+  if constexpr (kParts > 0) {
+    if (n & kParts) {
+      memcpy(to, from, kParts * sizeof(T));
+      from += kParts, to += kParts;
+    }
+    copy_rest<kParts / 2>(from, to, n);
+  }
+}
 template <class T>
-void load_run(const Operand& o, int64_t index, int64_t n, T* to) {
-  const int64_t stride = o.elem;
+GK_INLINE void copy(const T* from, T* to, int64_t n) {
+  constexpr int lanes = Vec<T>::lanes;
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) Vec<T>::load(from + i).store(to + i);
+  copy_rest<lanes / 2>(from + i, to + i, n);
+}
+
+// Runs to contiguous T, behind which there is room for a vector.
+template <class T>
+void load_runs(const Operand& o, int64_t shift, const Runs& runs, T* to) {
+  const int64_t stride = o.elem, n = runs.n;
   const auto each = [&](auto* data, auto convert) {
-    data += index;
-    if (stride == 1) {
-      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i]));
-    } else if (stride == 0) {
-      const T value = static_cast<T>(convert(*data));
-      for (int64_t i = 0; i < n; ++i) to[i] = value;
+    data += shift + runs.index;
+    const auto every = [&](const auto& load) {
+      for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, to += n) load();
+    };
+    if (stride == 0) {
+      every([&] {
+        const Vec<T> value(static_cast<T>(convert(*data)));
+        for (int64_t i = 0; i < n; i += Vec<T>::lanes) value.store(to + i);
+      });
+    } else if (stride != 1) {
+      every([&] {
+        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i * stride]));
+      });
+    } else if constexpr (std::is_same_v<decltype(data), const T*>) {
+      every([&] { copy(data, to, n); });
     } else {
-      for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i * stride]));
+      every([&] {
+        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i]));
+      });
     }
   };
   switch (o.dtype) {
@@ -81,16 +116,25 @@ void load_run(const Operand& o, int64_t index, int64_t n, T* to) {
   }
 }
 
-// n contiguous T to storage, `stride` apart.
+// Contiguous T to runs.
 template <class T>
-void store_run(const Operand& o, int64_t index, int64_t n, const T* from) {
-  const int64_t stride = o.elem;
+void store_runs(const Operand& o, int64_t shift, const Runs& runs, const T* from) {
+  const int64_t stride = o.elem, n = runs.n;
   const auto each = [&](auto* data, auto convert) {
-    data += index;
-    if (stride == 1) {
-      for (int64_t i = 0; i < n; ++i) data[i] = convert(from[i]);
+    data += shift + runs.index;
+    const auto every = [&](const auto& store) {
+      for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, from += n) store();
+    };
+    if (stride != 1) {
+      every([&] {
+        for (int64_t i = 0; i < n; ++i) data[i * stride] = convert(from[i]);
+      });
+    } else if constexpr (std::is_same_v<decltype(data), T*>) {
+      every([&] { copy(from, data, n); });
     } else {
-      for (int64_t i = 0; i < n; ++i) data[i * stride] = convert(from[i]);
+      every([&] {
+        for (int64_t i = 0; i < n; ++i) data[i] = convert(from[i]);
+      });
     }
   };
   switch (o.dtype) {

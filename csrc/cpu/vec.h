@@ -101,7 +101,27 @@ GK_INLINE Vec<T> from_bits(typename Vec<T>::Int b) {
   return (typename Vec<T>::Native)b;
 }
 
-// The first operand where it is greater (less), else the second: NaN in the second passes, as in torch.clamp.
+// The first operand where it is greater (less), else the second: NaN in the second passes, as in torch.clamp. One
+// instruction, which the compiler does not make of a comparison and a choice.
+#if defined(__x86_64__)
+#if GENKERN_VECTOR_BYTES == 64
+#define GENKERN_EXTREME(name, F, type, suffix, lanes)                                              \
+  GK_INLINE F name(F a, F b) {                                                                     \
+    return (F::Native)_mm512_maskz_##name##_##suffix(lanes, (__m512##type)a.v, (__m512##type)b.v); \
+  }
+#elif GENKERN_VECTOR_BYTES == 32
+#define GENKERN_EXTREME(name, F, type, suffix, lanes) \
+  GK_INLINE F name(F a, F b) { return (F::Native)_mm256_##name##_##suffix((__m256##type)a.v, (__m256##type)b.v); }
+#else
+#define GENKERN_EXTREME(name, F, type, suffix, lanes) \
+  GK_INLINE F name(F a, F b) { return (F::Native)_mm_##name##_##suffix((__m128##type)a.v, (__m128##type)b.v); }
+#endif
+GENKERN_EXTREME(max, F32, , ps, 0xFFFF)
+GENKERN_EXTREME(min, F32, , ps, 0xFFFF)
+GENKERN_EXTREME(max, F64, d, pd, 0xFF)
+GENKERN_EXTREME(min, F64, d, pd, 0xFF)
+#undef GENKERN_EXTREME
+#else
 template <class T>
 GK_INLINE Vec<T> max(Vec<T> a, Vec<T> b) {
   return select(a > b, a, b);
@@ -110,6 +130,7 @@ template <class T>
 GK_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {
   return select(a < b, a, b);
 }
+#endif
 
 GK_INLINE F32 abs(F32 a) { return from_bits<float>(bits(a) & 0x7FFFFFFF); }
 GK_INLINE F64 abs(F64 a) { return from_bits<double>(bits(a) & 0x7FFFFFFFFFFFFFFF); }

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 import genkern
+from genkern.cli.bench import bench
 from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
@@ -37,6 +38,7 @@ train_app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup
 train_app.command("vae")(train_vae)
 train_app.command("gan")(train_gan)
 app.add_typer(train_app, name="train")
+app.command("bench")(bench)
 
 
 def run() -> None:

@@ -1,0 +1,208 @@
+"""The report says what the files say, on every page that it writes. Next to nothing is timed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
+
+from benchmarks import drop_in, machine, memory, report, results, tables
+from benchmarks.cases import COMPILE, EAGER, GENKERN, MAX_AUTOTUNE
+from benchmarks.chapters import CHAPTERS
+from benchmarks.results import Results
+
+
+def test_the_tables_of_a_gpu_name_it_and_no_threads() -> None:
+    rows = [
+        dataclasses.replace(row_of(rival, seconds), shape=(65536, 512), device="cuda")
+        for rival, seconds in ((GENKERN, 1e-3), (EAGER, 4.1e-3), (MAX_AUTOTUNE, 1.3e-3))
+    ]
+    gpu = {"name": machine.gpu_name("NVIDIA A100-SXM4-80GB"), "gpu": "NVIDIA A100-SXM4-80GB"}
+    assert gpu["name"] == "nvidia-a100-sxm4-80gb"
+    measured = Results({**gpu, "cpu": "A CPU", "cores": 2, "isa": "avx2"}, {RUN["date"]: RUN}, tuple(rows))
+    for text in (tables.short([measured]), tables.full([measured], lambda _: {})):
+        assert "NVIDIA A100-SXM4-80GB" in text and "thread" not in text and "A CPU" not in text
+        assert "× torch.compile max-autotune" in text and "| 4.1 |" in text and "| 1.30 |" in text
+
+
+def test_no_ratio_is_stated_where_the_spread_exceeds_the_difference() -> None:
+    own, rival = row_of(GENKERN, 1.0, spread=0.1), row_of(EAGER, 3.0, spread=0.2)
+    assert results.speedup(own, rival) == 3.0
+    assert results.speedup(own, dataclasses.replace(rival, q80=6.0)) is None
+    assert results.speedup(own, None) is None
+    assert "| unclear |" in tables.short([results_of(own, dataclasses.replace(rival, q80=6.0))])
+
+
+def test_the_summary_has_medians_of_families_and_how_many_ratios_are_unclear() -> None:
+    rows = []
+    for dims, (seconds, spread) in enumerate([(2.0, 0.0), (4.0, 0.0), (5.0, 0.0), (1.0, 0.5)], start=1):
+        for row in (row_of(GENKERN, 1.0), row_of(EAGER, seconds, spread)):
+            rows.append(dataclasses.replace(row, shape=(8192, dims)))
+    rows += [dataclasses.replace(row, op="mmd") for row in (row_of(GENKERN, 1.0), row_of(COMPILE, 1.0, 0.5))]
+    found = tables.summary(results_of(*rows))
+    assert found.header == ["family", "operations", "cases", "× eager", "× torch.compile", "% of floor"]
+    assert found.lines == [
+        ["gaussian", "1", "4", "4.0 (1 unclear)", "–", "50 %"],
+        ["mixture", "1", "1", "–", "1 unclear", "50 %"],
+    ]
+
+
+def test_tables_tell_which_floors_are_of_exponentials() -> None:
+    own = dataclasses.replace(row_of(GENKERN, 1.0), exps_per_element=100, exp_rate=1e9)
+    assert "| 50 % exp |" in tables.full([results_of(own)], lambda _: {})
+    assert "| 50 % |" in tables.full([results_of(row_of(GENKERN, 1.0))], lambda _: {})
+
+
+def test_launches_are_told_once_unless_shapes_differ() -> None:
+    rows = [
+        dataclasses.replace(row_of(rival, 1.0), op=op, shape=shape, launches=count)
+        for op, shape, counts in (
+            ("gaussian_kl", (2, 4), (2, 12)),
+            ("gaussian_kl", (8, 4), (2, 12)),
+            ("gaussian_nll", (2, 4), (2, 14)),
+            ("gaussian_nll", (8, 4), (3, 14)),
+        )
+        for rival, count in zip((GENKERN, EAGER), counts, strict=True)
+    ]
+    launches = tables.sections(results_of(*rows))[-1]
+    assert launches.title == "Launches, 1 thread"
+    assert launches.table.lines == [
+        ["`gaussian_kl`", "all", "forward and backward", "2", "12"],
+        ["`gaussian_nll`", "[2, 4]", "forward and backward", "2", "14"],
+        ["`gaussian_nll`", "[8, 4]", "forward and backward", "3", "14"],
+    ]
+
+
+def test_results_survive_a_file_and_newer_rows_replace_older_ones(tmp_path: Path) -> None:
+    old = results_of(row_of(GENKERN, 1.0), row_of(EAGER, 3.0))
+    newer = dataclasses.replace(row_of(GENKERN, 0.5), run="2026-02-02T00:00:00Z")
+    updated = old.updated({**RUN, "date": newer.run}, [newer])
+    results.save(tmp_path / "machine.json", updated)
+    assert results.load(tmp_path / "machine.json") == updated
+    assert updated.rows == (newer,) and list(updated.runs) == [newer.run]
+    assert [path.name for path in tmp_path.iterdir()] == ["machine.json"]
+
+
+def test_report_writes_the_pages_and_check_compares_them(root: Path) -> None:
+    results.save(root / "results" / "machine.json", results_of(row_of(GENKERN, 1e-3), row_of(EAGER, 3.5e-3)))
+    assert _report(root, "--check") == 1
+    assert _report(root) == 0
+    assert _report(root, "--check") == 0
+    for name in ("README.md", "docs/performance.md"):
+        text = (root / name).read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert "| 1 ms |" in text and "| 3.5 |" in text
+    assert "3.5" in (root / "build" / "benchmarks.html").read_text()
+    (root / "README.md").write_text((root / "README.md").read_text().replace("| 3.5 |", "| 9.9 |"))
+    assert _report(root, "--check") == 1
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
+def test_check_compares_the_block_of_every_chapter(root: Path, chapter: Any) -> None:
+    assert _report(root) == 0
+    path = root / chapter.page
+    text = path.read_text()
+    assert "old" not in text and f"python -m benchmarks.{chapter.name}" in text
+    path.write_text(text.replace(f"python -m benchmarks.{chapter.name}", "something else"))
+    assert _report(root, "--check") == 1
+
+
+@pytest.mark.parametrize("broken", ["not JSON", '{"format": "other"}', '{"format": "genkern.benchmarks/1"}'])
+def test_a_broken_results_file_is_named_and_nothing_is_written(
+    tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "machine.json").write_text(broken)
+    assert report.main(["--results", str(tmp_path), "--root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("benchmarks.report: machine.json: not a file of benchmark results")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("broken", ["not JSON", "[]", "{}"])
+def test_a_broken_file_of_a_chapter_is_named(root: Path, broken: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(root / "results" / "memory" / "machine.json", broken)
+    before = (root / "README.md").read_text()
+    assert _report(root) == 2
+    assert capsys.readouterr().err.startswith("benchmarks.report: memory/machine.json: not a file of this chapter")
+    assert (root / "README.md").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("cpu", "name"),
+    [
+        ("AMD EPYC", "amd-epyc-2-cores-avx2"),
+        ("Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "intel-xeon-e5-2690-v4-2-cores-avx2"),
+        ("AMD EPYC 7763 64-Core Processor", "amd-epyc-7763-2-cores-avx2"),
+    ],
+)
+def test_a_machine_is_named_after_its_processor(cpu: str, name: str) -> None:
+    assert machine.machine_name(cpu, 2, "avx2") == name
+
+
+def test_a_page_without_markers_is_an_error() -> None:
+    with pytest.raises(ValueError, match="README.md: expected one pair of"):
+        report.replace_block("README.md", "no markers", "block")
+
+
+def test_memory_over_the_batch_is_measured_drawn_and_told(root: Path) -> None:
+    options = ["--results", str(root / "results")]
+    if memory.main(["--largest", "256", "--largest-eager", "128", *options]) == 2:
+        pytest.skip("the system does not tell a process its peak memory")
+    (measured,) = memory.CHAPTER.files(root / "results")
+    assert _report(root) == 0
+    written = (root / "docs" / "performance.md").read_text()
+    assert written.startswith("before\n") and written.endswith("after\n") and "old" not in written
+    assert "| batch | genkern | eager |" in written and "| 256 | " in written
+    picture = measured.with_suffix(".png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) > 10_000
+    assert f"](../results/memory/{measured.stem}.png)" in written
+    measured.with_suffix(".png").unlink()
+    assert _report(root) == 0
+    assert measured.with_suffix(".png").read_bytes() == picture
+    assert (root / "docs" / "performance.md").read_text() == written
+    told = memory.block(MEMORY, "picture.png")
+    assert "| 128 | 3 MiB | 1 GiB |\n| 256 | 5 GiB | – |" in told and "](picture.png)" in told
+
+
+def test_drop_ins_are_measured_and_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    steps = (lambda: (time.sleep(2e-3), calls.append("before")), lambda: calls.append("after"))
+    monkeypatch.setattr(drop_in, "cases", lambda: iter([("a step", steps)]))
+    assert drop_in.main(["--rounds", "5", "--results", str(root / "results")]) == 0
+    assert _report(root) == 0
+    text = (root / "docs" / "drop-in.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| a step |"))
+    assert float(row.split("|")[-2]) > 10 and {"before", "after"} <= set(calls)
+    assert _report(root) == 0
+    assert (root / "docs" / "drop-in.md").read_text(encoding="utf-8") == text
+    assert text.startswith("before") and text.endswith("after\n")
+
+
+def test_several_machines_of_a_chapter_follow_each_other(root: Path) -> None:
+    for name in ("first", "second"):
+        told = {**DROP_IN, "machine": {**MACHINE, "name": name, "cpu": name}}
+        write(root / "results" / "drop_in" / f"{name}.json", json.dumps(told))
+    assert _report(root) == 0
+    text = (root / "docs" / "drop-in.md").read_text(encoding="utf-8")
+    assert text.index("first, 2 cores") < text.index("| a `step` | 2 s | 500 ms | 4.00 |") < text.index("second, 2")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Every page with its blocks, and a folder for results."""
+    blocks = {name: [(report.BEGIN, report.END)] for name in ("README.md", "docs/performance.md")}
+    for chapter in CHAPTERS:
+        blocks.setdefault(chapter.page, []).append((chapter.begin, chapter.end))
+    for name, markers in blocks.items():
+        told = "between\n".join(f"{begin}\nold\n{end}\n" for begin, end in markers)
+        write(tmp_path / name, f"before\n{told}after\n")
+    (tmp_path / "results").mkdir()
+    return tmp_path
+
+
+def _report(root: Path, *options: str) -> int:
+    return report.main(["--results", str(root / "results"), "--root", str(root), *options])
