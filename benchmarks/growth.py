@@ -8,27 +8,29 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks import machine
+from benchmarks import machine, plot
 from benchmarks.cases import COPY, GENKERN, OPERATIONS, Case, Operation, Shape, step
 from benchmarks.chapter import Chapter, Measured, provenance
 from benchmarks.measure import alternate
 from benchmarks.results import FOLDER
 
-# Elements, and rounds: a large call takes a second or more, and varies less.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Elements, and rounds: a large call takes up to a second, and varies less.
 _ROUNDS = {10**4: 21, 10**5: 21, 10**6: 11, 10**7: 5, 10**8: 3}
-# Below, a call's own cost is a large part of the time.
+# Below, what a call takes of its own is a large part of the time.
 _GROWTH_FROM = 10**5
-# Statistics over a batch need one, and a training step updates several tensors.
+# Images: statistics over a batch need one. Tensors: a training step updates several.
 _FEWEST = 4
 
 _COPY = Operation(
@@ -52,29 +54,18 @@ _CLONE = Operation(
 """The same into memory that is new, as a result's is: what the system takes for its pages shows."""
 _MEASURED = {op.name: op for op in (_COPY, _CLONE, *OPERATIONS)}
 
-# Okabe and Ito's palette and one of Tol's, told apart with any colour vision; markers differ, too.
-_STYLES = [
-    ("#0072B2", "o"),
-    ("#E69F00", "s"),
-    ("#009E73", "^"),
-    ("#D55E00", "D"),
-    ("#CC79A7", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-    ("#882255", "h"),
-]
-_COPIES = {_COPY.name: ("--", "copy"), _CLONE.name: (":", "clone: a copy into new memory")}
+_COPIES = (("--", "copy"), (":", "clone: a copy into new memory"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     families = list(dict.fromkeys(op.family for op in OPERATIONS))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", choices=families, help="default: all")
-    parser.add_argument(
-        "--largest", type=int, default=max(_ROUNDS), metavar="N", help="elements (default: %(default)s)"
-    )
+    parser.add_argument("--largest", type=int, default=max(_ROUNDS), metavar="N", help="elements (default: 10⁸)")
     parser.add_argument("--memory", type=float, default=16, metavar="GIB", help="of a step, at most (default: 16)")
-    parser.add_argument("--results", type=Path, default=FOLDER, metavar="FOLDER", help="where the JSON lies")
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, metavar="FOLDER", help="where growth/<machine>.json goes"
+    )
     options = parser.parse_args(argv)
     sizes = [numel for numel in _ROUNDS if numel <= options.largest]
     ops = [op for op in _MEASURED.values() if options.family in (None, op.family) or op.family == COPY]
@@ -137,44 +128,42 @@ def _nanoseconds(point: dict[str, Any]) -> float:
 
 
 def draw(measured: Measured, path: Path) -> None:
-    """A panel a family, with the same two lines of copies in each."""
+    """A panel a family, with the same two copies in each."""
     from matplotlib.figure import Figure
 
-    curves = measured["curves"]
-    families = [family for family in dict.fromkeys(curve["family"] for curve in curves) if family != COPY]
-    columns = min(3, len(families))
-    rows = math.ceil(len(families) / columns)
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for curve in measured["curves"]:
+        lines.setdefault(curve["family"], []).append(curve)
+    copies = lines.pop(COPY)
+    columns = min(3, len(lines))
+    rows = math.ceil(len(lines) / columns)
     figure = Figure(figsize=(4.3 * columns, 5.2 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, family in zip(axes.flat, families, strict=False):
-        own = [curve for curve in curves if curve["family"] == family]
-        lines = [
-            ax.plot(*_line(curve), color=color, marker=marker, label=curve["op"], linewidth=1.6, markersize=6)[0]
-            for (color, marker), curve in zip(_STYLES, own, strict=False)
+    for ax, (family, curves) in zip(axes.flat, lines.items(), strict=False):
+        _panel(ax, curves)
+        handles = [
+            ax.plot(*_line(curve), color="0.45", linestyle=dashes, label=label, linewidth=1.6, zorder=1)[0]
+            for curve, (dashes, label) in zip(copies, _COPIES, strict=True)
         ]
-        copies = [
-            ax.plot(*_line(curve), color="0.55", linestyle=style, label=told, linewidth=1.6, zorder=1)[0]
-            for curve in curves
-            for style, told in [_COPIES.get(curve["op"], (None, None))]
-            if style
-        ]
-        ax.set(xscale="log", yscale="log", title=family)
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.tick_params(which="both", labelbottom=True, labelleft=True)
-        ax.grid(True, which="major", color="0.9")
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.set_xlabel("elements")
-        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(0, -0.16), frameon=False, fontsize=9)
-    for ax in axes.flat[len(families) :]:
-        ax.remove()
+        ax.set(title=family, xlabel="elements")
     for ax in axes[:, 0]:
         ax.set_ylabel("ns an element")
-    figure.legend(handles=copies, loc="outside lower center", ncols=len(copies), frameon=False)
+    for ax in axes.flat[len(lines) :]:
+        ax.remove()
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.suptitle(f"{machine.title(measured['machine'])}; 1 thread, float32", fontsize=11)
-    beside = path.with_name(f"{path.stem}.part.png")
-    figure.savefig(beside, dpi=144, metadata={"Software": None})
-    os.replace(beside, path)
+    plot.save(figure, path)
+
+
+def _panel(ax: Axes, curves: Sequence[dict[str, Any]]) -> None:
+    for place, curve in enumerate(curves):
+        color, marker = plot.STYLES[place % len(plot.STYLES)]
+        ax.plot(*_line(curve), color=color, marker=marker, label=curve["op"], linewidth=1.6, markersize=6)
+    ax.set(xscale="log", yscale="log")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.tick_params(which="both", labelbottom=True, labelleft=True)
+    plot.plain(ax)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.16), frameon=False, fontsize=9)
 
 
 def _line(curve: dict[str, Any]) -> tuple[list[int], list[float]]:

@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     families = list(dict.fromkeys(op.family for op in ops))
     parser = argparse.ArgumentParser(prog="python -m benchmarks.odd_sizes", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", choices=families, help="default: all")
-    parser.add_argument("--results", type=Path, default=FOLDER, metavar="FOLDER", help="where the JSON lies")
+    parser.add_argument(
+        "--results", type=Path, default=FOLDER, metavar="FOLDER", help="where odd_sizes/<machine>.json goes"
+    )
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = []

@@ -36,6 +36,7 @@ with torch.no_grad():
     gk.gaussian_mixture_log_prob(loc[:8, :4], loc[:8, :4], logvar[:8, :4])
     gk.mmd(loc[:8], logvar[:8], kernel="imq", scales=(1.0,))
     gk.random.normal(gk.random.key(0), (256, 64))
+    gk.ema_update_(list(small[0]), list(small[1]), 0.9)
     count("small")
     gk.gaussian_rsample_kl(*large)
     count("large")

@@ -19,10 +19,10 @@ void ema_span(const Span& s, const Operand& average, const Operand& value, Vec<T
 template <class T>
 void ema_update(const EmaUpdate& a, const Launch& launch) {
   const auto chunks_of = [](const EmaTensor& t) { return Chunks(Extent{1, 1, t.numel}).count(); };
-  int64_t total = 0;
-  for (int64_t k = 0; k < a.count; ++k) total += chunks_of(a.tensors[k]);
+  int64_t total = 0, elements = 0;
+  for (int64_t k = 0; k < a.count; ++k) total += chunks_of(a.tensors[k]), elements += a.tensors[k].numel;
   const Vec<T> weight(static_cast<T>(a.weight));
-  run(launch.parallel, total, [&](int64_t begin, int64_t end) {
+  run(launch.parallel, total, elements / (total + 1), [&](int64_t begin, int64_t end) {
     const EmaTensor* t = a.tensors;
     int64_t before = 0;  // chunks of the tensors before this one
     for (int64_t chunk = begin; chunk < end; ++chunk) {

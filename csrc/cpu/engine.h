@@ -44,12 +44,17 @@ struct Span {
       if (k == extent.runs) k = 0, ++r;
     }
   }
-  // f(place in the span, index into the operand, n) for each of these runs.
+  // f(place in the span, index into the operand, n) for each run: without a division, which a short span would feel.
   template <class F>
   void each_run(const Operand& o, const F& f) const {
-    each_runs(o, [&](int64_t at, const Runs& runs) {
-      for (int64_t k = 0; k < runs.count; ++k) f(at + k * runs.n, runs.index + k * runs.apart, runs.n);
-    });
+    int64_t r = row, k = run, e = elem;
+    for (int64_t at = 0; at < n;) {
+      const int64_t take = least(extent.length - e, n - at);
+      f(at, r * o.row + k * o.run + e * o.elem, take);
+      at += take;
+      e = 0;
+      if (++k == extent.runs) k = 0, ++r;
+    }
   }
 };
 
@@ -176,9 +181,14 @@ class Scratch {
   Buffer<T> buffer_;
 };
 
+// Pairs of points, in one dimension, that take about as long as an element with its exponentials.
+inline constexpr int64_t kPairs = 8;
+
+// work(begin, end) for parts of 0 ... n - 1, each of which takes as long as `each` elements. What is less than two
+// chunks stays on this thread: another takes longer to wake.
 template <class Work>
-void run(const Parallel& parallel, int64_t n, const Work& work) {
-  constexpr int64_t grain = 2;
+void run(const Parallel& parallel, int64_t n, int64_t each, const Work& work) {
+  const int64_t grain = each < 2 * kChunk ? 2 * kChunk / (each < 1 ? 1 : each) : 1;
   const auto call = [](void* w, int64_t begin, int64_t end) { (*static_cast<const Work*>(w))(begin, end); };
   parallel.run(n, grain, call, const_cast<void*>(static_cast<const void*>(&work)));
 }
@@ -219,7 +229,7 @@ template <class E, class Tile, class Arguments>
 Status map(const Arguments& a, const Launch& launch) {
   const Chunks chunks(a.extent);
   if (a.extent.numel() == 0) return nullptr;
-  run(launch.parallel, chunks.count(), [&](int64_t begin, int64_t end) {
+  run(launch.parallel, chunks.count(), kChunk, [&](int64_t begin, int64_t end) {
     [[maybe_unused]] const typename E::Tails tails{};
     Tile tile(a);
     for (int64_t chunk = begin; chunk < end; ++chunk)
@@ -256,7 +266,7 @@ Status reduce(const Arguments& a, const Loss* const (&losses)[kLosses], const La
   };
   const int64_t count = chunks.count();
   if (a.extent.numel() == 0) return nullptr;
-  run(launch.parallel, count, [&](int64_t begin, int64_t end) {
+  run(launch.parallel, count, kChunk, [&](int64_t begin, int64_t end) {
     [[maybe_unused]] const typename E::Tails tails{};
     Tile tile(a);
     Values<T> values[kLosses];

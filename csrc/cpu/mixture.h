@@ -54,7 +54,7 @@ struct MixtureLoops {
 
     void fill(const Parallel& parallel) const {
       const T uniform = static_cast<T>(-::log(static_cast<double>(a.components)));
-      run(parallel, padded / kStride, [&](int64_t begin, int64_t end) {
+      run(parallel, padded / kStride, kStride * a.dims, [&](int64_t begin, int64_t end) {
         for (int64_t c = begin * kStride; c < end * kStride; ++c) {
           const bool there = c < a.components;
           const auto* w = static_cast<const T*>(a.log_weights);
@@ -92,6 +92,11 @@ struct MixtureLoops {
     }
   };
 
+  // As many elements as pairs of points and components take as long as: with marginals an exponential a dimension.
+  static int64_t as_elements(const GaussianMixture& a, int64_t pairs, bool marginals) {
+    return pairs * a.dims / (marginals ? 1 : kPairs);
+  }
+
   // ---- forward ----
 
   // Parts of the components, where the points alone do not occupy the threads.
@@ -112,7 +117,7 @@ struct MixtureLoops {
     T* partial = reinterpret_cast<T*>(launch.workspace) + Components::size(a);
     const int64_t groups = (a.points + kRows - 1) / kRows, split = parts(a), n = sums(a);
     const int64_t part = Components::round_up((components.padded + split - 1) / split);
-    run(launch.parallel, groups * split, [&](int64_t begin, int64_t end) {
+    run(launch.parallel, groups * split, as_elements(a, kRows * part, a.marginals), [&](int64_t begin, int64_t end) {
       const FlushToZero<T> tails;
       const auto state = std::make_unique<T[]>(kRows * n * lanes * 2);
       for (int64_t task = begin; task < end; ++task) {
@@ -229,7 +234,8 @@ struct MixtureLoops {
     const Parts parts(a);
     T* by_point = reinterpret_cast<T*>(launch.workspace) + Components::size(a);
     T* by_component = by_point + parts.components * a.points * a.dims;
-    run(launch.parallel, parts.points * parts.components, [&](int64_t begin, int64_t end) {
+    const int64_t each = 2 * as_elements(a, parts.points_each * parts.components_each, a.grad_marginal != nullptr);
+    run(launch.parallel, parts.points * parts.components, each, [&](int64_t begin, int64_t end) {
       const FlushToZero<T> tails;
       const auto d_z = std::make_unique<T[]>(kRows * a.dims * lanes);
       for (int64_t task = begin; task < end; ++task) {
@@ -314,7 +320,7 @@ struct MixtureLoops {
     const int64_t size = a.points * a.dims, received = Received::size(a);
     if (a.d_z)
       for (int64_t i = 0; i < size; ++i) static_cast<T*>(a.d_z)[i] = total(by_point + i, size, parts.components);
-    run(parallel, a.components, [&](int64_t begin, int64_t end) {
+    run(parallel, a.components, 2 * parts.points * a.dims, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
         const Received own(const_cast<T*>(by_component), components);
         for (int64_t d = 0; d < a.dims; ++d) {

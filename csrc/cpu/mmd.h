@@ -34,6 +34,8 @@ struct MmdLoops {
 
     Points(const Mmd& a, T* memory) : a(a), middle(round_up(a.x_rows)), end(places(a)), values(memory) {}
 
+    // As many elements as all pairs take as long as.
+    int64_t as_elements() const { return (a.x_rows + a.y_rows) * end * a.dims / kPairs; }
     // The end of the points, without padding, of the set that the place belongs to.
     int64_t last(int64_t place) const { return place < middle ? a.x_rows : middle + a.y_rows; }
     const T* row(int64_t place) const {
@@ -41,7 +43,7 @@ struct MmdLoops {
                             : static_cast<const T*>(a.y) + (place - middle) * a.dims;
     }
     void fill(const Parallel& parallel) const {
-      run(parallel, end / kStride, [&](int64_t begin, int64_t stop) {
+      run(parallel, end / kStride, kStride * a.dims, [&](int64_t begin, int64_t stop) {
         for (int64_t p = begin * kStride; p < stop * kStride; ++p) {
           T* to = values + p / kStride * kStride * a.dims + p % kStride;
           const T* from = p < last(p) ? row(p) : nullptr;
@@ -99,7 +101,7 @@ struct MmdLoops {
     const Kernel kernel(a);
     points.fill(launch.parallel);
     // The first groups meet the most points, the last the fewest: one of each makes a task.
-    run(launch.parallel, (n + 1) / 2, [&](int64_t begin, int64_t end) {
+    run(launch.parallel, (n + 1) / 2, points.as_elements() / n, [&](int64_t begin, int64_t end) {
       const FlushToZero<T> tails;
       for (int64_t task = begin; task < end; ++task) {
         add_group(points, kernel, task, sums + 2 * task);
@@ -140,7 +142,7 @@ struct MmdLoops {
     const Points points(a, reinterpret_cast<T*>(launch.workspace));
     const Kernel kernel(a);
     points.fill(launch.parallel);
-    run(launch.parallel, groups(a), [&](int64_t begin, int64_t end) {
+    run(launch.parallel, groups(a), 2 * points.as_elements() / groups(a), [&](int64_t begin, int64_t end) {
       const FlushToZero<T> tails;
       const auto gradients = std::make_unique<T[]>(kRows * a.dims * lanes);
       for (int64_t group = begin; group < end; ++group) {

@@ -11,7 +11,7 @@ void random_fill(const RandomFill& a, Parallel parallel) {
   const Operand out{a.out, a.dtype, a.numel, a.numel, 1};
   const Chunks chunks(extent);
   const Key key = a.key.resolve();
-  run(parallel, chunks.count(), [&](int64_t begin, int64_t end) {
+  run(parallel, chunks.count(), kChunk, [&](int64_t begin, int64_t end) {
     NoiseBuffer noise;
     Buffer<T> uniform;
     for (int64_t chunk = begin; chunk < end; ++chunk)
