@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from torch import Tensor
 
 sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import ...`
 
-from benchmarks import launches
+from benchmarks import launches, measure
 from benchmarks.cases import EAGER, GENKERN, LIGER, OPERATIONS, Case, Formula, Operation, cases, step
 from benchmarks.rivals import EMA_DECAY
 
@@ -95,6 +97,37 @@ def test_liger_kernel_is_measured_on_a_gpu_that_has_it(name: str, monkeypatch: p
     assert op.liger is not None
     inputs = op.make_inputs(case.shape, case.dtype)
     torch.testing.assert_close(op.liger(*inputs), op.rivals[EAGER](*inputs), **_TOLERANCE)
+
+
+def test_a_step_is_captured_once_it_has_run_and_then_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for what only a GPU has, which say in what order they are used."""
+    said: list[str] = []
+
+    @contextlib.contextmanager
+    def within(what: object) -> Iterator[None]:
+        said.append(f"into {what}")
+        yield
+        said.append(f"out of {what}")
+
+    class Stream(str):
+        def wait_stream(self, other: str) -> None:
+            said.append(f"{self} waits for {other}")
+
+    class Graph:
+        def __str__(self) -> str:
+            return "graph"
+
+        def replay(self) -> None:
+            said.append("replay")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: Stream("side"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream("current"))
+    monkeypatch.setattr(torch.cuda, "stream", within)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", within)
+    measure.graphed(lambda: said.append("step"))()
+    warm = ["side waits for current", "into side", "step", "step", "step", "out of side", "current waits for side"]
+    assert said == [*warm, "into graph", "step", "out of graph", "replay"]
 
 
 def _shape_for(op: Operation, shape: tuple[int, ...]) -> tuple[int, ...]:
