@@ -13,10 +13,14 @@ namespace genkern::GENKERN_ISA {
 template <class T>
 class ClassBuffer {
  public:
-  explicit ClassBuffer(int64_t size) : data(size ? new T[size + kNoiseBlock + 64]() : nullptr) {}
+  explicit ClassBuffer(int64_t size)
+      : data(size ? new T[(size < kSquare ? kSquare : size) + kNoiseBlock + 64]() : nullptr) {}
   ClassBuffer(const ClassBuffer&) = delete;
   ~ClassBuffer() { delete[] data; }
   T* const data;
+
+ private:
+  static constexpr int64_t kSquare = int64_t{Vec<T>::lanes} * Vec<T>::lanes;  // which few classes fill in part
 };
 
 // A square of rows, each as long as a vector, becomes its columns.
@@ -29,6 +33,23 @@ template <class T>
   transpose<T>(square);
   GK_UNROLL
   for (int i = 0; i < lanes; ++i) Vec<T>(square[i]).store(to + i * to_row);
+}
+
+// Whether a block has fewer classes than lanes, but not so few that a vector of them would be mostly empty, and its
+// rows follow one another.
+template <class T>
+GK_INLINE bool few_in_a_run(const ClassOperand& o, int64_t n, int64_t classes) {
+  return n == Vec<T>::lanes && classes < n && 4 * classes >= n && o.each == 1 && o.elem == classes;
+}
+
+// These rows from one distance to another. A vector reaches into the row behind, which comes after it; the last rows,
+// behind which the block ends, go by themselves.
+template <class T>
+void move_few(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t classes) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  int64_t j = 0;
+  for (; j * classes + lanes <= lanes * classes; ++j) Vec<T>::load(from + j * from_row).store(to + j * to_row);
+  for (; j < lanes; ++j) copy(from + j * from_row, to + j * to_row, classes);
 }
 
 // The classes of whole squares, the last of which may overlap the one before: f(first class). How many are done.
@@ -47,6 +68,17 @@ void load_classes(const Span& b, const ClassOperand& o, int64_t classes, const S
   constexpr int64_t lanes = Vec<T>::lanes;
   b.each_run(o, [&](int64_t at, int64_t index, int64_t n) {
     const S* from = data + index;
+    if (few_in_a_run<T>(o, n, classes)) {
+      alignas(64) T rows[lanes * lanes];
+      if constexpr (std::is_same_v<T, S>) {
+        move_few(from, classes, rows, lanes, classes);
+      } else {
+        for (int64_t j = 0; j < lanes; ++j)
+          for (int64_t k = 0; k < classes; ++k) rows[j * lanes + k] = static_cast<T>(convert(from[j * classes + k]));
+      }
+      turn(rows, lanes, to, lanes);
+      return;
+    }
     const int64_t done = each_square<T>(o, n, classes, [&](int64_t k) {
       if constexpr (std::is_same_v<T, S>) {
         turn(from + k, o.elem, to + k * lanes, lanes);
@@ -68,6 +100,17 @@ void store_classes(const Span& b, const ClassOperand& o, int64_t classes, const 
   constexpr int64_t lanes = Vec<T>::lanes;
   b.each_run(o, [&](int64_t at, int64_t index, int64_t n) {
     S* to = data + index;
+    if (few_in_a_run<T>(o, n, classes)) {
+      alignas(64) T rows[lanes * lanes];
+      turn(from, lanes, rows, lanes);
+      if constexpr (std::is_same_v<T, S>) {
+        move_few(rows, lanes, to, classes, classes);
+      } else {
+        for (int64_t j = 0; j < lanes; ++j)
+          for (int64_t k = 0; k < classes; ++k) to[j * classes + k] = convert(rows[j * lanes + k]);
+      }
+      return;
+    }
     const int64_t done = each_square<T>(o, n, classes, [&](int64_t k) {
       if constexpr (std::is_same_v<T, S>) {
         turn(from + k * lanes, lanes, to + k, o.elem);
@@ -241,8 +284,10 @@ class ClassNoise {
       if (a_.inner == 1) {
         const T* u = uniform_run(key_, index, n * a_.classes, uniform_.data);
         int64_t k = 0;
-        for (; n == lanes && k + lanes <= a_.classes; k += lanes)
+        for (; n == lanes && k < a_.classes; k += lanes) {
+          if (k + lanes > a_.classes && a_.classes >= lanes) k = a_.classes - lanes;  // over classes that are done
           turn(u + k, a_.classes, made_.data + k * lanes, lanes);
+        }
         for (; k < a_.classes; ++k)
           for (int64_t j = 0; j < n; ++j) made_.data[k * lanes + j] = u[j * a_.classes + k];
       } else {

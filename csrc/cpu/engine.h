@@ -133,18 +133,15 @@ class Output {
   Buffer<T> buffer_;
 };
 
+// Of n values, behind which there is room for a vector.
 template <class T>
 double sum(const T* p, int64_t n) {
   constexpr int64_t lanes = Vec<T>::lanes;
-  double total = 0.0;
+  Vec<T> total(T(0));
   int64_t i = 0;
-  if (n >= lanes) {
-    Vec<T> acc(T(0));
-    for (; i + lanes <= n; i += lanes) acc = acc + Vec<T>::load(p + i);
-    total = sum(acc);
-  }
-  for (; i < n; ++i) total += p[i];
-  return total;
+  for (; i + lanes <= n; i += lanes) total = total + Vec<T>::load(p + i);
+  if (i < n) total = total + first_lanes(n - i, Vec<T>::load(p + i));
+  return sum(total);
 }
 
 // One value an element: written out, or kept for the sum of the tile.

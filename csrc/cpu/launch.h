@@ -28,10 +28,7 @@ struct Engine {
     return left >= s.n ? s : Span(s.extent, s.first, left > 0 ? left : 0);
   }
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
-    if (i + lanes <= part.n) return v;
-    F lane;
-    for (int k = 0; k < lanes; ++k) lane.v[k] = static_cast<T>(i + k);
-    return select(lane < F(static_cast<T>(part.n)), v, F(T(0)));
+    return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
 };
 

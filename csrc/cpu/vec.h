@@ -185,11 +185,23 @@ GK_INLINE void transpose(typename Vec<T>::Native (&rows)[Vec<T>::lanes]) {
   for (int i = 0; i < quad; ++i) transpose_units<T, quad, lanes>(rows + i, quad);
 }
 
+// By halves: fewer steps that wait for one another than from lane to lane.
 template <class T>
 GK_INLINE T sum(Vec<T> a) {
-  T total = 0;
-  for (int i = 0; i < Vec<T>::lanes; ++i) total += a.v[i];
-  return total;
+  T part[Vec<T>::lanes];
+  a.store(part);
+  GK_UNROLL
+  for (int n = Vec<T>::lanes / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) part[i] += part[i + n];
+  return part[0];
+}
+
+// v in the first n lanes, 0 in others.
+template <class T>
+GK_INLINE Vec<T> first_lanes(int64_t n, Vec<T> v) {
+  Vec<T> lane;
+  for (int k = 0; k < Vec<T>::lanes; ++k) lane.v[k] = static_cast<T>(k);
+  return select(lane < Vec<T>(static_cast<T>(n)), v, Vec<T>(T(0)));
 }
 
 // a b + c, rounded once where the machine can. The compiler is told not to fuse on its own: which products it fuses
