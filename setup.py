@@ -79,7 +79,7 @@ def announce(plan: Plan) -> None:
 
 
 class BuildPy(build_py):
-    """A wheel carries the benchmark suite, for `genkern bench`, within the package: others, too, have a `benchmarks`."""
+    """A wheel carries the benchmark suite, for `genkern bench`, within the package: others have a `benchmarks`, too."""
 
     def run(self) -> None:
         super().run()
