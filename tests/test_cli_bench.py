@@ -91,10 +91,12 @@ def test_threads_that_are_no_number_are_refused():
 
 
 def _run(*arguments: object, cwd: Path = _ROOT, path: Path = _ROOT) -> subprocess.CompletedProcess[str]:
+    """As a user does: the pytest within must not take itself for a worker of this one, which measures nothing."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [sys.executable, "-m", "genkern.cli", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(path)},
+        env={**inherited, "PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
     )
