@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.cases import OPERATIONS, Case, Operation, step
+from benchmarks.cases import OPERATIONS, Case, step
 from genkern import _backend
 
 _ROOT = Path(__file__).parents[1]
@@ -46,9 +46,7 @@ class Counts:
     @property
     def kernels(self) -> dict[str, dict[int, int]]:
         """Functions compiled for an instruction set; the rest checks, allocates, records the graph."""
-        return {
-            name: of for name, of in self.functions.items() if re.search(r"genkern::(avx2|avx512|baseline)::", name)
-        }
+        return {name: of for name, of in self.functions.items() if _KERNEL.search(name)}
 
     @property
     def in_kernels(self) -> int:
@@ -62,15 +60,6 @@ class Counts:
 
 def _sum(functions: dict[str, dict[int, int]]) -> int:
     return sum(sum(of.values()) for of in functions.values())
-
-
-def case_of(op: Operation, mode: str) -> Case:
-    """The largest of the small shapes: enough elements for loops to show, few enough to count."""
-    return Case(op, "small", op.shapes["small"][-1], torch.float32, mode)
-
-
-def problems(families: Sequence[str]) -> list[Case]:
-    return [case_of(op, mode) for op in OPERATIONS if op.family in families for mode in op.modes]
 
 
 def count(families: Sequence[str], isa: str) -> list[tuple[Case, Counts]]:
@@ -100,7 +89,7 @@ def count(families: Sequence[str], isa: str) -> list[tuple[Case, Counts]]:
         )
         if done.returncode:
             raise RuntimeError(f"the counted process failed:\n{done.stderr[-2000:]}")
-        return [(case, parse((folder / f"out.{n}").read_text())) for n, case in enumerate(problems(families), start=1)]
+        return [(case, parse((folder / f"out.{n}").read_text())) for n, case in enumerate(_cases(families), start=1)]
 
 
 def parse(dump: str) -> Counts:
@@ -140,12 +129,18 @@ def disassembly() -> Iterator[tuple[str, int, str]]:
             yield function, int(address, 16), text
 
 
+def _cases(families: Sequence[str]) -> list[Case]:
+    """Of the largest of the small shapes: enough elements for loops to show, few enough to count."""
+    ops = [op for op in OPERATIONS if op.family in families]
+    return [Case(op, "small", op.shapes["small"][-1], torch.float32, mode) for op in ops for mode in op.modes]
+
+
 def _run(folder: Path, isa: str, families: Sequence[str]) -> None:
     """In the process that is counted."""
     _backend.native.set_isa(isa)
     requests = ctypes.CDLL(str(folder / "requests.so"))
     torch.set_num_threads(1)
-    for case in problems(families):
+    for case in _cases(families):
         torch.manual_seed(0)
         run = step(case.op.genkern, case.op.make_inputs(case.shape, case.dtype), case.mode)
         run()

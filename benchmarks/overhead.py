@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import statistics
 import sys
 from unittest import mock
 
@@ -11,23 +9,16 @@ import torch
 
 import genkern as gk
 from benchmarks import cases, machine, rivals
-from benchmarks.measure import Step, host_seconds, no_garbage_collection
+from benchmarks.measure import Step, alternate
 from genkern.functional import _gaussian_ops
 
 SHAPE = (2, 4)
-CALLS, ROUNDS = 300, 61
+ROUNDS = 61
 
 
 def microseconds(steps: dict[str, Step]) -> dict[str, float]:
     """Medians over rounds in which every step has its turn."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    order = list(steps)
-    with no_garbage_collection():
-        for _ in range(ROUNDS):
-            random.shuffle(order)
-            for name in order:
-                times[name].append(1e6 * host_seconds(steps[name], CALLS))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: 1e6 * found.median for name, found in alternate(steps, ROUNDS).items()}
 
 
 def without_graph(step: Step) -> Step:
