@@ -154,6 +154,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="two shapes, few rounds: under two minutes, kept apart")
     group.addoption("--threads", default="1", help="torch threads: a number, or 'all' (default: 1)")
     group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where to measure (default: cpu)")
+    group.addoption("--page", action="store_true", help="write report.html beside results that are not the checkout's")
     group.addoption("--results", metavar="FOLDER", help="where <machine>.json goes (default: benchmarks/results)")
 
 
@@ -240,7 +241,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.line(f"{len(run.rows)} rows at {run.threads} thread(s): {os.path.relpath(run.path)}")
     if run.folder == results.FOLDER:
         terminalreporter.line("tables, pictures, page: python -m benchmarks.report")
-        return
+    elif config.getoption("--page"):
+        _write_page(terminalreporter, run)
+
+
+def _write_page(terminalreporter: Any, run: Session) -> None:
     try:
         from benchmarks import page
 

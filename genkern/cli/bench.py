@@ -45,7 +45,7 @@ def bench(
         if importlib.util.find_spec(needed) is None:
             raise CommandError(f"benchmarks need {needed}, which is not installed: pip install 'genkern[bench]'")
     files = [str(root / "benchmarks" / f"test_{name}.py") for name in family or _FAMILIES]
-    options = ["--benchmark-enable", "--benchmark-quiet", "-q", "--device", device, "--threads", threads]
+    options = ["--benchmark-enable", "--benchmark-quiet", "--page", "-q", "--device", device, "--threads", threads]
     options += ["--quick"] if quick else []
     options += ["-k", select] if select is not None else []
     if out is None and root != Path(genkern.__file__).parents[1]:
