@@ -33,6 +33,7 @@ class _Packed(LazyAttributes):
     logvar: Any
     legacy = False
     _sigma: dict[str, Any]
+    _certain = False
 
     def __init__(self, parameters: Tensor, deterministic: bool = False) -> None:
         super().__init__()
