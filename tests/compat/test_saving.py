@@ -145,6 +145,7 @@ def unpatch() -> None:
         project.unpatch()
 
 
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")  # of a class made while patching
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", THINGS)
 def test_what_was_saved_is_what_it_was(name: str, way: str) -> None:
