@@ -69,9 +69,7 @@ def test_a_sum_is_that_of_torch(shape: tuple[int, ...], dims: tuple[int, ...] | 
         if dims is None:
             expected = expected.sum()
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-10)
-        assert torch.equal(
-            torch.autograd.grad(got.sum(), values)[0], torch.autograd.grad(expected.sum(), values)[0]
-        )
+        assert torch.equal(torch.autograd.grad(got.sum(), values)[0], torch.autograd.grad(expected.sum(), values)[0])
     same_for_every_number_of_threads(lambda: [_ordered.total(values, dims)])
 
 
@@ -98,5 +96,3 @@ def test_a_spread_value_is_everywhere_and_its_gradient_one_sum(shape: tuple[int,
 
 def test_nothing_has_the_mean_nan() -> None:
     assert _ordered.mean(torch.zeros(0)).isnan() and _ordered.mean(torch.zeros(0, 2), 0).isnan().all()
-
-
