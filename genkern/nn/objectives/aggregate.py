@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, functional, random
+from genkern.functional import _ordered
 from genkern.nn._gather import gather_batch
 from genkern.nn._keys import one_key
 from genkern.nn.objectives.objective import Objective
@@ -86,8 +87,8 @@ class BetaTCVAE(Objective):
             total_correlation=total_correlation,
             dimension_wise_kl=dimension_wise_kl,
         )
-        kl = self.alpha * mutual_information.mean() + self.beta * total_correlation.mean()
-        return kl + self.gamma * dimension_wise_kl.mean() - reconstruction.mean()
+        kl = self.alpha * _ordered.mean(mutual_information) + self.beta * _ordered.mean(total_correlation)
+        return kl + self.gamma * _ordered.mean(dimension_wise_kl) - _ordered.mean(reconstruction)
 
     def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         loc, scale = vae._moments(x, encoder_input).chunk(2, dim=1)
@@ -170,7 +171,7 @@ class InfoVAE(Objective):
     def forward(self, reconstruction: Tensor, kl: Tensor, divergence: Tensor) -> Tensor:
         _check_parts(reconstruction=reconstruction, kl=kl, divergence=divergence)
         weight = self.alpha + self.lambda_ - 1
-        return (1 - self.alpha) * kl.mean() + weight * divergence - reconstruction.mean()
+        return (1 - self.alpha) * _ordered.mean(kl) + weight * divergence - _ordered.mean(reconstruction)
 
     def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         offset = noise.pop("element_offset", 0)
