@@ -190,6 +190,11 @@ class VAEGAN(GAN):
         with torch.no_grad():
             expected = self.discriminator.features(x)  # type: ignore[operator]
         found = self.discriminator.features(other)  # type: ignore[operator]
+        if expected.shape != found.shape:
+            raise ValueError(
+                f"generator: expected data whose features have the shape {tuple(expected.shape)} of those of real, "
+                f"got {tuple(found.shape)}"
+            )
         return functional.gaussian_nll(expected, found, 2 * math.log(self.sigma), full=False, reduction="batchmean")
 
     def _fakes(self, real: Tensor, keys: Tensor, element_offset: int) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.functional import _ordered
 from genkern.nn._buffers import update_buffers
-from genkern.nn.objectives.objective import Objective
+from genkern.nn.objectives.objective import Objective, check_parts
 
 if TYPE_CHECKING:
     from genkern.nn.vae import VAE
@@ -83,9 +83,7 @@ class ELBO(Objective):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
-        _checks.tensor("reconstruction", reconstruction)
-        _checks.tensor("kl", kl)
-        _checks.same_device(reconstruction=reconstruction, kl=kl)
+        check_parts(reconstruction=reconstruction, kl=kl)
         progress = self._progress()
         if self.training:
             update_buffers(self, ("step",), lambda step: (step + 1,))
