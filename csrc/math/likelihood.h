@@ -128,7 +128,7 @@ GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w, F g) {
   const F outside = density * (beyond_a + beyond_b), rest = F(1) - outside;
   const F middle = F(T(2 * inverse_sqrt_2pi)) * select(point, F(1), bin.w) * mean_over_bin(y, bin.w);
   const F value = select(narrow, middle, select(inside, rest, beyond_a - beyond_b));
-  const F square = select(narrow, bin.u * bin.u, bin.a * bin.a);
+  const F edge = select(narrow, bin.u, bin.a);
   // phi(a) / mass: far out a of what is not beyond b, as exactly as numbers are.
   const auto far = (bin.a > F(T(1e9))) & !narrow;
   const F relative = F(T(inverse_sqrt_2pi)) * select(narrow, density / fall.root, select(inside, density, F(1)));
@@ -136,7 +136,7 @@ GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w, F g) {
   const F moment = select(narrow, bin.w * (F(1) + ratio) - bin.u * fallen, bin.b * ratio - bin.a);
   const F by_u = select(point, g * bin.u, at_a * fallen);
   const F by_log_sigma = select(point, fma(-(g * bin.u), bin.u, g), at_a * moment);
-  return {select(inside, F(0), F(0.5f) * square) - select(point, log_w, F(0)),
+  return {select(inside, F(0), F(0.5f) * edge * edge) - select(point, log_w, F(0)),
           value,
           select(inside, (F(1) - rest) - outside, F(0)),
           {bin.side * by_u, F(0.5f) * by_log_sigma}};

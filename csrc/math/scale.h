@@ -45,6 +45,11 @@ struct ScaleMap {
     return select(s.slope == F(0), F(0), gradient * s.slope);
   }
 
+  // A gradient by log sigma^2, taken back to the raw value.
+  GK_INLINE F by_raw(const Scale<F>& s, F by_logvar) const {
+    return through_clamp(s, kPlain ? by_logvar : times(by_logvar, s.d_logvar));
+  }
+
   // 1 / sigma, without a division where the exponent need only change its sign.
   GK_INLINE F inverse_sigma(const Scale<F>& s) const {
     return logarithmic() ? exp(F(-0.5f) * s.logvar) : F(1) / s.sigma;

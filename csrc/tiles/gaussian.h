@@ -172,7 +172,7 @@ struct HeadBackward {
         if (in.has_prior_scale()) {
           const Scale<F> p = in.map(in.prior_scale[i]);
           const F by_p = add(divergence(in.map, q, delta, p), i, q, loc, scale);
-          d_prior_scale.set(i, in.map.through_clamp(p, by_p * p.d_logvar));
+          d_prior_scale.set(i, in.map.by_raw(p, by_p));
         } else {
           add(divergence(q, delta), i, q, loc, scale);
         }
@@ -329,7 +329,7 @@ struct DensityBackward {
       const F by_x = times(d.standard, inverse);
       d_x.set(i, by_x);
       d_loc.set(i, -by_x);
-      set(i, in.map.through_clamp(sigma, d.logvar * sigma.d_logvar));
+      set(i, in.map.by_raw(sigma, d.logvar));
     }
     d_x.commit(s);
     d_loc.commit(s);
@@ -389,7 +389,7 @@ struct EntropyBackward {
     d_scale.prepare(s);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const Scale<F> sigma = map(scale[i]);
-      d_scale.set(i, map.through_clamp(sigma, grad[i] * factor * sigma.d_logvar));
+      d_scale.set(i, map.by_raw(sigma, grad[i] * factor));
     }
     d_scale.commit(s);
   }

@@ -294,7 +294,7 @@ def _log_scale(
 def _mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
 ) -> tuple[Tensor, Tensor]:
-    """The joint log density ``[B]`` and, with `marginals`, those of the dimensions ``[B, D]``; totals are backward's."""
+    """The joint log density ``[B]`` and, with `marginals`, those of dimensions ``[B, D]``; totals are for backward."""
     joint, marginal, *_ = _mixture_op(z, loc, log_scale, log_weights, marginals)
     return joint, marginal
 

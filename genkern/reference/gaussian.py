@@ -328,8 +328,8 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
 def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float, *, bounded: bool = False) -> Tensor:
     """delta / sigma.
 
-    A distance of 0 is 0 sigmas, even where 1 / sigma is infinite; the scale takes no part in it. `bounded`: 1 / sigma is
-    at most the largest number.
+    A distance of 0 is 0 sigmas, even where 1 / sigma is infinite; the scale takes no part in it. `bounded`: 1 / sigma
+    is at most the largest number.
     """
     largest = torch.finfo(raw.dtype).max
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
@@ -337,7 +337,7 @@ def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: flo
         beyond = exponent > most
         return delta * torch.exp(torch.where(beyond if bounded else beyond & (delta == 0), most, exponent))
     if scale_offset == 0 and scale_param == "softplus":
-        exponential = raw < _scale.EXPONENTIAL
+        exponential = _scale.is_exponential(raw)
         small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0, bounded=bounded)
         return torch.where(exponential, small, delta / _scale.softplus(torch.where(exponential, 0.0, raw)))
     sigma = _scale.std(raw, scale_param, scale_offset)

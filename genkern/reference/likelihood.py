@@ -178,8 +178,11 @@ def _scaled_tail(t: Tensor) -> Tensor:
 
 def _tanh_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
     """The same by sigmoids: the approximate cdf is sigmoid(g), and g(b) - g(a) takes no difference."""
+    far = 1e150 if w.dtype == torch.float64 else 1e18  # whose square is a number
+    u, w = (torch.where(t.abs() > far, far, t) for t in (u, w))
     per_w = 2 * _TANH_SLOPE * (1 + _TANH_CUBE * (3 * u * u + w * w))
     gap = torch.where(tail, torch.ones_like(w), per_w * w)
+    gap = torch.where(gap > 1e4, 1e4, gap)
     point = gap < negligible(w.dtype)
     log_gap = torch.where(point, log_w + torch.log(per_w), log1mexp(torch.where(point, 1.0, gap)))
     at_b = torch.where(tail, torch.zeros_like(b), b)
@@ -188,7 +191,9 @@ def _tanh_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: T
 
 
 def _tanh_logit(z: Tensor) -> Tensor:
-    return _TANH_SLOPE * z * (1 + _TANH_CUBE * z * z)
+    beyond = z.abs() > (1e102 if z.dtype == torch.float64 else 1.68e13)  # there the cube is no number
+    inner = torch.where(beyond, 0.0, z)
+    return torch.where(beyond, torch.sign(z) * torch.inf, _TANH_SLOPE * inner * (1 + _TANH_CUBE * inner * inner))
 
 
 def check_discretized(
