@@ -368,8 +368,9 @@ def gaussian_nll(
     if isinstance(scale, str):
         if scale != "optimal":
             raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
-        return optimal_nll(x, loc, full, *_bounds(clamp), clamp_mode, reduction, units, event_ndim)
-    _checks.boolean("full", full)  # None would do as False for the dispatcher
+        full = _checks.boolean("full", full)
+        _, _, lo, hi, _ = _checks.scale("logvar", 0.0, *_bounds(clamp), clamp_mode)
+        return optimal_nll(x, loc, full, lo, hi, clamp_mode, reduction, units, event_ndim)
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     return _ops.nll(x, loc, *_learned(scale), full, *sigma, reduction, units, event_ndim)
 
@@ -471,6 +472,8 @@ def _learned(scale: Tensor | float) -> tuple[Tensor | None, float]:
 def _bounds(clamp: Clamp | None) -> Clamp:
     if clamp is None:
         return None, None
-    if not isinstance(clamp, tuple | list) or len(clamp) != 2:
-        raise TypeError(f"clamp: expected (lo, hi) or None, got {clamp!r}")
+    if not isinstance(clamp, tuple | list):
+        raise TypeError(f"clamp: expected (lo, hi) or None, got {_checks.type_name(clamp)}")
+    if len(clamp) != 2:
+        raise ValueError(f"clamp: expected (lo, hi) or None, got {len(clamp)} values")
     return clamp[0], clamp[1]

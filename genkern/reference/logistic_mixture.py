@@ -118,13 +118,12 @@ def check_params(
     """The channel dimension, not negative."""
     _checks.tensor("params", params)
     _checks.integer("mixtures", mixtures, minimum=1)
-    _checks.number("low", low)
-    _checks.number("high", high)
+    low, high = _checks.number("low", low), _checks.number("high", high)
     _checks.integer("channel_dim", channel_dim)
     _checks.boolean("rgb_coupling", rgb_coupling)
     _checks.number("min_log_scale", min_log_scale)
     assert isinstance(params, Tensor) and isinstance(mixtures, int) and isinstance(channel_dim, int)
-    if not low < high:  # type: ignore[operator]
+    if not low < high:
         raise ValueError(f"high: expected a number above low {low}, got {high}")
     if not -params.dim() <= channel_dim < params.dim():
         raise ValueError(
