@@ -24,6 +24,7 @@ CLAMP_MODES = ("hard", "straight_through", "softclip", "tanh")
 REDUCTIONS = ("event", "none", "sum", "mean", "batchmean")
 UNITS = ("nats", "bits", "bits_per_dim")
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_SYMBOLS = (torch.SymInt, torch.SymFloat)
 
 
 def type_name(value: object) -> str:
@@ -52,8 +53,10 @@ def same_device(**tensors: Tensor | None) -> None:
 
 
 def device(name: str, value: object) -> torch.device:
+    if isinstance(value, torch.device):
+        return value
     try:
-        if isinstance(value, str | torch.device):
+        if isinstance(value, str):
             return torch.device(value)
     except RuntimeError as error:
         raise ValueError(f"{name}: expected a torch device, got {value!r}") from error
@@ -61,10 +64,10 @@ def device(name: str, value: object) -> torch.device:
 
 
 def dtype(name: str, value: object) -> Any:
-    if not isinstance(value, torch.dtype) or value not in FLOATING:
-        got = value if isinstance(value, torch.dtype) else type_name(value)
-        raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {got}")
-    return value
+    if isinstance(value, torch.dtype) and value in FLOATING:
+        return value
+    got = value if isinstance(value, torch.dtype) else type_name(value)
+    raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {got}")
 
 
 def text(name: str, value: object) -> Any:
@@ -78,12 +81,12 @@ def choice(name: str, value: object, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def number(name: str, value: object, *, optional: bool = False, minimum: float | None = None) -> Any:
+def number(name: str, value: Any, *, optional: bool = False, minimum: float | None = None) -> Any:
     if value is None and optional:
         return None
-    if not isinstance(value, int | float | torch.SymInt | torch.SymFloat | Real):
-        raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
-    if type(value) is not float and not isinstance(value, torch.SymInt | torch.SymFloat):
+    if type(value) is not float and not isinstance(value, _SYMBOLS):
+        if not isinstance(value, Real):
+            raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
         try:
             value = float(value)
         except OverflowError:
@@ -93,27 +96,27 @@ def number(name: str, value: object, *, optional: bool = False, minimum: float |
     return value
 
 
-def fraction(name: str, value: object) -> Any:
+def fraction(name: str, value: Any) -> Any:
     value = number(name, value)
     if not 0 <= value <= 1:
         raise ValueError(f"{name}: expected a number from 0 to 1, got {value}")
     return value
 
 
-def boolean(name: str, value: object) -> bool:
+def boolean(name: str, value: Any) -> bool:
     """A flag: True, False, 1 or 0, of numpy's types, too."""
     if isinstance(value, bool):
         return value
     if (type(value).__module__, type(value).__name__.rstrip("_")) == ("numpy", "bool"):
         return bool(value)
-    if not isinstance(value, int | Integral):
+    if not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a bool, got {type_name(value)}")
     if value not in (0, 1):
         raise ValueError(f"{name}: expected a bool, 0 or 1, got {_shown(value)}")
     return bool(value)
 
 
-def integer(name: str, value: object, *, optional: bool = False, minimum: int | None = None) -> Any:
+def integer(name: str, value: Any, *, optional: bool = False, minimum: int | None = None) -> Any:
     """An int of 64 bits."""
     if value is None and optional:
         return None
@@ -125,11 +128,13 @@ def integer(name: str, value: object, *, optional: bool = False, minimum: int | 
     return value
 
 
-def whole(name: str, value: object, *, optional: bool = False) -> Any:
+def whole(name: str, value: Any, *, optional: bool = False) -> Any:
     """An int of any size."""
-    if not isinstance(value, int | torch.SymInt | Integral):
+    if type(value) is int or isinstance(value, torch.SymInt):
+        return value
+    if not isinstance(value, Integral):
         raise TypeError(f"{name}: expected an int{' or None' if optional else ''}, got {type_name(value)}")
-    return value if type(value) is int or isinstance(value, torch.SymInt) else operator.index(value)
+    return operator.index(value)
 
 
 def positive(name: str, value: object) -> Any:
@@ -139,14 +144,14 @@ def positive(name: str, value: object) -> Any:
     return integer(name, value, minimum=1)
 
 
-def _shown(value: object) -> str:
+def _shown(value: Any) -> str:
     """A number as messages show it: Python refuses to write an int of more than a few thousand digits."""
-    large = isinstance(value, int | Integral) and operator.index(value).bit_length() > 128
-    return f"an int of {operator.index(value).bit_length()} bits" if large else str(value)  # type: ignore[arg-type]
+    large = isinstance(value, Integral) and operator.index(value).bit_length() > 128
+    return f"an int of {operator.index(value).bit_length()} bits" if large else str(value)
 
 
 def sizes(name: str, value: object, *, minimum: int = 0) -> tuple[Any, ...]:
-    if not isinstance(value, tuple | list):
+    if not isinstance(value, (tuple, list)):
         raise TypeError(f"{name}: expected a tuple of ints, got {type_name(value)}")
     return tuple([integer(name, size, minimum=minimum) for size in value])
 
@@ -157,7 +162,7 @@ def numbers(name: str, value: object) -> list[Any]:
     return [number(name, each) for each in value]
 
 
-_OF_TYPE: dict[str, Callable[[str, object], Any]] = {
+_OF_TYPE: dict[str, Callable[..., Any]] = {
     "float": number,
     "int": integer,
     "bool": boolean,

@@ -195,8 +195,7 @@ def check_discretized(
 
 def check_bins(bins: object, low: object, high: object, cdf: object) -> None:
     _checks.integer("bins", bins, minimum=2)
-    _checks.number("low", low)
-    _checks.number("high", high)
-    if not low < high:  # type: ignore[operator]
-        raise ValueError(f"high: expected a number above low {low}, got {high}")
+    lowest, highest = _checks.number("low", low), _checks.number("high", high)
+    if not lowest < highest:
+        raise ValueError(f"high: expected a number above low {lowest}, got {highest}")
     _checks.choice("cdf", cdf, CDFS)
