@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, _dtensor
+from genkern.reference.scale import constant
 
 OVER = ("dim", "event", "batch")
 
@@ -32,7 +33,7 @@ def apply(
     Where the floor holds, it is what each datum (element, for "none") shows its even share of, with no gradient.
     """
     _checks.choice("free_bits_over", over, OVER)
-    _checks.number("free_bits", free_bits, minimum=0)
+    free_bits = constant(_checks.number("free_bits", free_bits, minimum=0), kl.dtype)
     _checks.integer("event_ndim", event_ndim, optional=True, minimum=0)
     batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
     event_numel = math.prod(shape[batch:])

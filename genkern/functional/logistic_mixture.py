@@ -9,7 +9,7 @@ from genkern import _checks, random
 from genkern.functional import _logistic_mixture_ops as _ops
 from genkern.functional._noise import Generators, source
 from genkern.reference import logistic_mixture as reference
-from genkern.reference.scale import clamp
+from genkern.reference.scale import clamp, constant
 
 __all__ = ["discretized_logistic_mixture_nll", "discretized_logistic_mixture_sample"]
 
@@ -190,6 +190,7 @@ def discretized_logistic_mixture_sample(
     def chosen(values: Tensor) -> Tensor:
         return values.gather(1, index).squeeze(1)
 
+    low, high = constant(low, dtype), constant(high, dtype)
     scale = torch.exp(clamp(chosen(log_scales), min_log_scale, None, "hard"))
     values = list(chosen(means) + scale * (torch.log(noise[1:]) - torch.log1p(-noise[1:])))
     if rgb_coupling:

@@ -280,7 +280,7 @@ def _log_scale(
         raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale
     else:
         dtype = _checks.compute_dtype(loc)
-        raw = loc.new_full((1, 1), _checks.number(name, scale), dtype=dtype)
+        raw = loc.new_full((1, 1), _scale.constant(_checks.number(name, scale), dtype), dtype=dtype)
     raw = _scale.clamp(raw.to(dtype), lo, hi, clamp_mode)
     return 0.5 * _scale.logvar(raw, scale_param, scale_offset)
 

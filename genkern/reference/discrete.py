@@ -104,7 +104,8 @@ def categorical_kl(
     infinite = torch.where(none_p & (q > 0), torch.full_like(terms, math.inf), torch.zeros_like(terms))
     elements = (terms + infinite).sum(dim)
     if free_bits:
-        elements = elements.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
+        floor = free_bits if units == "nats" else free_bits * math.log(2.0)
+        elements = elements.clamp_min(_scale.constant(floor, elements.dtype))
     return reduce(elements, reduction, units, event_ndim)
 
 

@@ -94,7 +94,8 @@ def gaussian_kl(
     elements = 0.5 * (expm1_minus(log_ratio) + delta * delta)
     elements = elements.expand(shape)
     if free_bits:
-        elements = elements.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
+        floor = free_bits if units == "nats" else free_bits * math.log(2.0)
+        elements = elements.clamp_min(_scale.constant(floor, elements.dtype))
     return reduce(elements, reduction, units, event_ndim)
 
 

@@ -124,7 +124,12 @@ def discretized_gaussian_nll(
     distance = torch.where(mirrored, -delta, delta)
     a, b, u, w = (
         standardised(each, raw, scale_param, scale_offset).expand(shape)
-        for each in (distance - half, distance + half, distance, torch.full_like(distance, half))
+        for each in (
+            distance - half,
+            distance + half,
+            distance,
+            torch.full_like(distance, _scale.constant(half, dtype)),
+        )
     )
     mass = _exact_nll if cdf == "exact" else _tanh_nll
     return reduce(mass(a, b, u, w, tail.expand(shape)), reduction, units, event_ndim)
