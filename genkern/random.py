@@ -201,7 +201,7 @@ def normal(
     >>> bool((gk.random.normal(k, (2, 3), element_offset=6) == whole[2:]).all())
     True
     """
-    return _normal(key, shape, dtype, element_offset, _device(key, device))
+    return _noise(_normal, key, shape, dtype, element_offset, device)
 
 
 def uniform(
@@ -223,14 +223,26 @@ def uniform(
     >>> gk.random.uniform(gk.random.key(42), (2,))
     tensor([0.9177, 0.9581])
     """
-    return _uniform(key, shape, dtype, element_offset, _device(key, device))
+    return _noise(_uniform, key, shape, dtype, element_offset, device)
 
 
-def _device(key: Tensor, device: torch.device | str | None) -> torch.device:
+def _noise(
+    op: Op,
+    key: Tensor,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    element_offset: int,
+    device: torch.device | str | None,
+) -> Tensor:
     if device is None:
         _checks.key("key", key)
-        return key.device
-    return _checks.device("device", device)
+        return op(key, shape, dtype, element_offset, key.device)
+    device = _checks.device("device", device)
+    if isinstance(key, Tensor) and key.device.type != device.type and _backend.why_not(device.type):
+        _checks.key("key", key, device=device)
+        # An op runs where its tensors lie, and no kernel of the key's device makes noise on another without kernels.
+        key = key.to(device)
+    return op(key, shape, dtype, element_offset, device)
 
 
 def _fake_noise(

@@ -1,14 +1,13 @@
 """A device without kernels of ours: torch's PrivateUse1, in Python. Its tensors lie on the CPU, out of the ops' sight.
 
-Run as a program, since a process can have only one such device and keeps it: `python standin.py RESULTS` evaluates
-every case there and writes what came of it.
+Run as a program, since a process can have only one such device and keeps it: `python standin.py RESULTS` runs every
+call of `support.elsewhere` there and on the CPU, and writes what came of it.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,55 +74,39 @@ def register() -> tuple[torch.library.Library, ...]:
     return everything, some
 
 
-def evaluate_cases() -> dict[str, Any]:
+def evaluate_calls() -> dict[str, Any]:
     import genkern as gk
     from support.capture import Recorder
-    from support.cases import CASES, KEY, evaluate
-    from support.noise import NOISE
+    from support.elsewhere import calls
 
-    def results(place: str, source: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for case in CASES:
-            options = source() if case.keyed else {}
-            tensors = {name: t.to(place) for name, t in case.inputs((4, 6), torch.float64).items()}
-            with Recorder() as recorder:
-                values = evaluate(case, tensors, options)
-            found[case.name] = {
+    found: dict[str, Any] = {place: {} for place in ("cpu", NAME)}
+    for group, name, call in calls():
+        for place, results in found.items():
+            try:
+                with Recorder() as recorder:
+                    values = call(place)
+            except Exception as error:
+                results.setdefault(group, {})[name] = f"{type(error).__name__}: {error}"
+                continue
+            results.setdefault(group, {})[name] = {
                 "devices": {v.device.type for v in values.values()},
-                "ops": [op.name() for op, *_ in recorder.calls if not op.name().startswith("genkern::key_reserve")],
+                "ops": [op.name().removesuffix("_on") for op, *_ in recorder.calls],
                 "values": {name: v.detach().to("cpu") for name, v in values.items()},
             }
-        for noise in (n for n in NOISE if n.ops):
-            torch.manual_seed(5)
-            with Recorder() as recorder:
-                drawn = noise.call(KEY.to(place), 7)
-            found[noise.name] = {
-                "devices": {drawn.device.type},
-                "ops": [op.name().removesuffix("_on") for op, *_ in recorder.calls],
-                "values": {"noise": drawn.to("cpu")},
-            }
-        return found
-
-    def seeded() -> dict[str, Any]:
-        torch.manual_seed(5)
-        return {"generator": None}
-
-    found = {
-        f"{what} on {place}": results(place, source)
-        for place in ("cpu", NAME)
-        for what, source in (("key", dict), ("draw", seeded))
-    }
-    loc = torch.zeros(3).to(NAME)
-    try:
-        with gk.use_backend("native"):
-            gk.gaussian_entropy(loc)
-        found["native"] = "accepted"
-    except RuntimeError as error:
-        found["native"] = str(error)
+    for name, call in {
+        "gaussian_entropy": lambda: gk.gaussian_entropy(torch.zeros(3).to(NAME)),
+        "random_normal": lambda: gk.random.normal(gk.random.key(1), (3,), device=NAME),
+    }.items():
+        try:
+            with gk.use_backend("native"):
+                call()
+            found[f"native {name}"] = "accepted"
+        except RuntimeError as error:
+            found[f"native {name}"] = str(error)
     return found
 
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
     device = register()
-    torch.save(evaluate_cases(), sys.argv[1])
+    torch.save(evaluate_calls(), sys.argv[1])
