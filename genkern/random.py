@@ -24,7 +24,8 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
     Parameters
     ----------
     seed, offset : int
-        Taken modulo 2**64.
+        Taken modulo 2**64. Keys of one seed and neighbouring offsets share one stream, shifted by 4 elements (2 in
+        float64) an offset: a key for each rank, step or layer is that of `fold_in` or `split`, never ``key(seed, rank)``.
     device : torch.device, optional
         Where the key lies; a CUDA key is read by the kernel that uses it, without a host sync.
 
@@ -43,6 +44,12 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
     >>> import genkern as gk
     >>> gk.random.key(42)
     tensor([42,  0], dtype=torch.uint64)
+    >>> here, next_offset = (gk.random.normal(gk.random.key(42, rank), (8,)) for rank in (0, 1))
+    >>> bool((here[4:] == next_offset[:4]).all())  # the same numbers on two ranks
+    True
+    >>> here, next_rank = (gk.random.normal(gk.random.fold_in(gk.random.key(42), rank), (8,)) for rank in (0, 1))
+    >>> bool((here[4:] == next_rank[:4]).any())
+    False
     """
     words = [_checks.whole(name, value) % 2**64 for name, value in (("seed", seed), ("offset", offset))]
     where = None if device is None else _checks.device("device", device)

@@ -29,7 +29,7 @@ def calls() -> Iterator[tuple[str, str, Call]]:
                 if source in ("", "key") or not case.losses or options.keys() <= SAMPLING:
                     yield case.name, f"{source} {options}", _operation(case, options, noise)
     for noise in (n for n in NOISE if n.ops):
-        yield noise.name, "on its device", lambda place, noise=noise: {"noise": noise.call(KEY.to(place), 7)}
+        yield noise.name, "of a key there", _seeded(lambda place, noise=noise: noise.call(KEY.to(place), 7))
     for name, call in {**RANDOM, **FUNCTIONS, **DISTRIBUTIONS, **MODULES}.items():
         yield name.partition(" ")[0], name, call
 
@@ -71,12 +71,12 @@ def _operation(case: Case, options: Options, noise: Callable[[Case, Options, str
     return call
 
 
-def _random(**functions: Callable[[str], Tensor]) -> dict[str, Call]:
-    def seeded(function: Callable[[str], Tensor], place: str) -> Tensors:
+def _seeded(function: Callable[[str], Tensor]) -> Call:
+    def call(place: str) -> Tensors:
         torch.manual_seed(5)
         return {"noise": function(place)}
 
-    return {name: lambda place, f=function: seeded(f, place) for name, function in functions.items()}
+    return call
 
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
@@ -89,22 +89,9 @@ RANDOM: dict[str, Call] = {
     for where, key in (("of a key of the CPU", lambda place: KEY), ("of a key there", lambda place: KEY.to(place)))
 }
 RANDOM |= {
-    "random.normal compiled": lambda place: {"noise": _compiled(gk.random.normal)(KEY, place)},
-    "random.uniform compiled": lambda place: {"noise": _compiled(gk.random.uniform)(KEY, place)},
     "random.normal of no elements": lambda place: {"noise": gk.random.normal(KEY, (0, 3), device=place)},
-    "random.key": lambda place: {"key": gk.random.key(2**64 - 1, 7, place)},
-    "random.split": lambda place: {"keys": gk.random.split(gk.random.key(1, device=place), 3)},
-    "random.fold_in": lambda place: {"key": gk.random.fold_in(gk.random.key(1, device=place), 3)},
     "random.reserve of a generator": lambda place: {"key": gk.random.reserve(_generator(), place).to(place)},
-    **_random(**{"random.reserve": lambda place: gk.random.reserve(device=place)}),
 }
-
-
-def _compiled(draw: Callable[..., Tensor]) -> Callable[[Tensor, str], Tensor]:
-    def noise(key: Tensor, place: str) -> Tensor:
-        return draw(key, (3, 5), device=place)
-
-    return torch.compile(noise, fullgraph=True, backend="eager")
 
 
 def _differentiated(function: Callable[..., Any], *arguments: Tensor, **options: Any) -> Call:
@@ -254,7 +241,7 @@ def _of_gan(gan: gnn.GAN, images: Tensor, key: Tensor) -> list[Tensor]:
 MODULES: dict[str, Call] = {
     **{
         f"VAE {likelihood}": _module(
-            lambda likelihood=likelihood: gnn.VAE(modules.encoder(), modules.decoder(), likelihood), _of_vae
+            lambda likelihood=likelihood: gnn.VAE(modules.encoder(), modules.decoder(), likelihood=likelihood), _of_vae
         )
         for likelihood in ("gaussian", "bernoulli")
     },
