@@ -14,6 +14,10 @@ import torch
 from hypothesis import strategies as st
 from support.backends import NATIVE, REFERENCE
 from support.calls import FUNCTIONS, assert_same, compare, fitting, is_error, outcome
+from support.cases import KEY
+from torch import Tensor
+
+import genkern as gk
 
 # Beyond 64 bits, so that none is a size which memory might hold; the last two are beyond float64.
 HUGE = [sign * n for n in (2**63, 2**64, 2**70, 2**1023, 2**1024, 10**5000) for sign in (1, -1)]
@@ -138,3 +142,23 @@ def test_whatever_is_a_number_to_python_is_one_here(name: str, option: str) -> N
             value = (value,) if "Sequence" in words else value
             for result, expected in zip(on_every_backend(name, {**arguments, option: value}), plain, strict=True):
                 assert_same(result, expected)
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_the_numbers_of_a_compiler_are_numbers(dynamic: bool) -> None:
+    loc, logvar = torch.linspace(-1, 1, 24).view(2, 3, 4).unbind()
+
+    def run(loc: Tensor, offset: int, temperature: float, floor: int, keep: bool) -> list[Tensor]:
+        z = gk.gaussian_rsample(loc, logvar, key=KEY, element_offset=offset * loc.shape[0], temperature=temperature)
+        kl = gk.gaussian_kl(loc, logvar, free_bits=floor, event_ndim=loc.dim() - 1)
+        return [
+            z,
+            kl,
+            gk.gaussian_nll(loc, logvar, scale=temperature, full=keep and loc.shape[0] > 1, scale_param="std"),
+        ]
+
+    compiled = torch.compile(run, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    for offset, temperature, floor, keep in ((4, 0.5, 0, True), (5, 0.75, 1, False), (7, 1.5, 2, True)):
+        numbers = (offset, temperature, floor, keep)
+        for found, expected in zip(compiled(loc, *numbers), run(loc, *numbers), strict=True):
+            assert torch.equal(found, expected)
