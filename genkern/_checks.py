@@ -2,11 +2,19 @@
 
 The compiled operations check for themselves; these run where the reference runs, in the fake kernels,
 and to explain a call that the dispatcher refused. They read types, shapes and options, never data.
+
+Those of options return the option as torch takes it: a float, an int, a bool, or the symbol of one that a compiler
+traces. A number is what Python's own tower of numbers holds, numpy's scalars among them. A tensor is none, since its
+value would leave the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +24,7 @@ CLAMP_MODES = ("hard", "straight_through", "softclip", "tanh")
 REDUCTIONS = ("event", "none", "sum", "mean", "batchmean")
 UNITS = ("nats", "bits", "bits_per_dim")
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_SYMBOLS = (torch.SymInt, torch.SymFloat)
 
 
 def type_name(value: object) -> str:
@@ -44,75 +53,134 @@ def same_device(**tensors: Tensor | None) -> None:
 
 
 def device(name: str, value: object) -> torch.device:
+    if isinstance(value, torch.device):
+        return value
     try:
-        if isinstance(value, str | torch.device):
+        if isinstance(value, str):
             return torch.device(value)
     except RuntimeError as error:
         raise ValueError(f"{name}: expected a torch device, got {value!r}") from error
     raise TypeError(f"{name}: expected a torch.device or str, got {type_name(value)}")
 
 
-def dtype(name: str, value: object) -> None:
-    if value not in FLOATING:
-        raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {value}")
+def dtype(name: str, value: object) -> Any:
+    if isinstance(value, torch.dtype) and value in FLOATING:
+        return value
+    got = value if isinstance(value, torch.dtype) else type_name(value)
+    raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {got}")
+
+
+def text(name: str, value: object) -> Any:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a str, got {type_name(value)}")
+    return value
 
 
 def choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: expected a str, got {type_name(value)}")
-    if value not in allowed:
+    if text(name, value) not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def number(name: str, value: object, *, optional: bool = False, minimum: float | None = None) -> None:
+def number(name: str, value: Any, *, optional: bool = False, minimum: float | None = None) -> Any:
     if value is None and optional:
-        return
-    if not isinstance(value, int | float | torch.SymInt | torch.SymFloat):
-        raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
-    if isinstance(value, int) and abs(value) >= 2**1023:
-        raise ValueError(f"{name}: expected a number in the range of float64, got an int of {len(str(value))} digits")
+        return None
+    if type(value) is not float and not isinstance(value, _SYMBOLS):
+        if not isinstance(value, Real):
+            raise TypeError(f"{name}: expected a number{' or None' if optional else ''}, got {type_name(value)}")
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError(f"{name}: expected a number in the range of float64, got {_shown(value)}") from None
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected a number >= {minimum:g}, got {value}")
+    return value
 
 
-def fraction(name: str, value: object) -> None:
-    number(name, value)
-    if not 0 <= value <= 1:  # type: ignore[operator]
+def fraction(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if not 0 <= value <= 1:
         raise ValueError(f"{name}: expected a number from 0 to 1, got {value}")
+    return value
 
 
-def boolean(name: str, value: object) -> None:
-    if not isinstance(value, int):
+def boolean(name: str, value: Any) -> bool:
+    """A flag: True, False, 1 or 0, of numpy's types, too."""
+    if isinstance(value, bool):
+        return value
+    if (type(value).__module__, type(value).__name__.rstrip("_")) == ("numpy", "bool"):
+        return bool(value)
+    if not isinstance(value, Integral):
         raise TypeError(f"{name}: expected a bool, got {type_name(value)}")
+    if value not in (0, 1):
+        raise ValueError(f"{name}: expected a bool, 0 or 1, got {_shown(value)}")
+    return bool(value)
 
 
-def integer(name: str, value: object, *, optional: bool = False, minimum: int | None = None) -> None:
+def integer(name: str, value: Any, *, optional: bool = False, minimum: int | None = None) -> Any:
+    """An int of 64 bits."""
     if value is None and optional:
-        return
-    if not isinstance(value, int | torch.SymInt):
-        raise TypeError(f"{name}: expected an int{' or None' if optional else ''}, got {type_name(value)}")
-    _fits(name, value)
+        return None
+    value = whole(name, value, optional=optional)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}: expected an int of 64 bits, got {_shown(value)}")
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected an int >= {minimum}, got {value}")
+    return value
 
 
-def positive(name: str, value: object) -> None:
+def whole(name: str, value: Any, *, optional: bool = False) -> Any:
+    """An int of any size."""
+    if type(value) is int or isinstance(value, torch.SymInt):
+        return value
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name}: expected an int{' or None' if optional else ''}, got {type_name(value)}")
+    return operator.index(value)
+
+
+def positive(name: str, value: object) -> Any:
     """A size, for which torch takes no bool."""
     if isinstance(value, bool):
         raise TypeError(f"{name}: expected an int, got bool")
-    integer(name, value, minimum=1)
+    return integer(name, value, minimum=1)
 
 
-def _fits(name: str, value: int | torch.SymInt) -> None:
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name}: expected an int of 64 bits, got {value}")
+def _shown(value: Any) -> str:
+    """A number as messages show it: Python refuses to write an int of more than a few thousand digits."""
+    large = isinstance(value, Integral) and operator.index(value).bit_length() > 128
+    return f"an int of {operator.index(value).bit_length()} bits" if large else str(value)
 
 
-def sizes(name: str, value: object, *, minimum: int = 0) -> None:
-    if not isinstance(value, tuple | list):
+def sizes(name: str, value: object, *, minimum: int = 0) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, list)):
         raise TypeError(f"{name}: expected a tuple of ints, got {type_name(value)}")
-    for size in value:
-        integer(name, size, minimum=minimum)
+    return tuple([integer(name, size, minimum=minimum) for size in value])
+
+
+def numbers(name: str, value: object) -> list[Any]:
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name}: expected a tuple of numbers, got {type_name(value)}")
+    return [number(name, each) for each in value]
+
+
+_OF_TYPE: dict[str, Callable[..., Any]] = {
+    "float": number,
+    "int": integer,
+    "bool": boolean,
+    "str": text,
+    "List[int]": sizes,
+    "List[float]": numbers,
+    "ScalarType": dtype,
+    "Device": device,
+}
+
+
+def of_type(schema_type: str) -> Callable[[str, object], Any] | None:
+    """The check of an option by its type in a schema; None for what is no option: a tensor or a generator."""
+    inner = schema_type.removeprefix("Optional[")
+    if inner == schema_type:
+        return _OF_TYPE.get(schema_type)
+    check = _OF_TYPE.get(inner.removesuffix("]"))
+    return None if check is None else partial(check, optional=True)
 
 
 def instance(name: str, value: object, kind: type, what: str) -> None:
@@ -175,20 +243,22 @@ def key(name: str, value: object, *, device: torch.device | None = None, optiona
         raise ValueError(f"{name}: expected device {where}, got {value.device}")
 
 
-def scale(scale_param: object, scale_offset: object, clamp_lo: object, clamp_hi: object, clamp_mode: object) -> None:
+def scale(
+    scale_param: object, scale_offset: object, clamp_lo: object, clamp_hi: object, clamp_mode: object
+) -> tuple[Any, Any, Any, Any, Any]:
     choice("scale_param", scale_param, SCALE_PARAMS)
-    number("scale_offset", scale_offset)
-    number("clamp", clamp_lo, optional=True)
-    number("clamp", clamp_hi, optional=True)
+    offset = number("scale_offset", scale_offset)
+    lo, hi = (number("clamp", bound, optional=True) for bound in (clamp_lo, clamp_hi))
     choice("clamp_mode", clamp_mode, CLAMP_MODES)
-    if clamp_lo is not None and clamp_hi is not None and not clamp_lo <= clamp_hi:  # type: ignore[operator]
-        raise ValueError(f"clamp: expected lo <= hi, got ({clamp_lo}, {clamp_hi})")
-    if clamp_mode == "softclip" and clamp_hi is not None:
-        raise ValueError(f"clamp: expected (lo, None) for clamp_mode 'softclip', got ({clamp_lo}, {clamp_hi})")
-    if clamp_mode == "tanh" and not (clamp_lo is None and clamp_hi is None):
-        symmetric = clamp_lo is not None and clamp_hi is not None and clamp_lo == -clamp_hi and clamp_hi > 0  # type: ignore[operator]
+    if lo is not None and hi is not None and not lo <= hi:
+        raise ValueError(f"clamp: expected lo <= hi, got ({lo}, {hi})")
+    if clamp_mode == "softclip" and hi is not None:
+        raise ValueError(f"clamp: expected (lo, None) for clamp_mode 'softclip', got ({lo}, {hi})")
+    if clamp_mode == "tanh" and not (lo is None and hi is None):
+        symmetric = lo is not None and hi is not None and lo == -hi and hi > 0
         if not symmetric:
-            raise ValueError(f"clamp: expected (-c, c) for clamp_mode 'tanh', got ({clamp_lo}, {clamp_hi})")
+            raise ValueError(f"clamp: expected (-c, c) for clamp_mode 'tanh', got ({lo}, {hi})")
+    return scale_param, offset, lo, hi, clamp_mode
 
 
 def reduction(reduction: object, units: object, event_ndim: object, ndim: int) -> None:

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from genkern import _backend, _dtensor
-from genkern._checks import tensor as _checks_tensor
+from genkern import _backend, _checks, _dtensor
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
+# What users call the arguments that a schema calls otherwise.
+_PUBLIC_NAMES = {"clamp_lo": "clamp", "clamp_hi": "clamp", "scale_value": "scale", "latent": "latent_channels"}
 
 
 def _may_want_definition() -> bool:
@@ -58,23 +59,29 @@ class Op:
         self.op = getattr(torch.ops.genkern, self.name).default
         self._arguments = self.op._schema.arguments
         self._options = [a.name for a in self._arguments if a.kwarg_only]
-        self._floats = {a.name for a in self._arguments if "float" in str(a.type)}
+        self._option_checks = [
+            (_PUBLIC_NAMES.get(a.name, a.name), _checks.of_type(str(a.real_type))) for a in self._arguments
+        ]
         if not (_backend.native and device_free):
             _definitions.impl(self.name, reference, self._reference_key())
         if self._reference_key() == "CompositeExplicitAutograd":
             torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
 
     def __call__(self, *args: Any) -> Any:
-        if _may_want_definition() and self._wants_reference(args):
-            return self._by_definition(args)
-        return self._by_op(self.op, self._fake, args)
+        by_definition = _may_want_definition() and self._wants_reference(args)
+        checked = self._checked(args)
+        return self._by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
+
+    def _checked(self, args: Sequence[Any]) -> Sequence[Any]:
+        """The arguments with every option of its type in the schema, or an error that names the one which is not.
+
+        The parser of torch.ops would convert in silence: None to False, bytes to a string, a tensor to a number.
+        """
+        checks = zip(self._option_checks, args, strict=True)
+        return [value if check is None else check(name, value) for (name, check), value in checks]
 
     def _by_definition(self, args: Sequence[Any]) -> Any:
-        """What the dispatcher's parser does, too: ints for floats, as torch takes no int of more than 64 bits."""
         positional, options = self._split_options(args)
-        for name, value in options.items():
-            if type(value) is int and name in self._floats and abs(value) < 2**1023:
-                options[name] = float(value)
         return self.reference(*positional, **options)
 
     def _by_op(self, op: Any, fake: Callable[..., Any], args: Sequence[Any]) -> Any:
@@ -139,6 +146,7 @@ class Operation(Op):
         self._key = self._names.index("key") if reserve else -1
         if reserve:
             self._reserve = reserve
+            self._option_checks.insert(self._key + 2, ("generator", None))
             self._define_draw(schema)
         self._compiled_call = None
         if _backend.native is not None:
@@ -152,6 +160,7 @@ class Operation(Op):
             results = self._compiled_call(*args)
             if results is not NotImplemented:
                 return results
+        args = tuple(self._checked(args))
         if _dtensor.given(args):
             return _dtensor.call(self, args)
         if by_definition:
@@ -185,7 +194,7 @@ class Operation(Op):
         return (*args[: self._key], key, eps, *args[self._key + 3 :])
 
     def _fresh_key(self, args: Sequence[Any], generator: torch.Generator | None) -> Tensor:
-        _checks_tensor(self._arguments[0].name, args[0])
+        _checks.tensor(self._arguments[0].name, args[0])
         return self._reserve(generator, args[0].device)
 
     def _define_draw(self, schema: str) -> None:
@@ -210,7 +219,7 @@ class Operation(Op):
 
     def _fake_draw(self, *args: Any, **kwargs: Any) -> Any:
         generator = args[self._key]
-        _checks_tensor(self._arguments[0].name, args[0])
+        _checks.tensor(self._arguments[0].name, args[0])
         device = generator.device if isinstance(generator, torch.Generator) else args[0].device
         key = torch.empty((2,), dtype=torch.uint64, device=device)
         results = self._fake(*self._with_key(args, key), **kwargs)

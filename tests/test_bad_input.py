@@ -7,8 +7,6 @@ backend: a ValueError or TypeError that names an argument, or the result of the 
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable
 from typing import Any
 
 import hypothesis
@@ -16,7 +14,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 from support import matrix, modules
-from support.backends import NATIVE, REFERENCE
+from support.calls import FUNCTIONS, GOOD, REQUIRED, compare, fitting, is_error, outcome
 from support.cases import KEY
 from torch import Tensor
 
@@ -202,61 +200,10 @@ VALUES: dict[str, list[Any]] = {
     "interval": [1, 16, 0, -1, 1.5, "1", None, True],
     "ema_params": [[torch.ones(2, 3)], [torch.ones(2, 3), torch.ones(4)], [], [1], ["a"], [torch.ones(2).int()]],
 }
-REQUIRED = ("loc", "scale", "x", "delta_loc", "delta_scale", "log_w")
 TENSORS = (*REQUIRED, "prior_loc", "prior_scale", "moments", "eps", "latent")
 TENSORS += ("h", "z", "params", "logits", "reconstruction", "kl", "encoder_input", "divergence")  # of modules
 TENSORS += ("mutual_information", "total_correlation", "dimension_wise_kl")
 TENSORS += ("log_weights", "p", "q", "logits_q", "logits_p", "y", "real", "fake", "grad", "features")
-
-
-def has_native(device_type: str) -> Tensor:
-    return torch.tensor(gk.has_native(device_type))
-
-
-def use_backend(name: str) -> Tensor:
-    with gk.use_backend(name):
-        return torch.tensor(gk.info()["mode"] == name)
-
-
-def log_mean_exp_by_pieces(log_w: Tensor, dim: int = 0) -> Tensor:
-    total = gk.LogMeanExp(dim)
-    total.update(log_w)
-    return total.compute()
-
-
-def ema_update_(ema_params: Any, params: Any, decay: Any) -> Tensor | tuple[Tensor, ...]:
-    """The averages that it leaves; those given stay as they are, for the next backend."""
-    if isinstance(ema_params, list):
-        ema_params = [t.clone() if isinstance(t, Tensor) else t for t in ema_params]
-    gk.ema_update_(ema_params, params, decay)
-    return tuple(ema_params)
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(gk, name) for name in gk.functional.__all__}
-FUNCTIONS["LogMeanExp"] = log_mean_exp_by_pieces
-FUNCTIONS["ema_update_"] = ema_update_
-FUNCTIONS |= {f"random.{name}": getattr(gk.random, name) for name in gk.random.__all__}
-FUNCTIONS |= {"has_native": has_native, "use_backend": use_backend}
-FUNCTIONS |= {f"nn.{name}": call.function for name, call in modules.CALLS.items()}
-GOOD = {f"nn.{name}": call.good for name, call in modules.CALLS.items()}
-GOOD["bernoulli_nll"] = {"x": torch.ones(2, 4), "logits": torch.ones(2, 4)}
-GOOD["discrete_entropy"] = {"p": torch.full((2, 4), 0.25)}
-GOOD["discrete_kl"] = {"p": torch.full((2, 4), 0.25), "q": torch.full((2, 4), 0.25)}
-GOOD["categorical_entropy"] = GOOD["gumbel_softmax"] = {"logits": torch.ones(2, 4)}
-GOOD["categorical_kl"] = {"logits_q": torch.ones(2, 4)}
-GOOD["discretized_logistic_mixture_nll"] = {"x": torch.ones(2, 3), "params": torch.ones(2, 10), "mixtures": 1}
-GOOD["discretized_logistic_mixture_sample"] = {"params": torch.ones(2, 10), "mixtures": 1, "key": KEY}
-GOOD["gaussian_mixture_log_prob"] = {"z": torch.ones(4, 2), "loc": torch.zeros(3, 2), "scale": torch.zeros(3, 2)}
-GOOD["kde_log_prob"] = {"x": torch.ones(4, 2), "data": torch.zeros(3, 2), "bandwidth": 0.5}
-GOOD["mmd"] = {"x": torch.ones(4, 2), "y": torch.zeros(3, 2)}
-GOOD["total_correlation"] = {name: torch.ones(4, 2) for name in ("z", "loc", "scale")} | {"dataset_size": 10}
-LOGITS = {"real": torch.ones(4, 2), "fake": torch.ones(4, 2)}
-GOOD["gan_discriminator_loss"] = {**LOGITS, "kind": "lsgan"}
-GOOD["gan_generator_loss"] = {**LOGITS, "kind": "relativistic"}
-GOOD["interpolate"] = {**LOGITS, "key": KEY}
-GOOD["gradient_norm_penalty"] = GOOD["zero_centered_penalty"] = {"grad": torch.ones(4, 2)}
-GOOD["minibatch_stddev"] = {"x": torch.ones(4, 2, 3)}
-GOOD["ema_update_"] = {"ema_params": [torch.zeros(2, 3)], "params": [torch.ones(2, 3)], "decay": 0.5}
 
 
 def good_arguments(name: str, draw: st.DrawFn) -> dict[str, Any]:
@@ -304,85 +251,6 @@ def calls(draw: st.DrawFn, name: str) -> tuple[dict[str, Any], int]:
     return arguments, faults
 
 
-def outcome(name: str, arguments: dict[str, Any]) -> Any:
-    """The result, or the type and the named argument of the error."""
-    torch.manual_seed(0)
-    generators = arguments.get("generator")
-    for generator in generators if isinstance(generators, list) else [generators]:
-        if isinstance(generator, torch.Generator):
-            generator.manual_seed(0)
-    try:
-        return FUNCTIONS[name](**arguments)
-    except (TypeError, ValueError) as error:
-        return type(error), named(name, str(error)), str(error)
-
-
-def named(function: str, message: str) -> str | None:
-    """The argument that a message starts with."""
-    names = inspect.signature(FUNCTIONS[function]).parameters
-    found = re.match(r"([a-z_]+)[,:\[]", message)
-    return found.group(1) if found and found.group(1) in names else None
-
-
-def is_error(result: Any) -> bool:
-    return isinstance(result, tuple) and isinstance(result[0], type)
-
-
-def read(value: Any) -> Any:
-    """What torch's dispatcher makes of a value where it wants a number, a string or sizes."""
-    if isinstance(value, Tensor) and value.numel() <= 1 and not value.is_meta:
-        number = value.item() if value.numel() else ()
-        number = number.real if isinstance(number, complex) else number
-        return int(number) if isinstance(number, float) and number.is_integer() else number
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, bool):
-        return int(value)
-    return () if isinstance(value, Tensor | dict) and len(value) == 0 else value
-
-
-def as_read(arguments: dict[str, Any]) -> dict[str, Any]:
-    converted = {name: value if name in (*TENSORS, "key") else read(value) for name, value in arguments.items()}
-    return {name: bool(v) if name == "full" and isinstance(v, int | float) else v for name, v in converted.items()}
-
-
-def assert_same(result: Any, expected: Any) -> None:
-    if is_error(expected):
-        assert is_error(result), f"accepted, where the definition says {expected[2]!r}"
-        assert expected[1], f"names no argument: {expected[2]}"
-        assert result[1], f"names no argument: {result[2]}"
-        assert result[1] == expected[1], f"{result[2]!r} instead of {expected[2]!r}"
-        return
-    assert not is_error(result), f"refused, where the definition accepts: {result[2]}"
-    results, right = (r if isinstance(r, tuple) else (r,) for r in (result, expected))
-    for value, wanted in zip(results, right, strict=True):
-        assert isinstance(value, Tensor)
-        assert (value.shape, value.dtype, value.device) == (wanted.shape, wanted.dtype, wanted.device)
-        if value.device.type == "cpu" and value.is_floating_point():
-            # The backends agree to a few roundings, and to one of the dtype where they round to it differently.
-            close = {"rtol": 1e-5, "atol": 1e-5} if value.dtype.itemsize > 2 else {"rtol": 8e-3, "atol": 8e-3}
-            torch.testing.assert_close(value, wanted, **close, equal_nan=True)
-        elif value.device.type == "cpu":
-            assert torch.equal(value, wanted)
-
-
-def compare(name: str, arguments: dict[str, Any], faults: int) -> None:
-    with REFERENCE.use():
-        expected = outcome(name, arguments)
-    # No compiled kernel serves the meta device.
-    on_meta = any(isinstance(a, Tensor) and a.is_meta for a in arguments.values())
-    with gk.use_backend("auto") if NATIVE.missing() or on_meta else NATIVE.use():
-        result = outcome(name, arguments)
-    if is_error(result) and is_error(expected) and result[1] and expected[1] and faults > 1:
-        return  # of several faults each may name its own
-    if is_error(result) != is_error(expected) or is_error(result):
-        with REFERENCE.use():
-            converted = outcome(name, as_read(arguments))
-        if is_error(result) == is_error(converted) and (not is_error(result) or result[:2] == converted[:2]):
-            expected = converted
-    assert_same(result, expected)
-
-
 OPERATIONS = {row.op for row in matrix.ROWS.values()}
 
 
@@ -404,15 +272,11 @@ def test_whatever_is_passed_the_answer_is_right_or_names_the_argument(name: str)
     check()
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if "random" not in n])
+@pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("mode", ["reference", "auto"])
 def test_each_argument_of_the_wrong_type_is_named(name: str, mode: str) -> None:
-    parameters = inspect.signature(FUNCTIONS[name]).parameters
-    fitting = GOOD.get(name) or {p: torch.ones(2, 4) for p in parameters if p in (*REQUIRED, "moments")}
-    if "delta_loc" in parameters:
-        fitting |= {p: torch.ones(2, 4) for p in ("prior_loc", "prior_scale")}
-    for parameter in parameters:
-        arguments = {**fitting, "key": KEY} if "key" in parameters else dict(fitting)
+    for parameter in inspect.signature(FUNCTIONS[name]).parameters:
+        arguments = fitting(name)
         if parameter in ("eps", "generator"):
             arguments.pop("key", None)  # a GAN's generator needs none
         arguments[parameter] = object()

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from support import matrix, standin
-from support.cases import Case
-from support.noise import Noise
-from support.workers import OPERATIONS
+from support import elsewhere, matrix, standin
+from support.backends import REFERENCE
 
 import genkern as gk
+
+GROUPS = list(dict.fromkeys(group for group, _, _ in elsewhere.calls()))
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Every case on the CPU and on the stand-in, by a process of its own: the device is there for good."""
+    """Every call on the CPU and on the stand-in, by a process of its own: the device is there for good."""
     path = tmp_path_factory.mktemp("standin") / "results.pt"
     done = subprocess.run(
         [sys.executable, standin.__file__, str(path)], cwd=Path(gk.__file__).parents[1], capture_output=True, text=True
@@ -26,24 +26,43 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return torch.load(path, weights_only=False)
 
 
-@matrix.covers("a device without kernels")
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-@pytest.mark.parametrize("noise", ["key", "draw"])
-def test_a_device_without_kernels_takes_the_definition(
-    results: dict[str, Any], operation: Case | Noise, noise: str
-) -> None:
-    here, there = (results[f"{noise} on {place}"][operation.name] for place in ("cpu", standin.NAME))
-    assert there["devices"] == {standin.NAME}  # outputs and gradients
-    assert there["ops"] == here["ops"]
-    assert there["values"].keys() == here["values"].keys()
-    for name, value in there["values"].items():
-        # float64: the same formula, summed in another order. Noise in float32: 4 ulp, and 1e-6 near a zero of its sine.
-        close = {"rtol": 1e-13, "atol": 1e-13} if value.dtype == torch.float64 else {"rtol": 4 * 2.0**-23, "atol": 1e-6}
-        torch.testing.assert_close(value, here["values"][name], **close, msg=name)
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(g, marks=matrix.covers("a device without kernels", of=(g,)) if g in matrix.ROWS else ())
+        for g in GROUPS
+    ],
+)
+def test_a_device_without_kernels_takes_the_definition(results: dict[str, Any], group: str) -> None:
+    expected, found = results["cpu"][group], results[standin.NAME][group]
+    assert found.keys() == expected.keys() == {name for own, name, _ in elsewhere.calls() if own == group}
+    for call, here in expected.items():
+        there = found[call]
+        assert not isinstance(here, str) and not isinstance(there, str), f"{call}: {here} | {there}"
+        assert there["devices"] == {standin.NAME}, call  # outputs and gradients
+        assert there["ops"] == here["ops"], call
+        assert there["values"].keys() == here["values"].keys()
+        for name, value in there["values"].items():
+            torch.testing.assert_close(value, here["values"][name], **closeness(value.dtype), msg=f"{call}: {name}")
 
 
-def test_the_native_backend_names_the_device_that_it_does_not_serve(results: dict[str, Any]) -> None:
+def closeness(dtype: torch.dtype) -> dict[str, Any]:
+    """The same formula, summed in another order; noise in float32: 4 ulp, and 1e-6 near a zero of its sine."""
+    exact = {"rtol": 1e-13, "atol": 1e-13, "equal_nan": True}
+    narrow = {torch.float32: 4 * 2.0**-23, torch.bfloat16: 2.0**-8}
+    return {**exact, "rtol": narrow[dtype], "atol": 1e-6} if dtype in narrow else exact
+
+
+@pytest.mark.parametrize("draw", [gk.random.normal, gk.random.uniform])
+def test_a_graph_makes_the_noise_there_too(results: dict[str, Any], draw: Any) -> None:
+    with REFERENCE.use():
+        expected = draw(gk.random.key(3), (3, 5))
+    torch.testing.assert_close(results["compiled"][draw.__name__], expected, **closeness(torch.float32))
+
+
+@pytest.mark.parametrize("op", ["gaussian_entropy", "random_normal"])
+def test_the_native_backend_names_the_device_that_it_does_not_serve(results: dict[str, Any], op: str) -> None:
     if gk.has_native("cpu"):
-        assert results["native"].startswith("backend 'native' has no compiled kernel for gaussian_entropy on standin")
+        assert results[f"native {op}"].startswith(f"backend 'native' has no compiled kernel for {op} on standin")
     else:
-        assert results["native"].startswith("backend 'native' is not available")
+        assert results[f"native {op}"].startswith("backend 'native' is not available")

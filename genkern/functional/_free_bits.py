@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genkern import _checks, _dtensor
 from genkern.functional import _ordered
+from genkern.reference.scale import constant
 
 OVER = ("dim", "event", "batch")
 
@@ -34,7 +35,7 @@ def apply(
     divergence that is nan is not below it.
     """
     _checks.choice("free_bits_over", over, OVER)
-    _checks.number("free_bits", free_bits, minimum=0)
+    free_bits = constant(_checks.number("free_bits", free_bits, minimum=0), kl.dtype)
     _checks.integer("event_ndim", event_ndim, optional=True, minimum=0)
     batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
     event_numel = math.prod(shape[batch:])

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from genkern import _checks, random
+from genkern import _checks, _dtensor, random
 
 Generators = torch.Generator | Sequence[torch.Generator]
+Noise = tuple[Tensor | None, Tensor | None, torch.Generator | None]  # key, eps and generator, for an operation
 
 
 def source(
@@ -19,7 +20,7 @@ def source(
     eps: Tensor | None,
     shape: Sequence[int] = (),
     draw: Callable[..., Tensor] = random.normal,
-) -> tuple[Tensor | None, Tensor | None, torch.Generator | None]:
+) -> Noise:
     """`key`, `eps` and `generator` for an operation, which draws a key itself where the first two are None.
 
     `shape` is that of the noise, and `draw` makes it of a key; only a list of generators needs them.
@@ -44,3 +45,38 @@ def _noise_by_row(
     dtype = _checks.compute_dtype(like)
     rows = [draw(random.reserve(g, g.device), tuple(shape[1:]), dtype=dtype, device=like.device) for g in generators]
     return torch.stack(rows) if rows else like.new_empty(tuple(shape), dtype=dtype)
+
+
+def written_out(
+    noise: Noise, like: Tensor, shape: Sequence[int], element_offset: int, draw: Callable[..., Tensor] = random.normal
+) -> Tensor:
+    """The noise as a tensor of the type of arithmetic, for what is to be done with it before the operation."""
+    key, eps, generator = noise
+    dtype = _checks.compute_dtype(like)
+    if eps is not None:
+        _checks.tensor("eps", eps)
+        return eps.to(dtype)
+    key = random.reserve(generator, like.device) if key is None else key
+    return draw(key, tuple(shape), dtype=dtype, element_offset=element_offset, device=like.device)
+
+
+def tempered(
+    noise: Noise, like: Tensor, shape: Sequence[int], temperature: Tensor | float, element_offset: int
+) -> tuple[Noise, float, int]:
+    """Noise, temperature and offset for an operation; a temperature that is learned becomes a part of the noise."""
+    if not isinstance(temperature, Tensor):
+        return noise, temperature, element_offset
+    check_learned("temperature", temperature, like)
+    eps = written_out(noise, like, shape, element_offset)
+    return (None, eps * temperature.to(eps.dtype), None), 1.0, 0
+
+
+def check_learned(name: str, value: Tensor, like: Tensor) -> None:
+    """A number that is learned is a tensor without dimensions, on the CPU or where the sample is."""
+    _checks.tensor(name, value)
+    if value.dim():
+        raise ValueError(f"{name}: expected a number or a Tensor of shape (), got {_checks.shape_text(value.shape)}")
+    if value.device.type != "cpu":
+        _checks.same_device(**{"the sample": like, name: value})
+    if _dtensor.given((value, like)):
+        raise TypeError(f"{name}: expected a number, as the sample is a DTensor, got {_checks.type_name(value)}")

@@ -16,7 +16,7 @@ from torch import Tensor
 from genkern import _checks, random
 from genkern.functional import _discrete_ops as _ops
 from genkern.functional import _free_bits
-from genkern.functional._noise import Generators, source
+from genkern.functional._noise import Generators, check_learned, source, written_out
 from genkern.reference import discrete as reference
 
 __all__ = ["categorical_entropy", "categorical_kl", "discrete_entropy", "discrete_kl", "gumbel_softmax"]
@@ -212,7 +212,7 @@ def categorical_kl(
 def gumbel_softmax(
     logits: Tensor,
     *,
-    tau: float = 1.0,
+    tau: Tensor | float = 1.0,
     hard: bool = False,
     dim: int = -1,
     element_offset: int = 0,
@@ -226,8 +226,9 @@ def gumbel_softmax(
     ----------
     logits : Tensor
         Of the K classes along `dim`; -inf means no mass.
-    tau : float
+    tau : float or Tensor
         Temperature, not negative. At 0 the sample is one-hot, the first of the largest scores, with gradient 0.
+        A learned one is a tensor of shape (), which receives a gradient and must be positive; eps is then in memory.
     hard : bool
         One-hot, with the gradient of the relaxed sample (straight-through).
     dim : int
@@ -267,8 +268,21 @@ def gumbel_softmax(
     """
     _checks.tensor("logits", logits)
     noise = source(logits, key, generator, eps, logits.shape, _gumbel)
-    return _ops.gumbel_softmax(logits, *noise, tau, hard, dim, element_offset)
+    if not isinstance(tau, Tensor):
+        return _ops.gumbel_softmax(logits, *noise, tau, hard, dim, element_offset)
+    check_learned("tau", tau, logits)
+    eps = _over(written_out(noise, logits, logits.shape, element_offset, _gumbel), tau)
+    y = _ops.gumbel_softmax(_over(logits.to(eps.dtype), tau), None, eps, None, 1.0, hard, dim, 0)
+    return y.to(logits.dtype)
 
 
-def _gumbel(key: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    return reference.gumbel(random.uniform(key, shape, dtype=dtype, device=device))
+def _gumbel(
+    key: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device, element_offset: int = 0
+) -> Tensor:
+    return reference.gumbel(random.uniform(key, shape, dtype=dtype, element_offset=element_offset, device=device))
+
+
+def _over(scores: Tensor, tau: Tensor) -> Tensor:
+    """scores / tau; -inf, which is no mass at every tau, without a gradient."""
+    nothing = scores == -torch.inf
+    return torch.where(nothing, scores, scores.masked_fill(nothing, 0.0) / tau.to(scores.dtype))

@@ -15,7 +15,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.functional import _free_bits
 from genkern.functional import _gaussian_ops as _ops
-from genkern.functional._noise import Generators, source
+from genkern.functional._noise import Generators, Noise, source, tempered
 from genkern.functional._optimal import optimal_nll
 from genkern.reference import gaussian as reference
 
@@ -37,7 +37,7 @@ def gaussian_rsample(
     scale: Tensor,
     *,
     sample_shape: Sequence[int] = (),
-    temperature: float = 1.0,
+    temperature: Tensor | float = 1.0,
     element_offset: int = 0,
     key: Tensor | None = None,
     generator: Generators | None = None,
@@ -55,8 +55,9 @@ def gaussian_rsample(
         Of shapes that broadcast. What `scale` holds, `scale_param` says.
     sample_shape : sequence of int
         Shape of independent samples, in front.
-    temperature : float
-        Multiplies the standard deviation.
+    temperature : float or Tensor
+        Multiplies the standard deviation. A learned one is a tensor of shape (), which receives a gradient; eps is
+        then in memory.
     element_offset : int
         Index of the first element in the noise stream: a rank that holds rows r, r + 1, ... of a global batch
         passes r times the event size and draws exactly its part.
@@ -96,7 +97,9 @@ def gaussian_rsample(
     >>> torch.equal(z, gk.random.normal(gk.random.key(42), (2, 3)))
     True
     """
-    noise = _noise(loc, scale, sample_shape, key, generator, eps)
+    noise, temperature, element_offset = _noise(
+        loc, scale, sample_shape, key, generator, eps, temperature, element_offset
+    )
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     return _ops.rsample(loc, scale, *noise, sample_shape, temperature, element_offset, *sigma)
 
@@ -179,7 +182,7 @@ def gaussian_rsample_kl(
     prior_scale: Tensor | None = None,
     *,
     sample_shape: Sequence[int] = (),
-    temperature: float = 1.0,
+    temperature: Tensor | float = 1.0,
     element_offset: int = 0,
     key: Tensor | None = None,
     generator: Generators | None = None,
@@ -224,7 +227,9 @@ def gaussian_rsample_kl(
     >>> z.shape, kl.shape
     (torch.Size([16, 8]), torch.Size([16]))
     """
-    noise = _noise(loc, scale, sample_shape, key, generator, eps)
+    noise, temperature, element_offset = _noise(
+        loc, scale, sample_shape, key, generator, eps, temperature, element_offset
+    )
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
     z, kl = _ops.rsample_kl(
@@ -256,7 +261,7 @@ def gaussian_rsample_kl_packed(
     *,
     latent_channels: int | None = None,
     sample_shape: Sequence[int] = (),
-    temperature: float = 1.0,
+    temperature: Tensor | float = 1.0,
     element_offset: int = 0,
     key: Tensor | None = None,
     generator: Generators | None = None,
@@ -293,7 +298,10 @@ def gaussian_rsample_kl_packed(
     >>> z.shape, kl.shape
     (torch.Size([2, 4, 16, 16]), torch.Size([2]))
     """
-    noise = _noise(moments, moments, sample_shape, key, generator, eps, (chunk_dim, latent_channels))
+    packed = chunk_dim, latent_channels
+    noise, temperature, element_offset = _noise(
+        moments, moments, sample_shape, key, generator, eps, temperature, element_offset, packed
+    )
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
     z, kl = _ops.rsample_kl_packed(
@@ -368,8 +376,9 @@ def gaussian_nll(
     if isinstance(scale, str):
         if scale != "optimal":
             raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
-        return optimal_nll(x, loc, full, *_bounds(clamp), clamp_mode, reduction, units, event_ndim)
-    _checks.boolean("full", full)  # None would do as False for the dispatcher
+        full = _checks.boolean("full", full)
+        _, _, lo, hi, _ = _checks.scale("logvar", 0.0, *_bounds(clamp), clamp_mode)
+        return optimal_nll(x, loc, full, lo, hi, clamp_mode, reduction, units, event_ndim)
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     return _ops.nll(x, loc, *_learned(scale), full, *sigma, reduction, units, event_ndim)
 
@@ -443,17 +452,21 @@ def _noise(
     key: Tensor | None,
     generator: Generators | None,
     eps: Tensor | None,
+    temperature: Tensor | float,
+    element_offset: int,
     packed: tuple[int, int | None] | None = None,
-) -> tuple[Tensor | None, Tensor | None, torch.Generator | None]:
-    if generator is None or isinstance(generator, torch.Generator):
-        return source(loc, key, generator, eps)
+) -> tuple[Noise, float, int]:
+    """Noise, temperature and offset for an operation; a temperature that is learned becomes a part of the noise."""
+    learned = isinstance(temperature, Tensor)
+    if not learned and (generator is None or isinstance(generator, torch.Generator)):
+        return source(loc, key, generator, eps), temperature, element_offset  # type: ignore[return-value]
     if packed is not None:
         loc, scale = reference.unpack(loc, *packed)
     else:
         reference.check_kl(loc, scale, None, None)
-    _checks.sizes("sample_shape", sample_shape)
-    shape = (*sample_shape, *_checks.broadcast(loc=loc, scale=scale))
-    return source(loc, key, generator, eps, shape)
+    shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(loc=loc, scale=scale))
+    like = scale if scale.dtype == torch.float64 else loc
+    return tempered(source(like, key, generator, eps, shape), like, shape, temperature, element_offset)
 
 
 def _scale_arguments(
@@ -471,6 +484,8 @@ def _learned(scale: Tensor | float) -> tuple[Tensor | None, float]:
 def _bounds(clamp: Clamp | None) -> Clamp:
     if clamp is None:
         return None, None
-    if not isinstance(clamp, tuple | list) or len(clamp) != 2:
-        raise TypeError(f"clamp: expected (lo, hi) or None, got {clamp!r}")
+    if not isinstance(clamp, tuple | list):
+        raise TypeError(f"clamp: expected (lo, hi) or None, got {_checks.type_name(clamp)}")
+    if len(clamp) != 2:
+        raise ValueError(f"clamp: expected (lo, hi) or None, got {len(clamp)} values")
     return clamp[0], clamp[1]

@@ -8,7 +8,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.functional import _free_bits
 from genkern.functional import _gaussian_ops as _ops
-from genkern.functional._noise import Generators, source
+from genkern.functional._noise import Generators, source, tempered
 from genkern.functional.gaussian import Clamp, _scale_arguments
 from genkern.reference import hierarchical as reference
 
@@ -21,7 +21,7 @@ def gaussian_residual_rsample_kl(
     delta_loc: Tensor,
     delta_scale: Tensor,
     *,
-    temperature: float = 1.0,
+    temperature: Tensor | float = 1.0,
     element_offset: int = 0,
     key: Tensor | None = None,
     generator: Generators | None = None,
@@ -101,11 +101,13 @@ def gaussian_residual_rsample_kl(
     tensor(0.)
     """
     like, shape = prior_loc, torch.Size()
-    if isinstance(generator, list | tuple):
+    if isinstance(generator, list | tuple) or isinstance(temperature, Tensor):
         parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
         shape = _checks.broadcast(**parameters)
         like = next((t for t in parameters.values() if t.dtype == torch.float64), prior_loc)
-    noise = source(like, key, generator, eps, shape)
+    noise, temperature, element_offset = tempered(
+        source(like, key, generator, eps, shape), like, shape, temperature, element_offset
+    )
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
     z, kl, log_q, log_p = _ops.residual_rsample_kl(

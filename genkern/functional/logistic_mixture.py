@@ -9,7 +9,7 @@ from genkern import _checks, random
 from genkern.functional import _logistic_mixture_ops as _ops
 from genkern.functional._noise import Generators, source
 from genkern.reference import logistic_mixture as reference
-from genkern.reference.scale import clamp
+from genkern.reference.scale import clamp, constant
 
 __all__ = ["discretized_logistic_mixture_nll", "discretized_logistic_mixture_sample"]
 
@@ -169,16 +169,20 @@ def discretized_logistic_mixture_sample(
     >>> x.shape, bool((x.abs() <= 1).all())
     (torch.Size([2, 3, 8, 8]), True)
     """
+    mixtures, channel_dim = _checks.integer("mixtures", mixtures), _checks.integer("channel_dim", channel_dim)
+    low, high = _checks.number("low", low), _checks.number("high", high)
+    min_log_scale = _checks.number("min_log_scale", min_log_scale)
+    rgb_coupling = _checks.boolean("rgb_coupling", rgb_coupling)
+    element_offset = _checks.integer("element_offset", element_offset, minimum=0)
     channel = reference.check_params(params, mixtures, low, high, channel_dim, rgb_coupling, min_log_scale)
-    colours = reference.colours_of(params, mixtures, channel, bool(rgb_coupling))
-    _checks.integer("element_offset", element_offset, minimum=0)
+    colours = reference.colours_of(params, mixtures, channel, rgb_coupling)
     if element_offset % colours:
         raise ValueError(f"element_offset: expected a multiple of {colours}, the channels, got {element_offset}")
     dtype = _checks.compute_dtype(params)
     pixels = params.shape[:channel] + params.shape[channel + 1 :]
     first = element_offset // colours * (1 + colours)
     noise = _uniform(params, (*pixels, 1 + colours), first, key, generator, eps).to(dtype).movedim(-1, 0)
-    logits, means, log_scales, coefficients = reference.unpack(params.to(dtype), mixtures, channel, bool(rgb_coupling))
+    logits, means, log_scales, coefficients = reference.unpack(params.to(dtype), mixtures, channel, rgb_coupling)
     cumulative = torch.softmax(logits, 0).cumsum(0)
     component = (noise[0] * cumulative[-1] >= cumulative).sum(0).clamp(max=mixtures - 1)
     index = component.expand(colours, 1, *pixels)
@@ -186,6 +190,7 @@ def discretized_logistic_mixture_sample(
     def chosen(values: Tensor) -> Tensor:
         return values.gather(1, index).squeeze(1)
 
+    low, high = constant(low, dtype), constant(high, dtype)
     scale = torch.exp(clamp(chosen(log_scales), min_log_scale, None, "hard"))
     values = list(chosen(means) + scale * (torch.log(noise[1:]) - torch.log1p(-noise[1:])))
     if rgb_coupling:

@@ -118,7 +118,7 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
         raise ValueError(f"x: expected shape (B, {data.shape[1]}), got {tuple(x.shape)}")
     _checks.same_device(x=x, data=data, bandwidth=bandwidth if isinstance(bandwidth, Tensor) else None)
     if not isinstance(bandwidth, Tensor):
-        _checks.number("bandwidth", bandwidth)
+        bandwidth = _checks.number("bandwidth", bandwidth)
         if not bandwidth > 0:
             raise ValueError(f"bandwidth: expected a number > 0, got {bandwidth}")
     log_scale = _log_scale(bandwidth, data, "std", 0.0, None, "hard", name="bandwidth")
@@ -191,7 +191,7 @@ def total_correlation(
         _checks.tensor(name, value)
         if value.shape != z.shape or z.dim() != 2:
             raise ValueError(f"{name}: expected shape (B, D), the same for z, loc and scale, got {tuple(value.shape)}")
-    _checks.integer("dataset_size", dataset_size, minimum=max(z.shape[0], 1))
+    dataset_size = _checks.integer("dataset_size", dataset_size, minimum=max(z.shape[0], 1))
     _checks.choice("weighting", weighting, ("mss", "mws"))
     _checks.choice("mss_weights", mss_weights, ("paper", "legacy"))
     _checks.choice("joint_weight", joint_weight, ("once", "per_dim"))
@@ -273,8 +273,9 @@ def _log_scale(
     name: str = "scale",
 ) -> Tensor:
     """log sigma, [1 or C, 1 or D]: a handful of operations on as many numbers as the scale has."""
-    lo, hi = _bounds(clamp)
-    _checks.scale(scale_param, scale_offset, lo, hi, clamp_mode)
+    scale_param, scale_offset, lo, hi, clamp_mode = _checks.scale(
+        scale_param, scale_offset, *_bounds(clamp), clamp_mode
+    )
     if isinstance(scale, Tensor):
         _checks.tensor(name, scale)
         raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale
@@ -284,9 +285,8 @@ def _log_scale(
             )
         dtype = _checks.compute_dtype(loc, scale)
     else:
-        _checks.number(name, scale)
         dtype = _checks.compute_dtype(loc)
-        raw = loc.new_full((1, 1), float(scale), dtype=dtype)
+        raw = loc.new_full((1, 1), _scale.constant(_checks.number(name, scale), dtype), dtype=dtype)
     raw = _scale.clamp(raw.to(dtype), lo, hi, clamp_mode)
     return 0.5 * _scale.logvar(raw, scale_param, scale_offset)
 

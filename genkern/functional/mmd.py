@@ -55,8 +55,7 @@ def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = 
     >>> gk.mmd(x, y, kernel="imq", estimator="v")  # 3/4 + 3/5 - (1 + 1/5 + 1/2 + 1/2) / 2
     tensor(0.2500)
     """
-    reference.check_scales(scales)
-    return _mmd(x, y, kernel, [float(s) for s in scales], estimator)
+    return _mmd(x, y, kernel, reference.check_scales(scales), estimator)
 
 
 def _fake(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Tensor:

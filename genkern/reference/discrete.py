@@ -104,7 +104,7 @@ def categorical_kl(
     infinite = torch.where(none_p & (q > 0), torch.full_like(terms, math.inf), torch.zeros_like(terms))
     elements = (terms + infinite).sum(dim)
     if free_bits:
-        elements = at_least(elements, free_bits if units == "nats" else free_bits * math.log(2.0))
+        elements = at_least(elements, free_bits, units)
     return reduce(elements, reduction, units, event_ndim)
 
 

@@ -94,7 +94,7 @@ def gaussian_kl(
     elements = 0.5 * (expm1_minus(log_ratio) + delta * delta)
     elements = elements.expand(shape)
     if free_bits:
-        elements = at_least(elements, free_bits if units == "nats" else free_bits * math.log(2.0))
+        elements = at_least(elements, free_bits, units)
     return reduce(elements, reduction, units, event_ndim)
 
 

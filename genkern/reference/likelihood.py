@@ -124,7 +124,12 @@ def discretized_gaussian_nll(
     distance = torch.where(mirrored, -delta, delta)
     a, b, u, w = (
         standardised(each, raw, scale_param, scale_offset, bounded=True).expand(shape)
-        for each in (distance - half, distance + half, distance, torch.full_like(distance, half))
+        for each in (
+            distance - half,
+            distance + half,
+            distance,
+            torch.full_like(distance, _scale.constant(half, dtype)),
+        )
     )
     log_w = (math.log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)).expand(shape)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
@@ -205,8 +210,7 @@ def check_discretized(
 
 def check_bins(bins: object, low: object, high: object, cdf: object) -> None:
     _checks.integer("bins", bins, minimum=2)
-    _checks.number("low", low)
-    _checks.number("high", high)
-    if not low < high:  # type: ignore[operator]
-        raise ValueError(f"high: expected a number above low {low}, got {high}")
+    lowest, highest = _checks.number("low", low), _checks.number("high", high)
+    if not lowest < highest:
+        raise ValueError(f"high: expected a number above low {lowest}, got {highest}")
     _checks.choice("cdf", cdf, CDFS)

@@ -123,14 +123,13 @@ def check_params(
     """The channel dimension, not negative."""
     _checks.tensor("params", params)
     _checks.integer("mixtures", mixtures, minimum=1)
-    _checks.number("low", low)
-    _checks.number("high", high)
+    lowest, highest = _checks.number("low", low), _checks.number("high", high)
     _checks.integer("channel_dim", channel_dim)
     _checks.boolean("rgb_coupling", rgb_coupling)
     _checks.number("min_log_scale", min_log_scale)
     assert isinstance(params, Tensor) and isinstance(mixtures, int) and isinstance(channel_dim, int)
-    if not low < high:  # type: ignore[operator]
-        raise ValueError(f"high: expected a number above low {low}, got {high}")
+    if not lowest < highest:
+        raise ValueError(f"high: expected a number above low {lowest}, got {highest}")
     if not -params.dim() <= channel_dim < params.dim():
         raise ValueError(
             f"channel_dim: expected a dimension of params {_checks.shape_text(params.shape)}, got {channel_dim}"

@@ -15,15 +15,14 @@ ESTIMATORS = ("u", "v")
 MOST_SCALES = 16
 
 
-def check_scales(scales: object) -> None:
-    if not isinstance(scales, tuple | list):
-        raise TypeError(f"scales: expected a tuple of numbers, got {_checks.type_name(scales)}")
-    if not 1 <= len(scales) <= MOST_SCALES:
-        raise ValueError(f"scales: expected 1 to {MOST_SCALES} numbers, got {len(scales)}")
-    for s in scales:
-        _checks.number("scales", s)
+def check_scales(scales: object) -> list[float]:
+    found = _checks.numbers("scales", scales)
+    if not 1 <= len(found) <= MOST_SCALES:
+        raise ValueError(f"scales: expected 1 to {MOST_SCALES} numbers, got {len(found)}")
+    for s in found:
         if not (s > 0 and math.isfinite(s)):
             raise ValueError(f"scales: expected finite numbers > 0, got {s}")
+    return found
 
 
 def check_mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> None:

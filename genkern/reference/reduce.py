@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.scale import constant
 
 
 def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None) -> Tensor:
@@ -31,8 +32,9 @@ def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None)
     return value if factor == 1.0 else value * factor
 
 
-def at_least(elements: Tensor, floor: float) -> Tensor:
-    """max(elements, floor), whose gradient is 0 below the floor alone: not where an element is nan, as clamp_min's."""
+def at_least(elements: Tensor, free_bits: float, units: str) -> Tensor:
+    """max(elements, free_bits), elements in nats; the gradient is 0 below the floor alone, not where an element is nan."""
+    floor = constant(free_bits if units == "nats" else free_bits * math.log(2.0), elements.dtype)
     return torch.where(elements < floor, floor, elements)
 
 

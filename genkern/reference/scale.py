@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,14 +21,18 @@ def raw(like: Tensor, scale: Tensor | None, value: float, dtype: torch.dtype) ->
     """A scale as it was given, a tensor or a number, in the type of arithmetic."""
     if scale is not None:
         return scale.to(dtype)
-    if type(value) is int:
-        value = float(value)  # of more than 64 bits, too
-    return like.new_full((), value, dtype=torch.float64).to(dtype)  # infinite where float32 ends
+    return like.new_full((), constant(value, dtype), dtype=dtype)
+
+
+def constant(value: float, dtype: torch.dtype) -> float:
+    """A number as arithmetic of this dtype has it: infinite where that ends, and where torch would refuse to fill."""
+    return math.copysign(math.inf, value) if abs(value) > torch.finfo(dtype).max else value
 
 
 def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
     if lo is None and hi is None:
         return raw
+    lo, hi = (None if bound is None else constant(bound, raw.dtype) for bound in (lo, hi))
     if mode == "hard":
         # Not torch.clamp, whose gradient at the bounds themselves is 1 before torch 2.14 and 0 from then on; here 1.
         low = raw if lo is None else torch.where(raw < lo, torch.full_like(raw, lo), raw)

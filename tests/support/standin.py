@@ -1,7 +1,7 @@
 """A device without kernels of ours: torch's PrivateUse1, in Python. Its tensors lie on the CPU, out of the ops' sight.
 
-Run as a program, since a process can have only one such device and keeps it: `python standin.py RESULTS` evaluates
-every case there and writes what came of it.
+Run as a program, since a process can have only one such device and keeps it: `python standin.py RESULTS` runs every
+call of `support.elsewhere` there and on the CPU, and writes what came of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 NAME = "standin"
 
@@ -31,6 +31,8 @@ def hold(numbers: Tensor) -> Tensor:
 
 
 def on_cpu(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [on_cpu(v) for v in value]
     if isinstance(value, Tensor) and value.device.type == NAME:
         return _held[value.untyped_storage()._cdata][0].view(value.dtype)
     return torch.device("cpu") if isinstance(value, torch.device) and value.type == NAME else value
@@ -51,9 +53,15 @@ def run(op: Any, *args: Any, **kwargs: Any) -> Any:
     # By its name, since a number comes as one where the overload takes a tensor.
     # Not `view`: numbers may lie otherwise than torch believes.
     by_name = torch.ops.aten.reshape if op is torch.ops.aten.view.default else op.overloadpacket
-    results = by_name(*tree_map(on_cpu, args), **tree_map(on_cpu, kwargs))
+    results = by_name(*map(on_cpu, args), **{name: on_cpu(a) for name, a in kwargs.items()})
     changed = {id(on_cpu(a)): a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)}
+    if isinstance(results, Tensor):
+        return changed[id(results)] if id(results) in changed else hold(results)
     return tree_map_only(Tensor, lambda t: changed[id(t)] if id(t) in changed else hold(t), results)
+
+
+def convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) -> Any:
+    return run(torch.ops.aten.convolution_backward.default, grad, x, weight, [grad.shape[1]], *options)
 
 
 def register() -> tuple[torch.library.Library, ...]:
@@ -69,61 +77,66 @@ def register() -> tuple[torch.library.Library, ...]:
         aten.abs.default,
         aten.logsumexp.default,
         aten.logical_not.default,
+        aten.eye.default,
+        aten.eye.m,
     )
     for op in ops:
         some.impl(op, functools.partial(run, op), "PrivateUse1")  # torch's own would resize an empty tensor
+    some.impl(aten.convolution_overrideable.default, functools.partial(run, aten.convolution.default), "PrivateUse1")
+    some.impl(aten.convolution_backward_overrideable.default, convolution_backward, "PrivateUse1")
     return everything, some
 
 
-def evaluate_cases() -> dict[str, Any]:
+def compiled(draw: Callable[..., Tensor], key: Tensor) -> Tensor:
+    """Noise there, of a key of the CPU, by a graph that keeps the op whole."""
+    graphs: list[str] = []
+
+    def keep(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph.code)
+        return graph
+
+    noise = torch.compile(lambda key: draw(key, (3, 5), device=NAME), fullgraph=True, backend=keep)(key)
+    assert f"genkern.random_{draw.__name__}" in graphs[0]
+    assert noise.device.type == NAME
+    return noise.to("cpu")
+
+
+def evaluate_calls() -> dict[str, Any]:
     import genkern as gk
     from support.capture import Recorder
-    from support.cases import CASES, KEY, evaluate
-    from support.noise import NOISE
+    from support.elsewhere import calls
 
-    def results(place: str, source: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for case in CASES:
-            options = source() if case.keyed else {}
-            tensors = {name: t.to(place) for name, t in case.inputs((4, 6), torch.float64).items()}
-            with Recorder() as recorder:
-                values = evaluate(case, tensors, options)
-            found[case.name] = {
+    found: dict[str, Any] = {place: {} for place in ("cpu", NAME)}
+    for group, name, call in calls():
+        for place, results in found.items():
+            try:
+                with Recorder() as recorder:
+                    values = call(place)
+            except Exception as error:  # the test's to report
+                results.setdefault(group, {})[name] = f"{type(error).__name__}: {error}"
+                continue
+            results.setdefault(group, {})[name] = {
                 "devices": {v.device.type for v in values.values()},
-                "ops": [op.name() for op, *_ in recorder.calls if not op.name().startswith("genkern::key_reserve")],
+                "ops": [op.name().removesuffix("_on") for op, *_ in recorder.calls],
                 "values": {name: v.detach().to("cpu") for name, v in values.items()},
             }
-        for noise in (n for n in NOISE if n.ops):
-            torch.manual_seed(5)
-            with Recorder() as recorder:
-                drawn = noise.call(KEY.to(place), 7)
-            found[noise.name] = {
-                "devices": {drawn.device.type},
-                "ops": [op.name().removesuffix("_on") for op, *_ in recorder.calls],
-                "values": {"noise": drawn.to("cpu")},
-            }
-        return found
-
-    def seeded() -> dict[str, Any]:
-        torch.manual_seed(5)
-        return {"generator": None}
-
-    found = {
-        f"{what} on {place}": results(place, source)
-        for place in ("cpu", NAME)
-        for what, source in (("key", dict), ("draw", seeded))
+    found["compiled"] = {
+        draw.__name__: compiled(draw, gk.random.key(3)) for draw in (gk.random.normal, gk.random.uniform)
     }
-    loc = torch.zeros(3).to(NAME)
-    try:
-        with gk.use_backend("native"):
-            gk.gaussian_entropy(loc)
-        found["native"] = "accepted"
-    except RuntimeError as error:
-        found["native"] = str(error)
+    for name, call in {
+        "gaussian_entropy": lambda: gk.gaussian_entropy(torch.zeros(3).to(NAME)),
+        "random_normal": lambda: gk.random.normal(gk.random.key(1), (3,), device=NAME),
+    }.items():
+        try:
+            with gk.use_backend("native"):
+                call()
+            found[f"native {name}"] = "accepted"
+        except RuntimeError as error:
+            found[f"native {name}"] = str(error)
     return found
 
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
     device = register()
-    torch.save(evaluate_cases(), sys.argv[1])
+    torch.save(evaluate_calls(), sys.argv[1])
