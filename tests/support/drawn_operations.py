@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from genkern.reference.likelihood import CDFS
 from genkern.reference.mmd import ESTIMATORS as MMD_ESTIMATORS
 from genkern.reference.mmd import KERNELS
 from genkern.reference.scale import clamp, logvar
-from support.cases import Options, gumbel_noise
+from support.cases import Options, Tensors, gumbel_noise
 from support.drawn import Draw, Noise, Seeds
 from support.inputs import REDUCTIONS, UNITS, Shape
 
@@ -306,7 +307,7 @@ def ema_update_(d: Draw) -> None:
         shape = d.shape()
         for name in ("ema_params", "params"):
             d.tensor(f"{name}[{i}]", shape, twin=f"ema {i}")
-    d.options["decay"] = d.one((0.5, 0, 1, 0.999, 1e-9, 0.0))
+    d.options["decay"] = d.one((0.5, 0, 1, 0.999, 0.01, 0.0))
 
 
 def random_key(d: Draw) -> None:
@@ -546,13 +547,23 @@ def _log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
 
 
 def _log_mean_power(log_w: Tensor, power: float, dim: int) -> Tensor:
-    """log mean exp(power log_w) / power as it is written; its gradient is 0 where it is infinite."""
+    """log mean exp(power log_w) / power, the value accurate for equal weights, the gradient that of logsumexp.
+
+    The gradient is 0 where the value is infinite.
+    """
     if power == 0:
         return log_w.mean(dim)
+    scaled = power * log_w
+    largest = scaled.detach().amax(dim, keepdim=True)
+    gaps = scaled.detach() - torch.where(largest.isinf(), 0.0, largest)
+    value = (largest.squeeze(dim) + torch.log1p(torch.expm1(gaps).mean(dim))) / power
+    value = torch.where(largest.squeeze(dim).isinf(), largest.squeeze(dim) / power, value)
     if abs(power) < 1e-6:  # whose logarithm says no more than 1
-        return log_w.mean(dim) + 0.5 * power * log_w.var(dim, correction=0)
-    value = (torch.logsumexp(power * log_w, dim) - math.log(log_w.shape[dim])) / power
-    return torch.where(value.isinf(), value.detach(), value)
+        plain = log_w.mean(dim) + 0.5 * power * log_w.var(dim, correction=0)
+        value = plain.detach()
+    else:
+        plain = torch.logsumexp(scaled, dim) / power
+    return torch.where(value.isinf(), value, value + (plain - plain.detach()))
 
 
 def _bound(log_w: Tensor, dim: int = 0, estimator: str = "iwae", latent: Tensor | None = None, **options: Any) -> Tensor:
@@ -565,7 +576,12 @@ def _bound(log_w: Tensor, dim: int = 0, estimator: str = "iwae", latent: Tensor 
     return _log_mean_power(log_w, {"vae": 0.0, "renyi": 1.0 - options.get("alpha", 0.0)}.get(estimator, 1.0), dim)
 
 
-def _total_correlation(
+def _total_correlation(**arguments: Any) -> tuple[Tensor, ...]:
+    log_q_x, log_q, marginal, log_p = _log_densities(**arguments)
+    return log_q_x - log_q, log_q - marginal, marginal - log_p
+
+
+def _log_densities(
     z: Tensor,
     loc: Tensor,
     scale: Tensor,
@@ -576,7 +592,7 @@ def _total_correlation(
     joint_weight: str = "once",
     **scale_options: Any,
 ) -> tuple[Tensor, ...]:
-    """Chen et al. 2018 with every matrix written out."""
+    """log q(z|x), log q(z), sum_d log q(z_d) and log p(z) of Chen et al. 2018, with every matrix written out."""
     dtype = _checks.compute_dtype(z, loc, scale)
     z, loc, scale = z.to(dtype), loc.to(dtype), scale.to(dtype)
     lo, hi = scale_options.pop("clamp", None) or (None, None)
@@ -601,8 +617,7 @@ def _total_correlation(
     times = z.shape[1] if joint_weight == "per_dim" else 1
     log_q = torch.logsumexp(pairs.sum(2) + times * weights, 1)
     marginal = torch.logsumexp(pairs + weights[:, :, None], 1).sum(1)
-    log_q_x, log_p = log_normal(z, loc, logvar_).sum(1), log_normal(z, 0.0, 0.0).sum(1)
-    return log_q_x - log_q, log_q - marginal, marginal - log_p
+    return log_normal(z, loc, logvar_).sum(1), log_q, marginal, log_normal(z, 0.0, 0.0).sum(1)
 
 
 # Operations that are plain torch with each backend, or much of it: what their definition would be.
@@ -613,8 +628,22 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "total_correlation": _total_correlation,
 }
 
-# How large the terms are whose difference a result is, where equal arguments leave nothing of them.
-TERMS: dict[str, Callable[[Options], float]] = {
-    "mmd": lambda options: float(len(options.get("scales", (1.0,)))),  # means of kernel values, at most 1 a scale
-    "categorical_entropy": lambda options: 1.0,  # the largest mass, whose logarithm is that of a sum
+def _terms_of_total_correlation(arguments: Tensors, options: Options) -> list[Tensor | float]:
+    densities = _log_densities(**arguments, **options)
+    # No less than the logarithms of the weights, the sum of which may be 0.
+    least = math.log(options["dataset_size"])
+    return [torch.maximum(a.abs(), b.abs()).clamp_min(least) for a, b in itertools.pairwise(densities)]
+
+
+# What adds in float64 whatever comes.
+IN_DOUBLE = ("LogMeanExp",)
+
+# How large the terms are whose difference each result is, where equal arguments leave nothing of them.
+TERMS: dict[str, Callable[[Tensors, Options], list[Tensor | float]]] = {
+    # Means of kernel values, which are at most 1 a scale.
+    "mmd": lambda arguments, options: [float(len(options.get("scales", (1.0,))))],
+    # The largest mass is nearly 1; its logarithm is that of a sum.
+    "categorical_entropy": lambda arguments, options: [1.0],
+    "LogMeanExp": lambda arguments, options: [math.log(max(2, *arguments["log_w"].shape))],  # the count's logarithm
+    "total_correlation": _terms_of_total_correlation,
 }

@@ -22,7 +22,7 @@ from genkern._checks import compute_dtype
 from support.backends import oracle
 from support.cases import Options, Tensors
 from support.drawn import Draw, Seeds
-from support.drawn_operations import DEFINITIONS, DRAWS, TERMS, function_of
+from support.drawn_operations import DEFINITIONS, DRAWS, IN_DOUBLE, TERMS, function_of
 from support.tolerance import ULPS
 
 NEIGHBOURS = 3
@@ -188,7 +188,8 @@ def _compare(call: Call, result: Tensors, cotangents: list[Tensor | None], neigh
             arriving = [beside(c, torch.float64) for c in given]
             close.append(evaluate(call, by_definition, wide, options, arriving)[0])
     found = []
-    terms = TERMS.get(call.operation, lambda options: 0.0)(call.options)
+    wide = {n: t.detach().double() for n, t in tensors.items()}
+    terms = TERMS.get(call.operation, lambda arguments, options: [0.0] * len(result))(wide, options)
     # A gradient is what arrives times a derivative, whose terms may be about 1 and cancel.
     arriving_size = max((float(c.double().square().mean().sqrt()) for c in given if c is not None and c.numel()), default=0.0)
     for name, value in result.items():
@@ -203,7 +204,8 @@ def _compare(call: Call, result: Tensors, cotangents: list[Tensor | None], neigh
                 [(p[name], t[name]) for p, t in narrow],
                 call.tensors[of].dtype if of != name else None,
                 all(bool(t.isfinite().all()) for t in (*call.tensors.values(), *(c for c in cotangents if c is not None))),
-                terms if of == name else arriving_size,
+                arriving_size if of != name else terms[int(of.removeprefix("output "))],
+                call.operation in IN_DOUBLE,
             )
         )
     return [text for text in found if text]
@@ -245,7 +247,8 @@ def _fault(
     narrow: list[tuple[Tensor, Tensor]],
     dtype: torch.dtype | None,
     finite_arguments: bool,
-    floor: float,
+    terms: Tensor | float,
+    in_double: bool,
 ) -> str | None:
     truth = truths[0]
     if value.shape != truth.shape:
@@ -276,11 +279,12 @@ def _fault(
     relative = (errors / unit)[:, unit > 0]
     worst_usual = relative[relative.isfinite()].max() if relative.isfinite().any() else 0.0
     bound = 2 * torch.maximum(errors.amax(0), worst_usual * unit) + ULPS[value.dtype] * (eps * truth.abs() + tiny)
-    # What the oracle is off itself, where terms of the usual size, or of `floor`, cancel.
-    usual = truth[of_truth[0] == 0].square().mean().sqrt().nan_to_num(0.0, 0.0).clamp_min(floor)
-    bound = bound + ULPS[torch.float64] * torch.finfo(torch.float64).eps * usual
-    if not of_gradient:
-        bound = bound + ULPS[value.dtype] * eps * floor
+    # What the oracle is off itself where terms of the usual size, or of that which is said, cancel.
+    terms = torch.as_tensor(terms, dtype=torch.float64).nan_to_num(0.0, 0.0, 0.0)
+    usual = truth[of_truth[0] == 0].square().mean().sqrt().nan_to_num(0.0, 0.0)
+    bound = bound + ULPS[torch.float64] * torch.finfo(torch.float64).eps * torch.maximum(usual, terms)
+    if not of_gradient and not in_double:
+        bound = bound + ULPS[value.dtype] * eps * terms
     if close:
         moved = torch.stack([c.detach().double().flatten() for c in close])
         bound = bound + 2 * (moved - truth).abs().nan_to_num(0.0, 0.0, 0.0).amax(0)
