@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import pytest
 from support.backends import NATIVE, Backend
+from support.drawn_call import Call, as_code
 from support.drawn_operations import DRAWS
-from support.drawn_oracle import Call, as_code, faults
+from support.drawn_oracle import faults
 
 import genkern as gk
 

@@ -44,8 +44,9 @@ class Noise:
 
     law: Callable[..., Tensor]  # of a key and a shape, such as gk.random.normal
     shape: Shape
-    arguments: tuple[str, ...]  # float64 where one of these is; the first decides for a list of generators
+    arguments: tuple[str, ...]  # float64 where one of these is
     offset: int = 0
+    by_all: bool = False  # or, of a list of generators, only where the first of them is
 
 
 @dataclass(frozen=True)

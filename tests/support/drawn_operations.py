@@ -69,7 +69,7 @@ def gaussian_rsample_kl_packed(d: Draw) -> None:
     d.tensor("moments", shape, law)
     if dim != 1 or d.chance(0.3):
         d.options["chunk_dim"] = dim if d.chance(0.5) else dim - len(shape)
-    if shared and channels % 2 == 0 or d.chance(0.3):
+    if (shared and channels % 2 == 0) or d.chance(0.3):
         d.options["latent_channels"] = latent
     elif channels % 2:
         latent = channels - 1
@@ -90,7 +90,7 @@ def gaussian_residual_rsample_kl(d: Draw) -> None:
     names = ("prior_loc", "prior_scale", "delta_loc", "delta_scale")
     shape = _common(d)
     _reduced(d, shape)
-    _noise(d, shape, names)
+    _noise(d, shape, names, by_all=True)
 
 
 def gaussian_nll(d: Draw) -> None:
@@ -303,7 +303,7 @@ def minibatch_stddev(d: Draw) -> None:
 
 
 def ema_update_(d: Draw) -> None:
-    for i in range(d.one((0, 1, 1, 2, 3, 7))):
+    for i in range(d.one((1, 1, 2, 3, 7))):
         shape = d.shape()
         for name in ("ema_params", "params"):
             d.tensor(f"{name}[{i}]", shape, twin=f"ema {i}")
@@ -398,10 +398,10 @@ def _sampled(d: Draw, shape: Shape, of: tuple[str, ...] = ("loc", "scale")) -> N
     _noise(d, (*sample_shape, *shape), of)
 
 
-def _noise(d: Draw, shape: Shape, of: tuple[str, ...]) -> None:
+def _noise(d: Draw, shape: Shape, of: tuple[str, ...], by_all: bool = False) -> None:
     d.option("temperature", (1.0, 0, 0.0, 0.7, 2, -1.0), 0.3)
     offset = d.option("element_offset", OFFSETS, 0.2) or 0
-    d.noisy(Noise(gk.random.normal, shape, of, offset), "real")
+    d.noisy(Noise(gk.random.normal, shape, of, offset, by_all), "real")
 
 
 def _likelihood(d: Draw, *names: str) -> None:
@@ -517,6 +517,18 @@ DRAWS |= {
 }
 
 
+def arguments_of(tensors: Tensors, options: Options) -> dict[str, Any]:
+    """Those of a call; the tensors of a list are named by their places."""
+    arguments: dict[str, Any] = {}
+    for name, t in tensors.items():
+        of, _, place = name.partition("[")
+        if place:
+            arguments.setdefault(of, []).append(t)
+        else:
+            arguments[name] = t
+    return {**arguments, **options}
+
+
 def function_of(operation: str) -> Callable[..., Any]:
     """The public function, or what makes one of a class and of what changes its arguments."""
     if operation in PLAIN:
@@ -566,7 +578,9 @@ def _log_mean_power(log_w: Tensor, power: float, dim: int) -> Tensor:
     return torch.where(value.isinf(), value, value + (plain - plain.detach()))
 
 
-def _bound(log_w: Tensor, dim: int = 0, estimator: str = "iwae", latent: Tensor | None = None, **options: Any) -> Tensor:
+def _bound(
+    log_w: Tensor, dim: int = 0, estimator: str = "iwae", latent: Tensor | None = None, **options: Any
+) -> Tensor:
     if estimator == "miwae":
         return _log_mean_exp(log_w.unflatten(dim, (options["groups"], -1)), dim % log_w.dim() + 1).mean(dim)
     if estimator == "ciwae":
@@ -628,6 +642,7 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "total_correlation": _total_correlation,
 }
 
+
 def _terms_of_total_correlation(arguments: Tensors, options: Options) -> list[Tensor | float]:
     densities = _log_densities(**arguments, **options)
     # No less than the logarithms of the weights, the sum of which may be 0.
@@ -638,12 +653,28 @@ def _terms_of_total_correlation(arguments: Tensors, options: Options) -> list[Te
 # What adds in float64 whatever comes.
 IN_DOUBLE = ("LogMeanExp",)
 
+
+def _terms_of_gan(arguments: Tensors, options: Options) -> list[Tensor | float]:
+    """Where logits of both signs are added as they are."""
+    if options["kind"] not in ("wgan", "hinge") or options.get("reduction") == "none":
+        return [0.0]
+    sizes = [t.abs() for t in arguments.values()]
+    return [sum(s.sum() if options.get("reduction") == "sum" else s.mean() for s in sizes)]
+
+
 # How large the terms are whose difference each result is, where equal arguments leave nothing of them.
 TERMS: dict[str, Callable[[Tensors, Options], list[Tensor | float]]] = {
     # Means of kernel values, which are at most 1 a scale.
     "mmd": lambda arguments, options: [float(len(options.get("scales", (1.0,))))],
+    "gan_discriminator_loss": _terms_of_gan,
+    "gan_generator_loss": _terms_of_gan,
     # The largest mass is nearly 1; its logarithm is that of a sum.
     "categorical_entropy": lambda arguments, options: [1.0],
     "LogMeanExp": lambda arguments, options: [math.log(max(2, *arguments["log_w"].shape))],  # the count's logarithm
+    # average + (1 - decay) (value - average).
+    "ema_update_": lambda arguments, options: [
+        torch.maximum(arguments[f"ema_params[{i}]"].abs(), arguments[f"params[{i}]"].abs()).flatten()
+        for i in range(len(arguments) // 2)
+    ],
     "total_correlation": _terms_of_total_correlation,
 }
