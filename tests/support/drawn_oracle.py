@@ -155,9 +155,10 @@ class Comparison:
         bound = 2 * torch.maximum(errors.amax(0), worst * unit)
         bound += ULPS[value.dtype] * (info.eps * truth.abs() + info.smallest_normal)
         # What the oracle is off itself: its gradients' terms are about what arrives, or the usual size of the result.
-        finite = truth[truth.isfinite()]
-        usual = max([finite.square().mean().sqrt().item() if finite.numel() else 0.0, self._usual_arriving(name)])
-        bound += ULPS[torch.float64] * EPS64 * torch.maximum(terms, torch.tensor(usual).double()).nan_to_num(0.0, 0.0)
+        arriving = [c for c in self.arriving if c is not None] if name.startswith("gradient") else []
+        usual = max(_usual(t) for t in (truth, *arriving))
+        own = terms.clamp_min(usual) + self._lost_in_tanh(name)
+        bound += ULPS[torch.float64] * EPS64 * own.nan_to_num(0.0, 0.0)
         bound += ULPS[compute_dtype(value)] * self._eps(value) * terms
         if self.moved:
             # The oracle and the result, each as if its arguments had been rounded twice.
@@ -176,12 +177,6 @@ class Comparison:
 
     def _eps(self, value: Tensor) -> float:
         return EPS64 if self.call.operation in IN_DOUBLE or value.dtype == torch.float64 else EPS
-
-    def _usual_arriving(self, name: str) -> float:
-        if not name.startswith("gradient"):
-            return 0.0
-        sizes = [float(c.double().square().mean().sqrt()) for c in self.arriving if c is not None and c.numel()]
-        return max((size for size in sizes if size < float("inf")), default=0.0)
 
     def _terms(self) -> dict[str, Tensor]:
         """How large the terms are whose sum each element of a result is: 0 where that is not known, or nothing."""
@@ -207,6 +202,17 @@ class Comparison:
         grads = self._evaluate(everywhere, [None if c is None else c.double() for c in self.arriving])
         return {f"gradient of {n}": grads[f"gradient of {n}"].abs().sum_to_size(wide[n].shape) for n in names}
 
+    def _lost_in_tanh(self, name: str) -> Tensor:
+        """The gradient by a scale that tanh has bounded: torch's 1 - tanh^2 is off by a rounding of 1 times that."""
+        options = dict(self.options)
+        (_, c), mode = options.pop("clamp", None) or (None, None), options.pop("clamp_mode", "hard")
+        if c is None or mode != "tanh" or not name.endswith("scale"):
+            return torch.zeros((), dtype=torch.float64)
+        wide = {n: t.double() for n, t in self.tensors.items()}
+        bounded = {n: c * torch.tanh(t / c) if n.endswith("scale") else t for n, t in wide.items()}
+        arriving = [None if a is None else a.double() for a in self.arriving]
+        return evaluate(self.call, by_definition, bounded, options, arriving)[0][name].abs().flatten()
+
     def _shown(self, name: str, place: int) -> str:
         got, truth, plain = (e[name].flatten()[place].item() for e in (self.result, self.truths[0], self.plains[0]))
         return f"{got!r} at {place} instead of {truth!r}, plain torch {plain!r}"
@@ -220,6 +226,13 @@ def _summed(call: Call, wide: Tensors, options: Options) -> dict[str, Tensor]:
     how = (options.get("reduction", "event"), options.get("units", "nats"), options.get("event_ndim"))
     first = int("eps" in call.parameters)  # behind the sample
     return {f"output {i}": reduce(e.detach().abs(), *how) for i, e in enumerate(elements) if i >= first}
+
+
+def _usual(x: Tensor) -> float:
+    """The root mean square of the finite numbers, which may be too large to be squared."""
+    finite = x.double()[x.isfinite()].abs()
+    largest = finite.max().item() if finite.numel() else 0.0
+    return largest * (finite / largest).square().mean().sqrt().item() if largest else 0.0
 
 
 def _finite(x: Tensor) -> Tensor:
