@@ -195,11 +195,14 @@ struct GaussianMixture {
 
 struct GaussianMixtureForward : GaussianMixture {
   void *joint = nullptr, *marginal = nullptr;  // [B], [B, D]
+  // The sums of exp(log density of a component - what is in their place above): 1 but for the rounding of that, which
+  // is large where the point is far from every component. Posterior weights are relative to them.
+  void *joint_total = nullptr, *marginal_total = nullptr;
 };
 
 struct GaussianMixtureBackward : GaussianMixture {
   const void *joint = nullptr, *marginal = nullptr;            // what forward found
-  const void *grad_joint = nullptr, *grad_marginal = nullptr;  // absent where the gradient is zero
+  const void *grad_joint = nullptr, *grad_marginal = nullptr;  // over the totals; absent where the gradient is zero
   void *d_z = nullptr, *d_loc = nullptr, *d_log_scale = nullptr, *d_log_weights = nullptr;  // in full: [C, D], ...
 };
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mpmath
 import pytest
 import torch
 from scipy import stats
@@ -332,3 +333,53 @@ def test_the_page_on_information_has_the_figures_that_come_out() -> None:
     page = Path(gk.__file__).parents[1] / "docs" / "information.py"
     run = subprocess.run([sys.executable, str(page), "--check"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def exact_divergence(
+    logits_q: list[float], logits_p: list[float], unimix: float
+) -> tuple[float, list[float], list[float]]:
+    """KL(q || p) and its derivatives by q's and p's logits, by 60 digits."""
+    with mpmath.workdps(60):
+        keep, log_masses = 1 - mpmath.mpf(unimix), []
+        for logits in (logits_q, logits_p):
+            from_top = [mpmath.mpf(x) - max(logits) for x in logits]
+            total = mpmath.log(sum(mpmath.exp(x) for x in from_top if x > -1e5))
+            log_masses.append([x - total for x in from_top])
+        softmax_q, softmax_p = ([mpmath.exp(x) if x > -1e5 else mpmath.mpf(0) for x in logs] for logs in log_masses)
+        q, p = ([keep * m + (1 - keep) / len(masses) for m in masses] for masses in (softmax_q, softmax_p))
+        if unimix:
+            ratio = [mpmath.log(a / b) for a, b in zip(q, p, strict=True)]
+            slope = [-a / b for a, b in zip(q, p, strict=True)]
+        else:  # of masses that may be too small for numbers
+            ratio = [a - b for a, b in zip(*log_masses, strict=True)]
+            slope = []
+        mean = mpmath.fdot(softmax_q, ratio)
+        by_q = [keep * m * (r - mean) for m, r in zip(softmax_q, ratio, strict=True)]
+        by_p = [b - a for a, b in zip(q, p, strict=True)]
+        if unimix:
+            by_p = [keep * m * (s - mpmath.fdot(softmax_p, slope)) for m, s in zip(softmax_p, slope, strict=True)]
+        return float(mpmath.fdot(q, ratio)), [float(x) for x in by_q], [float(x) for x in by_p]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("unimix", [0.0, 0.1])
+def test_divergence_of_logits_of_any_size(unimix: float, dtype: torch.dtype, every_isa: Backend) -> None:
+    numbers = torch.Generator().manual_seed(3)
+    for _ in range(60):
+        exponents = 37 * torch.rand(2, 1, generator=numbers, dtype=torch.float64)
+        logits = torch.randn(2, 5, generator=numbers, dtype=torch.float64) * 10 ** (exponents - 3)
+        chosen = torch.randint(5, (2, 2), generator=numbers)
+        for side in range(2):  # two classes that share the mass, and one more within reach
+            logits[side, chosen[side, 0]] = logits[side].max()
+            logits[side, chosen[side, 1]] = logits[side].max() - 1.5
+        logits = logits.to(dtype)
+        q, p = (row.clone().requires_grad_() for row in logits)
+        value = gk.categorical_kl(q, p, unimix=unimix)
+        grads = torch.autograd.grad(value, (q, p))
+        exact, *slopes = exact_divergence(*logits.tolist(), unimix)
+        rounding = 64 * torch.finfo(dtype).eps  # of five classes, each some ten operations
+        torch.testing.assert_close(value.item(), exact, rtol=rounding, atol=rounding)
+        for grad, slope in zip(grads, slopes, strict=True):
+            right = torch.tensor(slope, dtype=torch.float64)
+            largest = max(1.0, right.abs().max().item())  # masses, up to 1, and what they are multiplied by
+            torch.testing.assert_close(grad.double(), right, rtol=rounding, atol=rounding * largest)

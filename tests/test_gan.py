@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -598,3 +599,22 @@ def test_the_eps_of_dtensors_is_sharded_as_their_samples(one_rank: DeviceMesh) -
     points = gk.interpolate(parts[0], parts[1], eps=parts[2])
     assert points.placements == (Shard(0),)
     assert torch.equal(points.full_tensor(), gk.interpolate(real, fake, eps=eps))
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-5, 1e-7, 0.0])
+@pytest.mark.parametrize("group_size", [2, 4, 5, None])
+def test_a_group_of_nearly_equal_members_keeps_its_digits(
+    apart: float, group_size: int | None, every_isa: Backend
+) -> None:
+    x = (100 * normal((1, 6, 3), 8) + apart * normal((8, 6, 3), 9)).float()
+    for num_channels in (1, 2):
+        cotangent = normal((8, 6 + num_channels, 3), 10, torch.float32)
+        found = []
+        for value in (x, x.double()):
+            leaf = value.requires_grad_()
+            with oracle() if value.dtype == torch.float64 else nullcontext():
+                y = gk.minibatch_stddev(leaf, group_size, num_channels)
+                found.append((y[:, 6:].detach(), torch.autograd.grad(y, leaf, cotangent.to(y.dtype))[0]))
+        for value, exact in zip(*found, strict=True):
+            # Deviations are differences of numbers as they came, exact or rounded once; sums of up to 8 of them.
+            torch.testing.assert_close(value.double(), exact, rtol=4e-6, atol=4e-6 * exact.abs().max().item())

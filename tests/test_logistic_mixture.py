@@ -1,12 +1,13 @@
 """The mixture of discretized logistics: against 50 digits, against PixelCNN++'s own layout and formula, and samples."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import mpmath
 import pytest
 import torch
-from support.backends import Backend
+from support.backends import Backend, oracle
 from support.cases import KEY
 from support.inputs import LAYOUTS, lay_out, normal
 from torch import Tensor
@@ -298,3 +299,33 @@ def test_what_does_not_fit_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         gk.discretized_logistic_mixture_nll(torch.zeros(x), torch.zeros(params), **{"mixtures": M, **options})
+
+
+@pytest.mark.parametrize("far", [1.0, 100.0, 1e4])
+@pytest.mark.parametrize("coupled", [False, True], ids=["channels", "colours"])
+def test_the_order_of_components_does_not_matter(far: float, coupled: bool, every_isa: Backend) -> None:
+    """Every order of three components of very different logits, means and masses: posteriors add up to 1 in each."""
+    colours = 3 if coupled else 1
+    x = (0.1 * normal((7, colours), 5, torch.float32)).requires_grad_()
+    logits = torch.tensor([0.0, 0.3, 30.0]) * normal((7, 1), 6, torch.float32)
+    of_colours = far * normal((7, colours, 3 if coupled else 2, M), 7, torch.float32)
+    of_colours[:, :, 1] = -2.0  # log-scales
+    of_colours[:, :, 0, 2] = of_colours[:, :, 0, 1]  # two components at one place
+    seen = []
+    for order in itertools.permutations(range(M)):
+        index = torch.tensor(order)
+        params = torch.cat((logits[:, index], of_colours[..., index].flatten(1)), 1).requires_grad_()
+        options = {"mixtures": M, "rgb_coupling": coupled, "reduction": "none"}
+        nll = gk.discretized_logistic_mixture_nll(x, params, **options)
+        by_x, by_params = torch.autograd.grad(nll.sum(), (x, params))
+        with oracle():
+            wide = x.detach().double().requires_grad_(), params.detach().double()
+            exact = torch.autograd.grad(gk.discretized_logistic_mixture_nll(*wide, **options).sum(), wide[0])[0]
+        # The two components at one place share their posterior in some way; by x that is all one.
+        torch.testing.assert_close(by_x.double(), exact, rtol=2e-5, atol=2e-5 * exact.abs().max().item())
+        back = torch.empty_like(index)
+        back[index] = torch.arange(M)
+        seen.append((nll.detach(), by_params[:, :M][:, back], by_x))
+    for nll, by_logits, by_x in seen[1:]:
+        for value, first in zip((nll, by_logits, by_x), seen[0], strict=True):
+            torch.testing.assert_close(value, first, rtol=1e-6, atol=1e-6 * first.abs().max().item())

@@ -117,6 +117,13 @@ def test_reductions_are_sums_and_means_of_the_elements(case: Case, backend: Back
         check_reduction(case, event_ndim=event_ndim, **options)
 
 
+def every_reduction(case: Case, ndim: int) -> list[Options]:
+    """Every way to reduce the elements of a shape of so many dimensions."""
+    if not case.units:
+        return [*case.losses, {}]
+    return [{**options, "event_ndim": n} for options in case.losses for n in range(ndim + 1)]
+
+
 def check_reduction(case: Case, reduction: str, units: str, event_ndim: int | None) -> None:
     shape = (3, 4, 5, 2)
     tensors = case.inputs(shape, torch.float64)
@@ -156,6 +163,22 @@ def test_empty_batches_give_empty_losses_zero_sums_and_nan_means(case: Case, bac
     assert case(tensors, reduction="mean")[-1].isnan()
     if 0 in shape[:1]:
         assert case(tensors, reduction="batchmean")[-1].isnan()
+
+
+@matrix.covers("empty batches")
+@every_case_of([(0, 8), (0,), (4, 3, 0), (4, 0, 3), (0, 3, 2, 2), (2, 3, 0, 5), (2, 3, 4, 0), (1, 0, 1)])
+def test_an_empty_tensor_has_the_results_and_gradients_of_the_definition(
+    case: Case, backend: Backend, shape: Shape
+) -> None:
+    dtype = DTYPES[sum(shape) % len(DTYPES)]
+    tensors = case.inputs(shape, dtype)
+    for options in every_reduction(case, len(shape)):
+        result = evaluate(case, tensors, options)
+        with oracle():
+            expected = evaluate(case, tensors, {**options, **case.noise(shape, dtype)})
+        for name, value in result.items():
+            assert value.dtype == expected[name].dtype, name
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=0, equal_nan=True, msg=f"{name}: {options}")
 
 
 @matrix.covers("0-dim", except_=dict.fromkeys(OF_CHANNELS, "has a dimension of channels"))

@@ -348,3 +348,36 @@ def test_what_does_not_fit_is_named(change: Tensors, message: str, backend: Back
     good = {"z": torch.zeros(3, 2), "loc": torch.zeros(4, 2), "scale": torch.zeros(4)}
     with pytest.raises(ValueError, match=message):
         gk.gaussian_mixture_log_prob(**{**good, **change})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("far", [1.0, 30.0, 300.0, 3000.0, 1e6])
+def test_shares_of_components_add_up_to_one_however_far_a_point_is(
+    far: float, dtype: torch.dtype, every_isa: Backend
+) -> None:
+    """Components at one place: whichever share each has, the gradient by z is that of one of them."""
+    points, components, dims = 5, 37, 3
+    loc = normal((1, dims), 1, dtype).expand(components, dims)
+    log_weights = normal((components,), 3, dtype)
+    z = (far * normal((points, dims), 0, dtype)).requires_grad_()
+    for order in (torch.arange(components), torch.randperm(components), log_weights.argsort()):
+        for marginals in (False, True):
+            found = gk.gaussian_mixture_log_prob(z, loc, 0.0, log_weights=log_weights[order], marginals=marginals)
+            for log_prob in found if isinstance(found, tuple) else (found,):
+                (grad,) = torch.autograd.grad(log_prob.sum(), z, retain_graph=True)
+                # The shares are `components` exponentials of numbers that all have one rounding, and their sum.
+                bound = 4 * components * torch.finfo(dtype).eps
+                torch.testing.assert_close(grad, loc[0] - z.detach(), rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize("components", [1, 7, 31, 32, 33, 63, 64, 65, 128])
+@pytest.mark.parametrize("weights", ["no", "shared", "own"])
+def test_a_point_at_infinity_has_no_density_for_any_number_of_components(
+    components: int, weights: str, every_isa: Backend
+) -> None:
+    tensors = arguments(4, components, 3, torch.float32, "by component and dimension", weights)
+    tensors["z"][1, 0], tensors["z"][2, 2] = math.inf, -math.inf
+    joint, marginal = gk.gaussian_mixture_log_prob(**tensors, marginals=True)
+    for log_prob in (joint, marginal):
+        assert log_prob.isneginf().tolist() == [False, True, True, False]
+        assert log_prob[[0, 3]].isfinite().all()

@@ -40,7 +40,7 @@ struct MixtureLoops {
   };
 
   // Components by blocks, and within one by dimension: loc, rate and bias side by side. What is beyond the last
-  // component has no weight.
+  // component is that component once more, without weight: no point is farther from it than from one that counts.
   struct Components {
     const GaussianMixture& a;
     int64_t padded;
@@ -56,17 +56,13 @@ struct MixtureLoops {
       const T uniform = static_cast<T>(-::log(static_cast<double>(a.components)));
       run(parallel, padded / kStride, kStride * a.dims, [&](int64_t begin, int64_t end) {
         for (int64_t c = begin * kStride; c < end * kStride; ++c) {
-          const bool there = c < a.components;
-          const auto* w = static_cast<const T*>(a.log_weights);
-          weights[c] = !there ? kNone : w && a.log_weights_row == 0 ? w[c] : uniform;
+          const int64_t from = least(c, a.components - 1);
+          const auto *w = static_cast<const T*>(a.log_weights), *log_scale = static_cast<const T*>(a.log_scale);
+          weights[c] = from < c ? kNone : w && a.log_weights_row == 0 ? w[c] : uniform;
           T* to = values + c / kStride * kStride * 3 * a.dims + c % kStride;
           for (int64_t d = 0; d < a.dims; ++d, to += 3 * kStride) {
-            Component<T> made{};
-            if (there) {
-              const auto* log_scale = static_cast<const T*>(a.log_scale);
-              made = component(static_cast<const T*>(a.loc)[c * a.dims + d],
-                               log_scale[c * a.log_scale_row + d * a.log_scale_elem]);
-            }
+            const Component<T> made = component(static_cast<const T*>(a.loc)[from * a.dims + d],
+                                                log_scale[from * a.log_scale_row + d * a.log_scale_elem]);
             to[0] = made.loc, to[kStride] = made.rate, to[2 * kStride] = made.bias;
           }
         }
@@ -188,12 +184,10 @@ struct MixtureLoops {
     for (int64_t i = 0; i < n; ++i) sum += sums[i * stride] * ::exp(maxima[i * stride] - max);
   }
   static void put(const GaussianMixtureForward& a, int64_t point, int64_t i, T max, T sum) {
-    const T value = max + ::log(sum);
-    if (i == 0) {
-      static_cast<T*>(a.joint)[point] = value;
-    } else {
-      static_cast<T*>(a.marginal)[point * a.dims + i - 1] = value;
-    }
+    const T value = max + ::log(sum), total = sum * ::exp(max - value);
+    const int64_t place = i == 0 ? point : point * a.dims + i - 1;
+    static_cast<T*>(i == 0 ? a.joint : a.marginal)[place] = value;
+    static_cast<T*>(i == 0 ? a.joint_total : a.marginal_total)[place] = total;
   }
 
   // ---- backward ----

@@ -65,6 +65,18 @@ inline std::optional<DType> common_storage(const Extent& extent, const Tensors& 
   return found;
 }
 
+// f(engine) for tensors of one storage type, computed in float.
+template <class F>
+Status with_storage(DType storage, const F& f) {
+  if (storage == DType::bf16) return f(Engine<float, __nv_bfloat16>());
+  if (storage == DType::f16) return f(Engine<float, __half>());
+  return f(Engine<float, float>());
+}
+
+// Whether some arguments of the type are plain: is_plain says std::false_type of those that never are.
+template <class A>
+inline constexpr bool kMayBePlain = !std::is_same_v<decltype(is_plain(std::declval<const A&>())), std::false_type>;
+
 // f(engine, plain, arguments): the kernels are compiled for plain arguments of each storage type, and for anything.
 // What is not summed by rows may be seen as one.
 template <class A, class F>
@@ -72,10 +84,10 @@ Status with_engine(A a, bool by_rows, const Tensors& tensors, const F& f) {
   if (a.extent.numel() == 0) return nullptr;
   if (!by_rows) a.extent = flattened(a.extent, tensors);
   if (a.wide) return f(Engine<double, Any>(), std::false_type(), a);
-  const auto storage = is_plain(a) ? common_storage(a.extent, tensors) : std::nullopt;
-  if (storage == DType::f32) return f(Engine<float, float>(), std::true_type(), a);
-  if (storage == DType::bf16) return f(Engine<float, __nv_bfloat16>(), std::true_type(), a);
-  if (storage == DType::f16) return f(Engine<float, __half>(), std::true_type(), a);
+  if constexpr (kMayBePlain<A>) {
+    if (const auto storage = is_plain(a) ? common_storage(a.extent, tensors) : std::nullopt)
+      return with_storage(*storage, [&](auto engine) { return f(engine, std::true_type(), a); });
+  }
   return f(Engine<float, Any>(), std::false_type(), a);
 }
 

@@ -23,19 +23,24 @@ struct Streamed {
     top = greater;
   }
   GK_DEVICE T value() const { return top + log(sum); }
+  GK_DEVICE T total() const { return sum * exp(top - value()); }
 };
 
 // Where sums go: to the result, or, of one part of several, to [parts, n] of them.
 template <class T>
 struct Sums {
-  T* result;
+  T *result, *total;
   Streamed<T>* partial;
   int64_t n;
+  GK_DEVICE void put(int64_t i, const Streamed<T>& s) const {
+    result[i] = s.value();
+    total[i] = s.total();
+  }
   GK_DEVICE void put(int64_t part, int64_t i, const Streamed<T>& s) const {
     if (partial) {
       partial[part * n + i] = s;
     } else {
-      result[i] = s.value();
+      put(i, s);
     }
   }
 };
@@ -105,7 +110,7 @@ __global__ void __launch_bounds__(kThreads, 1) merge_kernel(const __grid_constan
        i += static_cast<int64_t>(gridDim.x) * kThreads) {
     Streamed<T> whole = sums.partial[i];
     for (int64_t part = 1; part < parts; ++part) whole.add(sums.partial[part * sums.n + i]);
-    sums.result[i] = whole.value();
+    sums.put(i, whole);
   }
 }
 
@@ -127,8 +132,9 @@ struct Forward {
         mixture(a, memory),
         joint_parts(parts_of(a.points, a.components)),
         marginal_parts(a.marginals && a.dims ? cuda::marginal_parts(a) : 0),
-        joint{static_cast<T*>(a.joint), partial(joint_parts, a.points), a.points},
-        marginal{static_cast<T*>(a.marginal), partial(marginal_parts, a.points * a.dims), a.points * a.dims} {}
+        joint{static_cast<T*>(a.joint), static_cast<T*>(a.joint_total), partial(joint_parts, a.points), a.points},
+        marginal{static_cast<T*>(a.marginal), static_cast<T*>(a.marginal_total),
+                 partial(marginal_parts, a.points * a.dims), a.points * a.dims} {}
 
   Streamed<T>* partial(int64_t parts, int64_t n) {
     return parts > 1 ? reinterpret_cast<Streamed<T>*>(memory.take(2 * parts * n)) : nullptr;

@@ -8,14 +8,11 @@ namespace {
 
 struct Fill {
   Extent extent;
-  bool wide;
   Distribution distribution;
   KeySource key;
   uint64_t element_offset;
   Operand out;
 };
-
-constexpr bool is_plain(const Fill&) { return true; }
 
 template <class E>
 struct FillTile {
@@ -55,12 +52,12 @@ Status key_split(const KeySplit& a, const Launch& launch) {
 }
 
 Status random_fill(const RandomFill& x, const Launch& launch) {
-  const Fill fill{{1, 1, x.numel}, x.dtype == DType::f64, x.distribution,
-                  x.key,           x.element_offset,      {x.out, x.dtype, x.numel, x.numel, 1}};
-  return with_engine(fill, false, {{&fill.out}, {}}, [&](auto engine, auto, const auto& a) {
+  const Fill fill{{1, 1, x.numel}, x.distribution, x.key, x.element_offset, {x.out, x.dtype, x.numel, x.numel, 1}};
+  const auto run = [&](auto engine) {
     using E = decltype(engine);
-    return map<E, FillTile<E>>(a, a.element_offset, launch);
-  });
+    return map<E, FillTile<E>>(fill, fill.element_offset, launch);
+  };
+  return x.dtype == DType::f64 ? run(Engine<double, Any>()) : with_storage(x.dtype, run);
 }
 
 }  // namespace genkern::cuda

@@ -92,12 +92,17 @@ GK_INLINE F mass_difference(F q, F p, F log_ratio) {
 // q and p of a divergence: largest logits, then sums over the classes.
 template <class F>
 struct PairSums {
-  F top_q, top_p;
+  F top_q, top_p, tops;        // and how far apart the largest are
   F total_q, total_p, excess;  // of exp(logit - top), and of the difference of the two
 
-  GK_INLINE PairSums(F top_q, F top_p) : top_q(top_q), top_p(top_p), total_q(F(0)), total_p(F(0)), excess(F(0)) {}
-  // log(q / p) but for the normalisers. Logits that are nearly equal are subtracted before anything is rounded.
-  GK_INLINE F shifted(F logit_q, F logit_p) const { return (logit_q - logit_p) - (top_q - top_p); }
+  GK_INLINE PairSums(F top_q, F top_p)
+      : top_q(top_q), top_p(top_p), tops(abs(top_q - top_p)), total_q(F(0)), total_p(F(0)), excess(F(0)) {}
+  // log(q / p) but for the normalisers, of the two logits and the largest two: those are subtracted first that are
+  // nearer to each other, so that neither nearly equal logits nor large ones lose the digits that matter.
+  GK_INLINE F shifted(F logit_q, F logit_p) const {
+    const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p;
+    return select(abs(apart) + tops <= -(from_q + from_p), apart - (top_q - top_p), from_q - from_p);
+  }
   // With q = exp(logit_q - top_q), and p likewise.
   GK_INLINE void add(F logit_q, F logit_p, F q, F p) {
     total_q = total_q + q;

@@ -49,7 +49,7 @@ struct GanLogit {
       case GanShape::softplus:
         return sigmoid(u, tail_exp(-abs(u)));
       case GanShape::hinge:
-        return select(F(0) < u, F(1), F(0));
+        return select(u <= F(0), F(0), select(u > F(0), F(1), u));  // nan stays nan
       case GanShape::square:
         return u;
       default:

@@ -60,7 +60,7 @@ struct NllGradient {
 
 template <class F>
 GK_INLINE NllGradient<F> gaussian_nll_gradient(F standard) {
-  return {standard, F(0.5f) * (F(1) - standard * standard)};
+  return {standard, fma(F(-0.5f) * standard, standard, F(0.5f))};  // halved before it is squared, which may overflow
 }
 
 inline constexpr double kLog2 = 0.69314718055994530941723212145818;

@@ -50,6 +50,15 @@ struct Bin {
   Mask tail;
 };
 
+// Where an end is so far out that nothing is left beyond it, its product with what is left shall be 0, not nan. The
+// square of such a number is infinite.
+template <class F>
+inline constexpr scalar_t<F> kFarthest = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e300 : 1e37);
+template <class F>
+GK_INLINE F within(F x, F most) {
+  return min(most, max(-most, x));
+}
+
 template <class F>
 GK_INLINE Bin<F> bin_of(F x, F loc, F inverse_sigma, F half, F below, F above) {
   const auto low = x < below;
@@ -57,10 +66,11 @@ GK_INLINE Bin<F> bin_of(F x, F loc, F inverse_sigma, F half, F below, F above) {
   const F delta = x - loc;
   const F side = select(low, F(-1), select((delta < F(0)) & !tail, F(-1), F(1)));
   const F distance = side * delta;
-  return {(distance - half) * inverse_sigma,
-          (distance + half) * inverse_sigma,
-          select(distance == F(0), F(0), distance * inverse_sigma),
-          half * inverse_sigma,
+  const F most(kFarthest<F>);
+  return {within((distance - half) * inverse_sigma, most),
+          within((distance + half) * inverse_sigma, most),
+          within(distance * inverse_sigma, most),
+          min(most, half * inverse_sigma),
           side,
           typename Bin<F>::Mask(tail)};
 }
@@ -102,58 +112,67 @@ GK_INLINE F mean_over_bin(F y, F w) {
 //   to one side: Q(a) - Q(b) = exp(-a^2 / 2) (scaled_tail(a) - exp(-2 y) scaled_tail(b))
 // The gradients are (phi(a) - phi(b)) / mass by u, and (b phi(b) - a phi(a)) / mass by log sigma, with phi(b) / phi(a)
 // = exp(-2 y).
+// Of a bin so narrow that w has lost its digits the density is enough, with the logarithm of w, log_w.
 template <class F>
-GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin) {
+GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w) {
   using T = scalar_t<F>;
   constexpr double inverse_sqrt_2pi = 0.39894228040143267793994605993438;
-  // exp(-2e4): nothing beyond b. At the mean, where sigma = 0, w is infinite.
-  const F y = select(bin.tail, F(T(1e4)), select(bin.u == F(0), F(0), bin.u * bin.w));
+  const F y = select(bin.tail, F(T(1e4)), bin.u * bin.w);  // exp(-2e4): nothing beyond b
   const auto narrow = (bin.w <= F(0.5f)) & (y <= F(0.5f));
+  const auto point = (bin.w < F(kNegligible<F>)) & narrow;
   const auto inside = (bin.a < F(0)) & !narrow;
   const ExpRoot<F> fall = tail_root_terms(F(-2) * y);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
   const F beyond_a = scaled_tail(abs(bin.a)), beyond_b = ratio * scaled_tail(abs(bin.b));
   const F density = tail_exp(F(-0.5f) * select(narrow, bin.w * bin.w, bin.a * bin.a));
   const F outside = density * (beyond_a + beyond_b), rest = F(1) - outside;
-  const F middle = F(T(2 * inverse_sqrt_2pi)) * bin.w * mean_over_bin(y, bin.w);
+  const F middle = F(T(2 * inverse_sqrt_2pi)) * select(point, F(1), bin.w) * mean_over_bin(y, bin.w);
   const F value = select(narrow, middle, select(inside, rest, beyond_a - beyond_b));
   const F square = select(narrow, bin.u * bin.u, bin.a * bin.a);
-  // phi(a) / mass
-  const F relative = select(narrow, density / fall.root, select(inside, density, F(1)));
-  const F at_a = F(T(inverse_sqrt_2pi)) * relative / value;
+  // phi(a) / mass: far out a of what is not beyond b, as exactly as numbers are.
+  const auto far = (bin.a > F(T(1e9))) & !narrow;
+  const F relative = F(T(inverse_sqrt_2pi)) * select(narrow, density / fall.root, select(inside, density, F(1)));
+  const F at_a = select(far, bin.a, relative) / select(far, fallen, value);
   const F moment = select(narrow, bin.w * (F(1) + ratio) - bin.u * fallen, bin.b * ratio - bin.a);
-  return {select(inside, F(0), F(0.5f) * square),
+  const F by_u = select(point, bin.u, at_a * fallen);
+  const F by_log_sigma = select(point, fma(-bin.u, bin.u, F(1)), at_a * moment);
+  return {select(inside, F(0), F(0.5f) * square) - select(point, log_w, F(0)),
           value,
           select(inside, (F(1) - rest) - outside, F(0)),
-          {bin.side * at_a * fallen, F(0.5f) * at_a * moment}};
+          {bin.side * by_u, F(0.5f) * by_log_sigma}};
 }
 
 // Under the distribution with the cdf 1/2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))), which is sigmoid(g(z)) with
 //   g(z) = s z (1 + c z^2) and g(b) - g(a) = 2 s w (1 + c (3 u^2 + w^2)) = gap:
 //   about the mean, where the gap is not small: 1 - sigmoid(g(a)) - sigmoid(-g(b))
 //   elsewhere: (1 - exp(-gap)) sigmoid(g(b)) sigmoid(-g(a))
+// In the gradients gap / (exp(gap) - 1) stands for w, and is 1 for a bin of no width. The bounds are far beyond what
+// leaves anything before a or beyond b, and keep squares and cubes finite.
 template <class F>
-GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin) {
+GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin, F log_w) {
   using T = scalar_t<F>;
   constexpr double slope = 1.5957691216057307117597842397375, cube = 0.044715;
-  const F s(T{slope}), c(T{cube}), u2 = bin.u * bin.u, w2 = bin.w * bin.w, a2 = bin.a * bin.a, b2 = bin.b * bin.b;
-  const F per_w = F(2) * s * bin.w, nothing(T(1e4));
-  const F gap = select(bin.tail, nothing, per_w * fma(c, F(3) * u2 + w2, F(1)));
-  const F g_a = s * bin.a * fma(c, a2, F(1)), g_b = select(bin.tail, nothing, s * bin.b * fma(c, b2, F(1)));
+  const F far(T(1e12)), most(T(sizeof(T) == 8 ? 1e150 : 1e18)), s(T{slope}), c(T{cube}), nothing(T(1e4));
+  const F a = max(-far, bin.a), b = within(bin.b, far), u = within(bin.u, most), w = min(most, bin.w);
+  const F u2 = u * u, w2 = w * w, a2 = a * a, b2 = b * b;
+  const F per_w = F(2) * s * fma(c, fma(F(3), u2, w2), F(1));  // gap / w
+  const F gap = select(bin.tail, nothing, min(nothing, per_w * w));
+  const F g_a = s * a * fma(c, a2, F(1)), g_b = select(bin.tail, nothing, s * b * fma(c, b2, F(1)));
   const ExpRoot<F> fall = tail_root_terms(-gap);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
   const F e_a = tail_exp(-abs(g_a)), e_b = tail_exp(-abs(g_b));
   const F by_a = F(1) / (F(1) + e_a), by_b = F(1) / (F(1) + e_b);
   const auto left = g_a < F(0);
   const auto inside = left & (gap > F(1));
+  const auto point = (gap < F(kNegligible<F>));
   const F below_a = select(left, e_a, F(1)) * by_a, beyond_b = e_b * by_b;
   const F outside = below_a + beyond_b, rest = F(1) - outside;
   const F at_a = s * fma(F(3) * c, a2, F(1)) * below_a, at_b = s * fma(F(3) * c, b2, F(1)) * beyond_b;
-  const F q = ratio / fallen;
-  const F by_u = at_a - at_b - q * (F(6) * c * per_w * bin.u);
-  const F by_log_sigma = q * per_w * fma(F(3) * c, F(3) * u2 + w2, F(1)) + bin.b * at_b - bin.a * at_a;
-  return {max(F(0), g_a),
-          select(inside, rest, fallen * by_a * by_b),
+  const F by_gap = select(point, F(1), gap * ratio / fallen), q = by_gap * (F(2) * s / per_w);
+  const F by_u = at_a - at_b - q * (F(6) * c * u);
+  const F by_log_sigma = fma(q, fma(F(3) * c, fma(F(3), u2, w2), F(1)), b * at_b - a * at_a);
+  return {max(F(0), g_a) - select(point, log_w, F(0)),
+          select(inside, rest, select(point, per_w, fallen) * by_a * by_b),
           select(inside, (F(1) - rest) - outside, F(0)),
           {bin.side * by_u, F(0.5f) * by_log_sigma}};
 }

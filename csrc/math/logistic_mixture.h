@@ -30,8 +30,9 @@ struct LogisticMass {
   F log, by_centre, by_log_scale;
 };
 
+// With log_width, the logarithm of the gap, for a bin so narrow that the gap has lost its digits.
 template <class F>
-GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin) {
+GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F log_width) {
   const F e_a = tail_exp(-abs(bin.a)), e_b = tail_exp(-abs(bin.b));
   const ExpRoot<F> fall = tail_root_terms(-bin.gap);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
@@ -40,42 +41,39 @@ GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin) {
   const auto near = bin.gap < F(0.7f);
   const F logarithm = log(select(near, fallen, rounded));
   const F far = select(rounded == F(1), -ratio, logarithm * (ratio / (F(1) - rounded)));
-  const F log_gap = select(near, logarithm, far);
+  const auto narrow = bin.gap < F(kNegligible<F>);
+  const F log_gap = select(narrow, log_width, select(near, logarithm, far));
   const F tails = min(bin.b, F(0)) - max(bin.a, F(0)) - log1p(fma(e_a, e_b, e_a + e_b));
   const F beyond = select(bin.b < F(0), F(1), e_b) / (F(1) + e_b);
   const F before = select(bin.a < F(0), e_a, F(1)) / (F(1) + e_a);
-  const F by_gap = select(bin.gap == F(0), F(1), bin.gap * ratio / fallen);  // gap / (exp(gap) - 1)
+  const F by_gap = select(narrow, F(1), bin.gap * ratio / fallen);  // gap / (exp(gap) - 1)
   return {tails + log_gap, beyond - before, fma(bin.a, before, -(bin.b * beyond)) - by_gap};
 }
 
-// The logarithm of a sum of w_m mass_m with w = softmax(logits), a component after the other: the largest logit so far,
-// the sum of exp(logit - it), and the same of the terms, whose largest is kept relative to that logit, so that large
-// logits cost no digits.
+// The logarithm of a sum of w_m mass_m with w = softmax(logits), a component after the other: the sum of exp(logit -
+// top_logit), and that of exp(term - top) with term = logit - top_logit + log mass, which costs large logits no digits.
+// top_logit is the largest logit of all, known before, and top the largest term so far; so a term is the same number
+// whenever it is computed, and the posteriors add up to 1 in whatever order the components come.
 template <class F>
 struct MixtureSum {
   F top_logit, logits, top, terms;
 
   // Finite, where -infinity would make nan of a component without mass.
-  static GK_INLINE F lowest() {
-    return F(scalar_t<F>(sizeof(scalar_t<F>) == 8 ? -1.7976931348623157e308 : -3.4028234663852886e38));
-  }
-  static GK_INLINE MixtureSum none() { return {lowest(), F(0), lowest(), F(0)}; }
+  static GK_INLINE F lowest() { return F(-kLargest<F>); }
+  static GK_INLINE MixtureSum none(F top_logit) { return {top_logit, F(0), lowest(), F(0)}; }
+
+  GK_INLINE F term(F logit, F log_mass) const { return logit - top_logit + log_mass; }
 
   GK_INLINE void add(F logit, F log_mass) {
-    const F step = logit - top_logit, fall = tail_exp(-abs(step));
-    const auto higher = step > F(0);
-    logits = select(higher, fma(logits, fall, F(1)), logits + fall);
-    const F highest = max(top_logit, logit);
-    const F kept = max(lowest(), top - (highest - top_logit)), term = logit - highest + log_mass;
-    const F term_step = term - kept, term_fall = tail_exp(-abs(term_step));
-    terms = select(term_step > F(0), fma(terms, term_fall, F(1)), terms + term_fall);
-    top = max(kept, term);
-    top_logit = highest;
+    logits = logits + tail_exp(logit - top_logit);
+    const F next = term(logit, log_mass), step = next - top, fall = tail_exp(-abs(step));
+    terms = select(step > F(0), fma(terms, fall, F(1)), terms + fall);
+    top = max(top, next);
   }
 
   GK_INLINE F nll() const { return log(logits / terms) - top; }
   GK_INLINE F weight(F logit) const { return tail_exp(logit - top_logit) / logits; }
-  GK_INLINE F posterior(F logit, F log_mass) const { return tail_exp(logit - top_logit + log_mass - top) / terms; }
+  GK_INLINE F posterior(F logit, F log_mass) const { return tail_exp(term(logit, log_mass) - top) / terms; }
 };
 
 }  // namespace genkern

@@ -6,6 +6,15 @@
 
 namespace genkern {
 
+// The largest number.
+template <class F>
+inline constexpr scalar_t<F> kLargest =
+    static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38);
+
+// What is below is nothing beside 1, and its reciprocal still a number.
+template <class F>
+inline constexpr scalar_t<F> kNegligible = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e-290 : 1e-30);
+
 // 1/2!, 1/3!, ...
 template <class T, int N>
 struct Coefficients {
@@ -84,7 +93,7 @@ template <class F>
 GK_INLINE F scaled_tail(F t) {
   using T = scalar_t<F>;
   constexpr bool wide = sizeof(T) == 8;
-  t = min(F(T(wide ? 1e150 : 1e18)), t);  // the product below stays finite
+  t = min(F(T(wide ? 1e153 : 8e18)), t);  // the product below stays finite
   const F k(T(wide ? 4 : 3)), one_and_t = F(1) + t, sum = t + k;
   const F inverse = F(1) / (one_and_t * sum);
   const F q = (t - k) * (one_and_t * inverse);

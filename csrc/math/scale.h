@@ -45,9 +45,10 @@ struct ScaleMap {
     return select(s.slope == F(0), F(0), gradient * s.slope);
   }
 
-  // 1 / sigma, without a division where the exponent need only change its sign.
+  // 1 / sigma, without a division where the exponent need only change its sign. It is a number for every sigma: what
+  // is 0 away from the location stays there, and all else is out of range as soon as it is squared.
   GK_INLINE F inverse_sigma(const Scale<F>& s) const {
-    return logarithmic() ? exp(F(-0.5f) * s.logvar) : F(1) / s.sigma;
+    return logarithmic() ? bounded_exp(F(-0.5f) * s.logvar) : min(F(kLargest<F>), F(1) / s.sigma);
   }
 
   // log(sigma_q^2 / sigma_p^2), accurate where the two are nearly equal.
@@ -125,6 +126,11 @@ struct ScaleMap {
       const bool direct = param_ == ScaleParam::var && !has_offset_;
       s.logvar = direct ? log(raw) : F(2) * log(s.sigma);
       s.d_logvar = F(2) * s.d_sigma / s.sigma;
+      if (param_ == ScaleParam::softplus && !has_offset_) {
+        const auto exponential = raw < F(-40);  // there softplus is, whose logarithm needs no sigma
+        s.logvar = select(exponential, F(2) * raw, s.logvar);
+        s.d_logvar = select(exponential, F(2), s.d_logvar);
+      }
     }
     if (!kPlain && !(logarithmic() && param_ == ScaleParam::logvar)) s.variance = expm1_terms(s.logvar);
     return s;

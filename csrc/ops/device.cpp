@@ -34,14 +34,18 @@ bool forked = false;
 
 }  // namespace
 
+Parallel cpu_parallel() {
+  return {[](int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context) {
+    if (forked) return f(context, 0, n);
+    at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
+  }};
+}
+
 Device::Device(const at::Device& device) : kernels_(kernels_of(device)), device_(device) {
   if (device.is_cpu()) {
     thread_local unsigned ticket = 0;
     launch_.ticket = &ticket;
-    launch_.parallel = {[](int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context) {
-      if (forked) return f(context, 0, n);
-      at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
-    }};
+    launch_.parallel = cpu_parallel();
     return;
   }
 #ifdef GENKERN_WITH_CUDA

@@ -8,6 +8,9 @@
 
 namespace genkern {
 
+// How kernels of the CPU share work among threads.
+Parallel cpu_parallel();
+
 class Device {
  public:
   // The device is the current one while this lives.

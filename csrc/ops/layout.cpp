@@ -1,6 +1,5 @@
 #include "ops/layout.h"
 
-#include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -118,11 +117,9 @@ at::Tensor trailing_ones(const at::Tensor& tensor, int64_t ndim) {
   return tensor.as_strided(sizes, strides);
 }
 
-void sum_into(const at::Tensor& target, const at::Tensor& source) {
-  target.copy_(target.sizes() == source.sizes() ? source : at::sum_to(source, target.sizes()));
-}
-
 bool Layout::all_contiguous() const {
+  // No element is read or written by the strides of an extent without elements.
+  if (c10::multiply_integers(shape_) == 0) return true;
   return std::all_of(slots_.begin(), slots_.end(), [&](const Slot& s) {
     return s.tensor.sizes() == at::IntArrayRef(shape_) && s.tensor.is_contiguous();
   });

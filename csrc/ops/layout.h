@@ -5,6 +5,7 @@
 #include <c10/util/SmallVector.h>
 
 #include "kernels.h"
+#include "ops/sum.h"
 
 namespace genkern {
 
@@ -54,9 +55,6 @@ class Layout {
 
 // A tensor of sums over an event, seen over the elements: dimensions of size 1 behind those it has.
 at::Tensor trailing_ones(const at::Tensor& tensor, int64_t ndim);
-
-// target = source, summed over the dimensions that broadcast.
-void sum_into(const at::Tensor& target, const at::Tensor& source);
 
 DType storage_type(const at::Tensor& tensor);
 

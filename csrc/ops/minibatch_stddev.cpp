@@ -84,9 +84,11 @@ Tensor minibatch_stddev_backward(const OptionalTensor& grad, const Tensor& x, st
   if (!d_x.defined() || x.numel() == 0) return d_x;
   const Tensor upstream = grad->contiguous();
   const Tensor appended = upstream.narrow(1, batch.channels, batch.features).to(batch.type());
-  const Tensor sums = at::zeros({batch.members * batch.groups, batch.features}, appended.options());
-  sums.narrow(0, 0, batch.size).copy_(appended.reshape({batch.size, batch.features, batch.elements}).sum(2));
-  const Tensor by_group = sums.view({batch.members, batch.groups, batch.features}).sum(0);
+  const Tensor sums = at::zeros({batch.members, batch.groups, batch.features}, appended.options());
+  sum_into(sums.view({-1, batch.features, 1}).narrow(0, 0, batch.size),
+           appended.reshape({batch.size, batch.features, batch.elements}));
+  const Tensor by_group = at::empty({batch.groups, batch.features}, appended.options());
+  sum_into(by_group, sums);
   const Tensor made = d_x.is_contiguous() ? d_x : at::empty(x.sizes(), x.options());
 
   GroupStddevBackward a;

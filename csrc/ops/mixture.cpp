@@ -1,4 +1,5 @@
 // Densities of mixtures: checks, allocation, launch.
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
@@ -76,16 +77,20 @@ void launch(const Tensor& on, const A& a, int64_t (*Kernels::*workspace)(const A
   device.run(kernel, a);
 }
 
-std::tuple<Tensor, Tensor> gaussian_mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale,
-                                            const OptionalTensor& log_weights, bool marginals) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale,
+                                                            const OptionalTensor& log_weights, bool marginals) {
   const Mixture mixture(z, loc, log_scale, log_weights);
   GaussianMixtureForward a;
   mixture.fill(a, marginals);
-  const Tensor joint = mixture.make({a.points}), marginal = mixture.make({a.points, marginals ? a.dims : 0});
+  const at::DimVector by_point{a.points}, by_dimension{a.points, marginals ? a.dims : 0};
+  const Tensor joint = mixture.make(by_point), marginal = mixture.make(by_dimension);
+  const Tensor joint_total = mixture.make(by_point), marginal_total = mixture.make(by_dimension);
   a.joint = joint.mutable_data_ptr();
   a.marginal = marginal.mutable_data_ptr();
+  a.joint_total = joint_total.mutable_data_ptr();
+  a.marginal_total = marginal_total.mutable_data_ptr();
   if (a.points) launch(z, a, &Kernels::gaussian_mixture_forward_workspace, &Kernels::gaussian_mixture_forward);
-  return {joint, marginal};
+  return {joint, marginal, joint_total, marginal_total};
 }
 
 // A gradient as the kernels make it, in full, and how it comes back to the argument's shape and type.
@@ -107,15 +112,19 @@ struct Gradient {
   }
 };
 
+// The totals have no gradient.
 std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_mixture_backward(
-    const OptionalTensor& grad_joint, const OptionalTensor& grad_marginal, const Tensor& z, const Tensor& loc,
-    const Tensor& log_scale, const OptionalTensor& log_weights, bool marginals, const Tensor& joint,
-    const Tensor& marginal, int64_t mask) {
+    const OptionalTensor& grad_joint, const OptionalTensor& grad_marginal, const OptionalTensor& /*grad_joint_total*/,
+    const OptionalTensor& /*grad_marginal_total*/, const Tensor& z, const Tensor& loc, const Tensor& log_scale,
+    const OptionalTensor& log_weights, bool marginals, const Tensor& joint, const Tensor& marginal,
+    const Tensor& joint_total, const Tensor& marginal_total, int64_t mask) {
   const Mixture mixture(z, loc, log_scale, log_weights);
   GaussianMixtureBackward a;
   mixture.fill(a, marginals);
-  const Tensor g = or_undefined(grad_joint).defined() ? grad_joint->contiguous() : Tensor();
-  const Tensor gm = marginals && or_undefined(grad_marginal).defined() ? grad_marginal->contiguous() : Tensor();
+  const auto over = [](const OptionalTensor& grad, const Tensor& total) {
+    return or_undefined(grad).defined() ? at::div(*grad, total).contiguous() : Tensor();
+  };
+  const Tensor g = over(grad_joint, joint_total), gm = marginals ? over(grad_marginal, marginal_total) : Tensor();
   a.joint = joint.const_data_ptr();
   a.marginal = marginal.const_data_ptr();
   if (g.defined()) a.grad_joint = g.const_data_ptr();

@@ -210,7 +210,7 @@ struct CategoricalBackwardTile {
       lost = lost + t.lost;
     }
     if (!pair.mixes) mean_p = -lost;
-    if (a.free_nats > 0.0) g = select(value >= F(T(a.free_nats)), g, F(T(0)));
+    if (a.free_nats > 0.0) g = select(value < F(T(a.free_nats)), F(T(0)), g);  // nan passes
     const F g_q = g * F(T(a.grad_scale_q)) * pair.keep, g_p = g * F(T(a.grad_scale_p)) * pair.keep;
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {

@@ -7,12 +7,12 @@
 namespace genkern {
 
 // Of logits, of which there are few, and of groups no kernels are compiled apart by storage type.
-constexpr bool is_plain(const GanLoss&) { return false; }
-constexpr bool is_plain(const GroupStddev&) { return false; }
-constexpr bool is_plain(const CenteredNorm&) { return false; }
-constexpr bool is_plain(const Interpolate&) { return true; }
-constexpr bool is_plain(const SquaredNorm&) { return true; }
-constexpr bool is_plain(const NormBackward&) { return true; }
+GK_INLINE std::false_type is_plain(const GanLoss&) { return {}; }
+GK_INLINE std::false_type is_plain(const GroupStddev&) { return {}; }
+GK_INLINE std::false_type is_plain(const CenteredNorm&) { return {}; }
+GK_INLINE std::true_type is_plain(const Interpolate&) { return {}; }
+GK_INLINE std::true_type is_plain(const SquaredNorm&) { return {}; }
+GK_INLINE std::true_type is_plain(const NormBackward&) { return {}; }
 
 // Logits of a tile: where one kind has ended, its part of the tile is empty.
 template <class E>
@@ -220,15 +220,16 @@ struct NormBackwardTile {
   }
 };
 
-// Mean and variance over the members of a group; deviations are from the mean, in a second pass. The mean itself is
-// taken from the first member on, so that members that are equal have no deviation, not that of rounding.
+// Mean and variance over the members of a group; deviations are from the mean, in a second pass. The mean is kept as
+// its distance from the first member: rounded to the size of the members themselves, it would lose the digits in which
+// nearly equal ones differ.
 template <class E>
 struct GroupMoments {
   using F = typename E::F;
   using Span = typename E::Span;
   const GroupStddev& a;
   typename E::Input x;
-  typename E::Scratch mean, variance;
+  typename E::Scratch first, shift, variance;
   F eps;
 
   GK_DEVICE explicit GroupMoments(const GroupStddev& a) : a(a), x(a.x), eps(typename E::T(a.eps)) {}
@@ -243,16 +244,13 @@ struct GroupMoments {
     return F(typename E::T(a.members - 1)) + (i < last.n ? E::only(last, i, F(1)) : F(0));
   }
   GK_DEVICE void operator()(const Span& s) {
-    auto& first = variance;  // of which there is none yet
     fetch(s, 0);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) first.set(i, x[i]);
-    average(s, mean, [&](int64_t i) { return x[i] - first[i]; });
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) mean.set(i, first[i] + mean[i]);
-    average(s, variance, [&](int64_t i) {
-      const F away = x[i] - mean[i];
-      return away * away;
-    });
+    average(s, shift, [&](int64_t i) { return x[i] - first[i]; });
+    average(s, variance, [&](int64_t i) { return deviation(i) * deviation(i); });
   }
+  // Of the member that was fetched last, from the mean.
+  GK_DEVICE F deviation(int64_t i) const { return (x[i] - first[i]) - shift[i]; }
   GK_DEVICE F stddev(int64_t i) const { return sqrt(variance[i] + eps); }
 
  private:
@@ -311,8 +309,7 @@ struct GroupStddevBackwardTile {
       const Span part = of.fetch(s, k);
       upstream.fetch(part, k * upstream_member);
       d_x.prepare(part, k * of.a.member);
-      GK_TILE for (int64_t i = 0; i < part.n; i += E::lanes)
-          d_x.set(i, fma(scale[i], of.x[i] - of.mean[i], F(upstream[i])));
+      GK_TILE for (int64_t i = 0; i < part.n; i += E::lanes) d_x.set(i, fma(scale[i], of.deviation(i), F(upstream[i])));
       d_x.commit(part, k * of.a.member);
     }
   }

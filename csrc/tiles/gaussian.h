@@ -188,7 +188,7 @@ struct HeadBackward {
   // Adds the divergence's part for q and sets that of prior_loc; the gradient by p's log variance is returned.
   GK_DEVICE F add(const Divergence<F>& kl, int64_t i, const Scale<F>& q, F& loc, F& scale) {
     F g = grad_kl[i] * factor;
-    if (a.free_nats > 0.0) g = select(kl.value >= floor, g, F(T(0)));
+    if (a.free_nats > 0.0) g = select(kl.value < floor, F(T(0)), g);  // nan passes
     const DivergenceGradient<F> d = gradient(kl);
     const F g_q = to_q * g;
     loc = fma(g_q, d.loc, loc);

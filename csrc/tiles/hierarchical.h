@@ -110,7 +110,7 @@ struct ResidualBackward {
       if (grad_z) g.add_sample(F(grad_z[i]), p, d, e);
       if (grad_kl) {
         F g_kl = grad_kl[i] * factor;
-        if (a.free_nats > 0.0) g_kl = select(r.kl.value >= floor, g_kl, F(T(0)));
+        if (a.free_nats > 0.0) g_kl = select(r.kl.value < floor, F(T(0)), g_kl);  // nan passes
         g.add_kl(g_kl, to_q, to_p, p, d, r);
       }
       if (grad_log_q) g.add_log_q(grad_log_q[i] * factor, p, d, e);

@@ -70,17 +70,19 @@ template <class F>
 struct DiscretizedGaussian {
   using T = scalar_t<F>;
   Cdf cdf;
-  F half, below, above;
+  F half, below, above, log_half;
 
   GK_DEVICE explicit DiscretizedGaussian(const LocScaleNll& a)
-      : cdf(a.bins.cdf), half(T(a.bins.half)), below(T(a.bins.below)), above(T(a.bins.above)) {}
-  GK_DEVICE F nll(F x, F loc, F inverse, F) const { return genkern::nll(mass(x, loc, inverse)); }
-  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return mass(x, loc, inverse).gradient; }
+      : cdf(a.bins.cdf), half(T(a.bins.half)), below(T(a.bins.below)), above(T(a.bins.above)), log_half(log(half)) {}
+  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
+    return genkern::nll(mass(x, loc, inverse, fma(F(-0.5f), logvar, log_half)));
+  }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return mass(x, loc, inverse, F(0)).gradient; }
 
  private:
-  GK_DEVICE BinMass<F> mass(F x, F loc, F inverse) const {
+  GK_DEVICE BinMass<F> mass(F x, F loc, F inverse, F log_w) const {
     const Bin<F> bin = bin_of(x, loc, inverse, half, below, above);
-    return cdf == Cdf::exact ? normal_mass(bin) : tanh_mass(bin);
+    return cdf == Cdf::exact ? normal_mass(bin, log_w) : tanh_mass(bin, log_w);
   }
 };
 

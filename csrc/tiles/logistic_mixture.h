@@ -22,8 +22,16 @@ struct MixtureSums {
     top.set(i, sum.top);
     terms.set(i, sum.terms);
   }
-  GK_DEVICE void clear(const typename E::Span& s) {
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) set(i, MixtureSum<F>::none());
+  // Nothing yet but the largest logit of the components.
+  template <class Inputs>
+  GK_DEVICE void clear(const typename E::Span& s, Inputs& in) {
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) top_logit.set(i, MixtureSum<F>::lowest());
+    GK_NO_UNROLL
+    for (int64_t m = 0; m < in.mixtures; ++m) {
+      in.fetch_logit(s, m);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) top_logit.set(i, max(top_logit[i], F(in.logit[i])));
+    }
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) set(i, MixtureSum<F>::none(top_logit[i]));
   }
   GK_DEVICE void add(int64_t i, F logit, F log_mass) {
     MixtureSum<F> sum = (*this)[i];
@@ -36,15 +44,20 @@ struct MixtureSums {
 template <class F>
 struct LogisticBins {
   using T = scalar_t<F>;
-  F half, below, above, min_log_scale;
+  F half, below, above, min_log_scale, log_width;
 
   GK_DEVICE explicit LogisticBins(const LogisticMixture& a)
-      : half(T(a.half)), below(T(a.below)), above(T(a.above)), min_log_scale(T(a.min_log_scale)) {}
+      : half(T(a.half)),
+        below(T(a.below)),
+        above(T(a.above)),
+        min_log_scale(T(a.min_log_scale)),
+        log_width(log(F(T(2.0 * a.half)))) {}
 
   GK_DEVICE F inverse_scale(F log_scale) const { return exp(-max(min_log_scale, log_scale)); }
   GK_DEVICE F through_clamp(F log_scale, F gradient) const { return select(log_scale < min_log_scale, F(0), gradient); }
-  GK_DEVICE LogisticMass<F> mass(F x, F mean, F inverse) const {
-    return logistic_mass(logistic_bin(x, mean, inverse, half, below, above));
+  GK_DEVICE LogisticMass<F> mass(F x, F mean, F log_scale, F inverse) const {
+    const F log_gap = log_width - max(min_log_scale, log_scale);
+    return logistic_mass(logistic_bin(x, mean, inverse, half, below, above), log_gap);
   }
 };
 
@@ -75,8 +88,9 @@ struct RgbInputs {
     GK_UNROLL
     for (int c = 0; c < 3; ++c) x[c].fetch(s, c * x_channel);
   }
+  GK_DEVICE void fetch_logit(const typename E::Span& s, int64_t m) { logit.fetch(s, m * params_channel); }
   GK_DEVICE void fetch(const typename E::Span& s, int64_t m) {
-    logit.fetch(s, m * params_channel);
+    fetch_logit(s, m);
     GK_UNROLL
     for (int c = 0; c < 3; ++c) {
       mean[c].fetch(s, (before(c) + m) * params_channel);
@@ -101,13 +115,14 @@ struct RgbInputs {
       k.by[c] = tanh_terms(F(coefficient[c][i]));
     }
     const F red = x[0][i], green = x[1][i];
-    k.mass[0] = bins.mass(red, mean[0][i], k.inverse[0]);
-    k.mass[1] = bins.mass(green, fma(k.by[0].value, red, mean[1][i]), k.inverse[1]);
-    k.mass[2] = bins.mass(x[2][i], fma(k.by[2].value, green, fma(k.by[1].value, red, mean[2][i])), k.inverse[2]);
+    const F means[3] = {mean[0][i], fma(k.by[0].value, red, mean[1][i]),
+                        fma(k.by[2].value, green, fma(k.by[1].value, red, mean[2][i]))};
+    GK_UNROLL
+    for (int c = 0; c < 3; ++c) k.mass[c] = bins.mass(x[c][i], means[c], log_scale[c][i], k.inverse[c]);
     return k;
   }
   GK_DEVICE void sum(const typename E::Span& s, MixtureSums<E>& sums) {
-    sums.clear(s);
+    sums.clear(s, *this);
     GK_NO_UNROLL
     for (int64_t m = 0; m < mixtures; ++m) {
       fetch(s, m);
@@ -242,11 +257,12 @@ struct ChannelInputs {
     mean.fetch(s, (before(c) + m) * params_channel);
     log_scale.fetch(s, (before(c) + mixtures + m) * params_channel);
   }
-  GK_DEVICE LogisticMass<F> mass(int64_t i, F inverse) const { return bins.mass(x[i], mean[i], inverse); }
+  GK_DEVICE LogisticMass<F> mass(int64_t i, F inverse) const { return bins.mass(x[i], mean[i], log_scale[i], inverse); }
 
+  GK_DEVICE void fetch_logit(const typename E::Span& s, int64_t m) { logit.fetch(s, m * params_channel); }
   // The logit of a component, and log_mass of the pixel's values under it.
   GK_DEVICE void fetch(const typename E::Span& s, int64_t m) {
-    logit.fetch(s, m * params_channel);
+    fetch_logit(s, m);
     GK_NO_UNROLL
     for (int64_t c = 0; c < channels; ++c) {
       fetch(s, m, c);
@@ -257,7 +273,7 @@ struct ChannelInputs {
     }
   }
   GK_DEVICE void sum(const typename E::Span& s, MixtureSums<E>& sums) {
-    sums.clear(s);
+    sums.clear(s, *this);
     GK_NO_UNROLL
     for (int64_t m = 0; m < mixtures; ++m) {
       fetch(s, m);

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 
 class Patch:
     """Replaces objects, found by the module and the name that define them, wherever that name is bound to them.
+
+    Instances of a replaced class are copied and pickled as before, although its name means another class meanwhile.
 
     Parameters
     ----------
@@ -34,12 +38,17 @@ class Patch:
         self._originals = found
         for place, original in found.items():
             _rebind(place[1], original, self._replacements[place])
+            _replaced[place] = original
+            if isinstance(original, type):
+                copyreg.pickle(original, partial(_reduce, place))
 
     def undo(self) -> None:
         """Nothing if it is not in force. Modules that were imported meanwhile get the original, too."""
         originals, self._originals = self._originals, {}
         for place, original in originals.items():
             _rebind(place[1], self._replacements[place], original)
+            del _replaced[place]
+            copyreg.dispatch_table.pop(original, None)
 
 
 class Applied:
@@ -90,3 +99,24 @@ def _rebind(name: str, old: Any, new: Any) -> None:
         own = getattr(module, "__name__", "").startswith("genkern.")
         if not own and getattr(module, "__dict__", {}).get(name) is old:
             setattr(module, name, new)
+
+
+_replaced: dict[tuple[str, str], Any] = {}
+"""What patches in force have taken the place of."""
+
+
+def original(module: str, name: str) -> Any:
+    """What stands there without a patch."""
+    found = getattr(importlib.import_module(module), name)
+    return _replaced.get((module, name), found)
+
+
+def _reduce(place: tuple[str, str], instance: Any) -> tuple[Any, ...]:
+    """As ``object.__reduce_ex__`` has it, but for the class: pickle refuses one that is not what its name means."""
+    _, (_, *arguments), *state = instance.__reduce_ex__(2)
+    return (_new, (*place, *arguments), *state)
+
+
+def _new(module: str, name: str, *arguments: Any) -> Any:
+    kind = original(module, name)
+    return kind.__new__(kind, *arguments)

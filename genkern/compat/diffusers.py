@@ -7,14 +7,15 @@ key drawn from the generator), and divergences and likelihoods are float32 or wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import functional, random
+from genkern.compat._lazy import Lazy, LazyAttributes, wide
 from genkern.compat._patching import Applied, Patch, Switch
 
 __all__ = ["DiagonalGaussianDistribution", "OobleckDiagonalGaussianDistribution", "patch", "unpatch"]
@@ -22,27 +23,60 @@ __all__ = ["DiagonalGaussianDistribution", "OobleckDiagonalGaussianDistribution"
 Generators = torch.Generator | list[torch.Generator]
 
 
-class _Packed:
+class _Packed(LazyAttributes):
     """A Gaussian whose parameters lie side by side along dimension 1."""
 
+    mean: Any
+    parameters: Any
+    std: Any
+    var: Any
+    logvar: Any
+    legacy = False
     _sigma: dict[str, Any]
+    _certain = False
 
     def __init__(self, parameters: Tensor, deterministic: bool = False) -> None:
-        self.parameters = parameters
-        self.deterministic = deterministic
-        self.mean, self._raw = parameters.chunk(2, dim=1)
+        super().__init__()
+        mean, self._raw = parameters.chunk(2, dim=1)
+        self._keep("parameters", parameters)
+        self._keep("mean", mean)
+        self._certain = self.deterministic = deterministic
 
     def mode(self) -> Tensor:
         """The mean."""
         return self.mean
 
-    def _draw(self, generator: Generators | None) -> Tensor:
+    def _sample(self, generator: Generators | None) -> Tensor:
+        if self._has_spread():
+            return self._draw(generator, self.mean, self._raw, **self._sigma)
+        origin = torch.zeros(self.mean.shape, dtype=self.parameters.dtype, device=self.parameters.device)
+        return self.mean + self.std * self._draw(generator, origin, origin.new_zeros(()))
+
+    def _draw(self, generator: Generators | None, loc: Tensor, scale: Tensor, **sigma: Any) -> Tensor:
         if isinstance(generator, list) and len(generator) == 1:
             generator = generator[0]
         noise: dict[str, Any] = {"generator": generator}
-        if isinstance(generator, torch.Generator) and generator.device != self.mean.device:
-            noise = {"key": random.reserve(generator).to(self.mean.device)}
-        return functional.gaussian_rsample(self.mean, self._raw, **noise, **self._sigma)
+        if isinstance(generator, torch.Generator) and generator.device != loc.device:
+            noise = {"key": random.reserve(generator).to(loc.device)}
+        return functional.gaussian_rsample(loc, scale, **noise, **sigma)
+
+    def _knows(self, other: Any) -> bool:
+        """Whether the fused divergence is that from `other`: both have the moments that they were made with."""
+        if other is None:
+            return self._has_moments()
+        same = isinstance(other, _Packed) and other._sigma is self._sigma
+        return same and self._has_moments() and other._has_moments()
+
+    def _fused_kl(self, other: Any, reduction: str) -> Tensor:
+        prior = (None, None) if other is None else (other.mean, other._raw)
+        return functional.gaussian_kl(self.mean, self._raw, *prior, reduction=reduction, **self._sigma)
+
+    def _has_spread(self) -> bool:
+        """Whether a sample is one of what the distribution was made of."""
+        return self._as_made("parameters", "mean", "std")
+
+    def _has_moments(self) -> bool:
+        return self._as_made("mean", "var", "logvar")
 
 
 class DiagonalGaussianDistribution(_Packed):
@@ -58,7 +92,10 @@ class DiagonalGaussianDistribution(_Packed):
     Notes
     -----
     Attributes are diffusers': ``parameters``, ``mean``, ``logvar``, ``std``, ``var``, ``deterministic``; what is not
-    asked for is not computed. ``sample`` takes a generator, one of another device, or a list with one for each row.
+    asked for is not computed. What is assigned to one of them, or written into it, acts as there: ``sample`` takes
+    `mean` and `std` as they are, ``kl`` and ``nll`` `mean`, `var` and `logvar`. `parameters` have to stay as they are.
+    ``sample`` takes a generator, one of another device, or a list with one for each row.
+
     ``kl`` and ``nll`` sum over all dimensions but the first, whatever their number; diffusers sums over dimensions 1, 2
     and 3 even for videos ``[B, C, T, H, W]``, where it leaves the last one standing. A subclass with ``legacy = True``,
     which ``patch(legacy=True)`` uses, does so too. Source: Rombach et al. 2022; Kingma & Welling 2014, appendix B.
@@ -72,50 +109,73 @@ class DiagonalGaussianDistribution(_Packed):
     (torch.Size([2, 4, 4, 4]), tensor([0., 0.]))
     """
 
-    legacy = False
     _sigma = {"clamp": (-30.0, 20.0)}  # noqa: RUF012
 
-    @cached_property
+    @Lazy
     def logvar(self) -> Tensor:
         """Bounded log variance."""
         return self._raw.clamp(-30.0, 20.0)
 
-    @cached_property
+    @Lazy
     def std(self) -> Tensor:
-        """Standard deviation; 0 where deterministic."""
-        return torch.zeros_like(self.mean) if self.deterministic else torch.exp(0.5 * self.logvar)
+        """Standard deviation; 0 where made deterministic."""
+        return self._nothing if self._certain else torch.exp(0.5 * self._raw.clamp(-30.0, 20.0))
 
-    @cached_property
+    @Lazy
     def var(self) -> Tensor:
-        """Variance; 0 where deterministic."""
-        return torch.zeros_like(self.mean) if self.deterministic else torch.exp(self.logvar)
+        """Variance; 0 where made deterministic."""
+        return self._nothing if self._certain else torch.exp(self._raw.clamp(-30.0, 20.0))
+
+    @Lazy
+    def _nothing(self) -> Tensor:
+        """One tensor for both, as in diffusers."""
+        return torch.zeros_like(self._raw)
 
     def sample(self, generator: Generators | None = None) -> Tensor:
         """A sample ``[B, C, ...]`` in the parameters' dtype, with gradients to them."""
-        return self.mean.clone() if self.deterministic else self._draw(generator)
+        if self._certain and super()._has_spread() and self._as_made("_nothing"):
+            return self.mean.clone()
+        return self._sample(generator)
 
     def kl(self, other: Any = None) -> Tensor:
         """KL from `other`, N(0, I) by default: ``[B]`` in nats; ``tensor([0.])`` where deterministic."""
         if self.deterministic:
             return torch.zeros(1)
-        prior = (None, None) if other is None else (other.mean, getattr(other, "_raw", other.logvar))
-        kl = functional.gaussian_kl(self.mean, self._raw, *prior, reduction=self._reduction(), **self._sigma)
-        return kl.sum(dim=[1, 2, 3]) if self._reduction() == "none" else kl
+        if self._knows(other):
+            by_element = self.legacy and self.mean.dim() != 4
+            kl = self._fused_kl(other, "none" if by_element else "event")
+            return kl.sum(dim=[1, 2, 3]) if by_element else kl
+        mean, var, logvar = _moments(self)
+        if other is None:
+            twice = mean**2 + var - 1.0 - logvar
+        else:
+            prior_mean, prior_var, prior_logvar = _moments(other)
+            twice = (mean - prior_mean) ** 2 / prior_var + var / prior_var - 1.0 - logvar + prior_logvar
+        return 0.5 * twice.sum(dim=[1, 2, 3] if self.legacy else list(range(1, twice.dim())))
 
-    def nll(self, sample: Tensor, dims: Sequence[int] | None = None) -> Tensor:
+    def nll(self, sample: Tensor, dims: int | Sequence[int] | None = None) -> Tensor:
         """−log density of `sample`, summed over `dims`: all but the first by default."""
         if self.deterministic:
             return torch.zeros(1)
-        if dims is None and self.legacy:
-            dims = (1, 2, 3)
-        whole = dims is None or sorted(d % sample.dim() for d in dims) == list(range(1, sample.dim()))
+        if dims is None:
+            dims = (1, 2, 3) if self.legacy else range(1, sample.dim())
+        elif isinstance(dims, int):
+            dims = (dims,)
+        if not self._has_moments():
+            mean, var, logvar = _moments(self)
+            nll = 0.5 * (math.log(2 * math.pi) + logvar + (wide(sample) - mean) ** 2 / var)
+            return nll.sum(dim=list(dims))
+        whole = sorted(d % sample.dim() for d in dims) == list(range(1, sample.dim()))
         nll = functional.gaussian_nll(
             sample, self.mean, self._raw, reduction="event" if whole else "none", **self._sigma
         )
-        return nll if whole else nll.sum(dim=list(dims or ()))
+        return nll if whole else nll.sum(dim=list(dims))
 
-    def _reduction(self) -> str:
-        return "none" if self.legacy and self.mean.dim() != 4 else "event"
+    def _has_spread(self) -> bool:
+        return not self._certain and super()._has_spread()
+
+    def _has_moments(self) -> bool:
+        return not self._certain and super()._has_moments()
 
 
 class _Legacy(DiagonalGaussianDistribution):
@@ -127,7 +187,8 @@ class OobleckDiagonalGaussianDistribution(_Packed):
 
     Notes
     -----
-    Attributes are diffusers': ``parameters``, ``mean``, ``scale``, ``std``, ``var``, ``logvar``, ``deterministic``.
+    Attributes are diffusers': ``parameters``, ``mean``, ``scale``, ``std``, ``var``, ``logvar``, ``deterministic``;
+    what is assigned to them acts as there, see :class:`DiagonalGaussianDistribution`.
     ``kl`` keeps its convention, twice the divergence, summed over channels and averaged over all else. Against another
     distribution diffusers adds log(var / other.var) where the divergence has it subtracted; ``legacy = True`` in a
     subclass, which ``patch(legacy=True)`` uses, adds it too. Source: Evans et al. 2024, "Stable Audio Open".
@@ -140,47 +201,55 @@ class OobleckDiagonalGaussianDistribution(_Packed):
     tensor(0.8533)
     """
 
-    legacy = False
     _sigma = {"scale_param": "softplus", "scale_offset": 1e-4}  # noqa: RUF012
 
-    @property
-    def scale(self) -> Tensor:
-        """As it came, before softplus."""
-        return self._raw
+    def __init__(self, parameters: Tensor, deterministic: bool = False) -> None:
+        super().__init__(parameters, deterministic)
+        self.scale = self._raw
 
-    @cached_property
+    @Lazy
     def std(self) -> Tensor:
         """Standard deviation."""
-        return torch.nn.functional.softplus(self.scale) + 1e-4
+        return torch.nn.functional.softplus(self._raw) + 1e-4
 
-    @cached_property
+    @Lazy
     def var(self) -> Tensor:
         """Variance."""
-        return self.std * self.std
+        return (torch.nn.functional.softplus(self._raw) + 1e-4).square()
 
-    @cached_property
+    @Lazy
     def logvar(self) -> Tensor:
         """Log variance."""
-        return torch.log(self.var)
+        return 2 * torch.log(torch.nn.functional.softplus(self._raw) + 1e-4)
 
     def sample(self, generator: Generators | None = None) -> Tensor:
         """A sample ``[B, C, L]`` in the parameters' dtype, with gradients to them."""
-        return self._draw(generator)
+        return self._sample(generator)
 
     def kl(self, other: Any = None) -> Tensor:
         """Twice the divergence, summed over channels, its mean over all else: a scalar; 0 where deterministic."""
         if self.deterministic:
             return torch.zeros(1)
-        prior = (None, None) if other is None else (other.mean, other.scale)
-        kl = functional.gaussian_kl(self.mean, self.scale, *prior, reduction="mean", **self._sigma)
-        kl = 2 * self.mean.shape[1] * kl
-        if self.legacy and other is not None:
-            kl = kl + 2 * (self.logvar - other.logvar).sum(1).mean()
-        return kl
+        if self._knows(other):
+            kl = 2 * self.mean.shape[1] * self._fused_kl(other, "mean")
+            return kl + 2 * (self.logvar - other.logvar).sum(1).mean() if self.legacy and other is not None else kl
+        mean, var, logvar = _moments(self)
+        if other is None:
+            twice = mean * mean + var - logvar - 1.0
+        else:
+            prior_mean, prior_var, prior_logvar = _moments(other)
+            log_ratio = (logvar - prior_logvar) * (1 if self.legacy else -1)
+            twice = (mean - prior_mean) ** 2 / prior_var + var / prior_var + log_ratio - 1
+        return twice.sum(1).mean()
 
 
 class _LegacyOobleck(OobleckDiagonalGaussianDistribution):
     legacy = True
+
+
+def _moments(distribution: Any) -> tuple[Any, Any, Any]:
+    """What a distribution's attributes say, in the type of losses."""
+    return wide(distribution.mean), wide(distribution.var), wide(distribution.logvar)
 
 
 def _patch(legacy: bool) -> Patch:

@@ -7,18 +7,23 @@
 or, for a class of one's own, a mixin in front: ``class Mine(fused.VAEMixin, pythae.models.VAE)``. Tested with pythae
 0.1.2. Signatures, reductions and results are pythae's; what differs in numbers: the noise is genkern's. Probabilities
 that a "bce" decoder gives are scored by torch, as there: the fused likelihood takes logits.
+
+The models are saved in every way that pythae's are. A folder that ``save`` wrote is loaded by either; a pickle of a
+patched model is one of this module's class, ``genkern.compat.pythae.VAE``, and needs no patch where it is loaded.
 """
 
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genkern import functional, random
-from genkern.compat._patching import Applied, Patch, Switch
+from genkern import _checks, functional, random
+from genkern.compat._patching import Applied, Patch, Switch, original
+from genkern.reference.mmd import MOST_SCALES
 
 __all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch", "unpatch"]
 
@@ -36,10 +41,15 @@ class _Head:
 
     def _reconstruction_loss(self, recon_x: Tensor, x: Tensor) -> Tensor:
         """Summed over the last dimension: ½ squared error, or the cross-entropy of probabilities."""
+        _checks.choice("reconstruction_loss", self.model_config.reconstruction_loss, ("mse", "bce"))
         if self.model_config.reconstruction_loss == "mse":
             return functional.gaussian_nll(x, recon_x, full=False, event_ndim=1)
         bce = torch.nn.functional.binary_cross_entropy(recon_x, x.expand_as(recon_x), reduction="none")
         return bce.sum(dim=-1)
+
+    def _has_its_own(self, *methods: str) -> bool:
+        """Whether any of these, which pythae's loss calls and the fused one does not, is not pythae's."""
+        return any(getattr(self, method).__module__.partition(".")[0] != "pythae" for method in methods)
 
     def _of_images(self, recon_x: Tensor, x: Tensor) -> Tensor:
         return self._reconstruction_loss(recon_x.reshape(x.shape[0], -1), x.reshape(x.shape[0], -1))
@@ -61,7 +71,9 @@ class BetaTCVAEMixin(_Head):
     """In front of ``pythae.models.BetaTCVAE``, in O(B·D) memory. Source: Chen et al. 2018.
 
     The weights of minibatch stratified sampling are the paper's; ``legacy = True`` has pythae's, which put a datum's
-    own weight 1/N on the first datum of the batch, whichever datum asks.
+    own weight 1/N on the first datum of the batch, whichever datum asks. They are those of plain weighting for a batch
+    of one datum, where pythae divides by 0. A model with a density or weights of its own, in the methods that pythae
+    has for them, keeps pythae's loss.
     """
 
     alpha: float
@@ -73,6 +85,8 @@ class BetaTCVAEMixin(_Head):
         self, recon_x: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, z: Tensor, dataset_size: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, its reconstruction part, and its weighted divergences, means over the batch."""
+        if self._has_its_own("_compute_log_gauss_density", "_log_importance_weight_matrix"):
+            return super().loss_function(recon_x, x, mu, log_var, z, dataset_size)  # type: ignore[misc]
         recon_loss = self._of_images(recon_x, x)
         mutual_information, total_correlation, dimension_wise_kl = functional.total_correlation(
             z,
@@ -111,7 +125,13 @@ class IWAEMixin(_Head):
 
 
 class INFOVAE_MMDMixin(_Head):
-    """In front of ``pythae.models.INFOVAE_MMD``, without the matrices of kernel values. Source: Zhao et al. 2019."""
+    """In front of ``pythae.models.INFOVAE_MMD``, without the matrices of kernel values. Source: Zhao et al. 2019.
+
+    A batch of one datum, which may be the last of an epoch, has no pairs for the unbiased estimator; pythae divides by
+    0 there, and its loss and gradients are nan. Here it has the biased one, k(z, z) + k(z', z') − 2 k(z, z') with z'
+    the draw from the prior, as :class:`genkern.nn.InfoVAE` has it. A model with kernels of its own, in the methods that
+    pythae has for them, keeps pythae's loss.
+    """
 
     alpha: float
     lbd: float
@@ -122,13 +142,25 @@ class INFOVAE_MMDMixin(_Head):
         self, recon_x: Tensor, x: Tensor, z: Tensor, z_prior: Tensor, mu: Tensor, log_var: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The loss, its reconstruction part, its divergence, means over the batch, and the discrepancy."""
+        if self._has_its_own("rbf_kernel", "imq_kernel"):
+            return super().loss_function(recon_x, x, z, z_prior, mu, log_var)  # type: ignore[misc]
         recon_loss = self._of_images(recon_x, x)
         kld = functional.gaussian_kl(mu, log_var)
-        base = 2.0 * self.model_config.latent_dim * self.model_config.kernel_bandwidth**2
-        scales = [base] if self.kernel_choice == "rbf" else [scale * base for scale in self.scales]
-        mmd = functional.mmd(z, z_prior, kernel=self.kernel_choice, scales=scales)
+        mmd = self._discrepancy(z, z_prior)
         loss = recon_loss + (1 - self.alpha) * kld + (self.alpha + self.lbd - 1) * mmd
         return loss.mean(), recon_loss.mean(), kld.mean(), mmd
+
+    def _discrepancy(self, z: Tensor, z_prior: Tensor) -> Tensor:
+        base = 2.0 * self.model_config.latent_dim * self.model_config.kernel_bandwidth**2
+        # Any other choice than "rbf" is the other kernel in pythae.
+        kernel, scales = ("rbf", [1.0]) if self.kernel_choice == "rbf" else ("imq", self.scales)
+        widths = [float(scale * base) for scale in scales]
+        estimator = "u" if len(z) > 1 else "v"
+        parts = [
+            functional.mmd(z, z_prior, kernel=kernel, scales=widths[i : i + MOST_SCALES], estimator=estimator)
+            for i in range(0, len(widths), MOST_SCALES)
+        ]
+        return sum(parts[1:], parts[0])
 
 
 _MIXINS = {
@@ -139,14 +171,29 @@ _MIXINS = {
 }
 
 
-def _patch(legacy: bool) -> Patch:
-    """Subclasses of pythae's models, whose own subclasses keep the bases that they were made with."""
+@cache
+def _models() -> dict[str, type]:
+    """Subclasses of pythae's models, by their names in this module; pythae's own subclasses keep their bases."""
     importlib.import_module("pythae.models")
     found = {}
     for (module, name), mixin in _MIXINS.items():
-        model = getattr(importlib.import_module(module), name)
-        found[module, name] = type(name, (mixin, model), {"legacy": legacy, "__module__": __name__})
-    return Patch(found)
+        for legacy in (False, True):
+            # pickle finds a class by its qualified name, pythae its configuration by the plain one.
+            known_as = f"_Legacy{name}" if legacy else name
+            contents = {"legacy": legacy, "__module__": __name__, "__qualname__": known_as}
+            found[known_as] = type(name, (mixin, original(module, name)), contents)
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name.removeprefix("_Legacy") in {name for _, name in _MIXINS}:
+        return _models()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _patch(legacy: bool) -> Patch:
+    prefix = "_Legacy" if legacy else ""
+    return Patch({place: _models()[prefix + place[1]] for place in _MIXINS})
 
 
 _switch = Switch(_patch)

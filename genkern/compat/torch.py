@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
-from genkern import functional
+from genkern import _checks, functional
 
 __all__ = ["gaussian_nll_loss"]
 
@@ -22,22 +25,23 @@ def gaussian_nll_loss(
     Parameters
     ----------
     input, target : Tensor
-        Means and values, of one shape.
+        Means and values, of shapes that broadcast; integers are taken as numbers.
     var : Tensor or float
-        Variances: of that shape, of that shape with a last dimension of 1 or without it, or one for all. As in torch
-        the gradient passes where var is below `eps`.
+        Variances: of the shape of `input`, of that shape without its last dimension, or of that shape with a 1 in
+        place of one of its sizes; one number for all, or, which torch refuses beside more than one dimension, a 0-dim
+        tensor. As in torch the gradient passes where var is below `eps`.
     full : bool
         Whether ½ log 2π is added.
     eps : float
-        Floor of the variance.
+        Floor of the variance; a number that is not positive is none.
     reduction : {"mean", "sum", "none"}
         Over all elements.
 
     Returns
     -------
     Tensor
-        float32 or wider. torch refuses negative variances, which it has to read back from the device to do; here they
-        are below the floor.
+        float32 or wider. torch refuses tensors with negative variances, which it has to read back from the device to
+        do; here they are below the floor.
 
     Raises
     ------
@@ -51,15 +55,19 @@ def gaussian_nll_loss(
     >>> gaussian_nll_loss(torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2, 1))
     tensor(0.5000)
     """
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction: expected one of 'mean', 'sum', 'none', got {reduction!r}")
-    if eps <= 0:
-        raise ValueError(f"eps: expected a positive number, got {eps}")
-    if isinstance(var, Tensor) and var.shape != input.shape:
-        if var.shape == input.shape[:-1]:
-            var = var.unsqueeze(-1)
-        elif var.dim() and var.shape != (*input.shape[:-1], 1):
-            raise ValueError(f"var: expected the shape of input {tuple(input.shape)}, got {tuple(var.shape)}")
+    _checks.choice("reduction", reduction, ("mean", "sum", "none"))
+    _checks.number("eps", eps)
+    if math.isnan(eps):
+        raise ValueError("eps: expected a number, got nan")
+    input, target = _floating("input", input), _floating("target", target)
+    if isinstance(var, Tensor):
+        _checks.tensor("var", var)
+        var = _beside(input, var)
+    else:
+        _checks.number("var", var)
+        if var < 0:
+            raise ValueError(f"var: expected a number >= 0, got {var}")
+    _checks.broadcast(input=input, target=target, var=var if isinstance(var, Tensor) else None)
     return functional.gaussian_nll(
         target,
         input,
@@ -70,3 +78,25 @@ def gaussian_nll_loss(
         clamp_mode="straight_through",
         reduction=reduction,
     )
+
+
+def _beside(input: Tensor, var: Tensor) -> Tensor:
+    """`var` in a shape that broadcasts to the input's, by torch's rule."""
+    if var.shape == input.shape or (not var.dim() and input.dim()):
+        return var
+    if var.shape == input.shape[:-1]:
+        return var.unsqueeze(-1)
+    # A size of 1 in place of one that is not: the sizes that differ add up to 1.
+    if var.dim() == input.dim() and sum(v for v, size in zip(var.shape, input.shape, strict=True) if v != size) == 1:
+        return var
+    raise ValueError(
+        f"var: expected the shape of input {_checks.shape_text(input.shape)}, got {_checks.shape_text(var.shape)}"
+    )
+
+
+def _floating(name: str, value: Tensor) -> Tensor:
+    integral = isinstance(value, Tensor) and not value.is_floating_point() and not value.is_complex()
+    if integral and value.dtype != torch.bool:  # bools cannot be subtracted in torch
+        return value.to(torch.get_default_dtype())
+    _checks.tensor(name, value)
+    return value

@@ -194,6 +194,9 @@ def total_correlation(
     _checks.choice("weighting", weighting, ("mss", "mws"))
     _checks.choice("mss_weights", mss_weights, ("paper", "legacy"))
     _checks.choice("joint_weight", joint_weight, ("once", "per_dim"))
+    # Once for all four densities, whose gradients are then added in the type of arithmetic, too.
+    dtype = _checks.compute_dtype(z, loc, scale)
+    z, loc = z.to(dtype), loc.to(dtype)
     log_scale = _log_scale(scale, loc, scale_param, scale_offset, clamp, clamp_mode)
     log_q_x = gaussian_log_prob(z, loc, log_scale, scale_param="logstd")
     log_p = gaussian_log_prob(z, torch.zeros_like(z))
@@ -285,17 +288,25 @@ def _log_scale(
     return 0.5 * _scale.logvar(raw, scale_param, scale_offset)
 
 
-def _fake(
+def _mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
 ) -> tuple[Tensor, Tensor]:
+    """The joint log density ``[B]`` and, with `marginals`, those of each dimension ``[B, D]``; totals are backward's."""
+    joint, marginal, *_ = _mixture_op(z, loc, log_scale, log_weights, marginals)
+    return joint, marginal
+
+
+def _fake(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> tuple[Tensor, ...]:
     reference.check_mixture(z, loc, log_scale, log_weights, marginals)
     dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
-    dims = z.shape[1] if marginals else 0
-    return z.new_empty((z.shape[0],), dtype=dtype), z.new_empty((z.shape[0], dims), dtype=dtype)
+    by_point, by_dimension = (z.shape[0],), (z.shape[0], z.shape[1] if marginals else 0)
+    shapes = (by_point, by_dimension, by_point, by_dimension)
+    return tuple(z.new_empty(shape, dtype=dtype) for shape in shapes)
 
 
-_mixture = Operation(
-    "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) -> (Tensor, Tensor)",
+_mixture_op = Operation(
+    "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
     reference=reference.gaussian_mixture,
     fake=_fake,
     differentiable=("z", "loc", "log_scale", "log_weights"),

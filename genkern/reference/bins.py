@@ -13,6 +13,11 @@ def edges(bins: int, low: float, high: float) -> tuple[float, float, float]:
     return half, low + margin, high - margin
 
 
+def negligible(dtype: torch.dtype) -> float:
+    """A width that is nothing beside 1, below which its logarithm is known better than it is."""
+    return 1e-290 if dtype == torch.float64 else 1e-30
+
+
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 - exp(-x)) for x >= 0 (Maechler 2012); at 0, -inf without a gradient."""
     one = torch.ones_like(x)

@@ -16,7 +16,7 @@ from genkern import _checks
 from genkern.reference import scale as _scale
 from genkern.reference.gaussian import check_kl_options, expm1_minus
 from genkern.reference.random import random_uniform
-from genkern.reference.reduce import reduce
+from genkern.reference.reduce import at_least, reduce
 
 
 def discrete_entropy(
@@ -104,7 +104,7 @@ def categorical_kl(
     infinite = torch.where(none_p & (q > 0), torch.full_like(terms, math.inf), torch.zeros_like(terms))
     elements = (terms + infinite).sum(dim)
     if free_bits:
-        elements = elements.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
+        elements = at_least(elements, free_bits if units == "nats" else free_bits * math.log(2.0))
     return reduce(elements, reduction, units, event_ndim)
 
 
@@ -233,7 +233,10 @@ def _unrounded(log_ratio: Tensor, logits_q: Tensor, logits_p: Tensor, neither: T
     """What the difference of two rounded logarithms lacks of log(q / p): 0 but for rounding, so without a gradient."""
     with torch.no_grad():
         top_q, top_p = (logits.amax(dim, keepdim=True) for logits in (logits_q, logits_p))
-        shifted = ((logits_q - logits_p) - (top_q - top_p)).masked_fill(neither, 0.0)
+        # Of the two logits and the largest two, those are subtracted first that are nearer to each other.
+        apart, tops, from_q, from_p = logits_q - logits_p, top_q - top_p, logits_q - top_q, logits_p - top_p
+        nearer = apart.abs() + tops.abs() <= -(from_q + from_p)
+        shifted = torch.where(nearer, apart - tops, from_q - from_p).masked_fill(neither, 0.0)
         q, p = torch.exp(logits_q - top_q), torch.exp(logits_p - top_p)
         total_q, total_p = q.sum(dim, keepdim=True), p.sum(dim, keepdim=True)
         excess = _difference(q, p, shifted, neither).sum(dim, keepdim=True) / total_p

@@ -107,8 +107,10 @@ def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 
         return torch.zeros_like(values).index_add(0, group, values).index_select(0, group)
 
     count = over_group(values.new_ones(size)).reshape(size, *(1,) * (x.dim() - 1))
-    first = values.index_select(0, group)  # from which on equal members have no deviation, not that of rounding
-    away = values - (first + over_group(values - first) / count)
+    # The mean is kept as its distance from the first member: rounded to the size of the members themselves, it would
+    # lose the digits in which nearly equal ones differ.
+    distance = values - values.index_select(0, group)
+    away = distance - over_group(distance) / count
     stddev = torch.sqrt(over_group(away * away) / count + STDDEV_EPS)
     averaged = channels // num_channels * math.prod(x.shape[2:])
     by_feature = stddev.reshape(size, num_channels, averaged)

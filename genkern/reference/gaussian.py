@@ -16,7 +16,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.reference import scale as _scale
 from genkern.reference.random import random_normal
-from genkern.reference.reduce import reduce
+from genkern.reference.reduce import at_least, at_most, reduce
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -94,7 +94,7 @@ def gaussian_kl(
     elements = 0.5 * (expm1_minus(log_ratio) + delta * delta)
     elements = elements.expand(shape)
     if free_bits:
-        elements = elements.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
+        elements = at_least(elements, free_bits if units == "nats" else free_bits * math.log(2.0))
     return reduce(elements, reduction, units, event_ndim)
 
 
@@ -326,7 +326,10 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
 
 
 def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
-    """delta / sigma."""
+    """delta / sigma, where 1 / sigma is at most the largest number: no distance is 0 sigmas, however small sigma is."""
+    largest = torch.finfo(raw.dtype).max
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
-        return delta * torch.exp(raw * (-0.5 if scale_param == "logvar" else -1.0))
-    return delta / _scale.std(raw, scale_param, scale_offset)
+        exponent = raw * (-0.5 if scale_param == "logvar" else -1.0)
+        return delta * torch.exp(at_most(exponent, math.log(largest) - 1e-3))
+    sigma = _scale.std(raw, scale_param, scale_offset)
+    return delta / torch.where(sigma == 0, 1 / largest, sigma)

@@ -14,7 +14,7 @@ from genkern import _checks
 from genkern.reference import scale as _scale
 from genkern.reference.gaussian import LOG_2PI, check_kl_options, check_noise, expm1_minus, standardised
 from genkern.reference.random import random_normal
-from genkern.reference.reduce import reduce
+from genkern.reference.reduce import at_least, reduce
 
 
 def gaussian_residual_rsample_kl(
@@ -69,7 +69,7 @@ def gaussian_residual_rsample_kl(
     delta = standardised(delta, _scale.scale_gradient(raw_p, grad_scale_p), scale_param, scale_offset)
     kl = 0.5 * (expm1_minus(log_ratio) + delta * delta)
     if free_bits:
-        kl = kl.clamp_min(free_bits if units == "nats" else free_bits * math.log(2.0))
+        kl = at_least(kl, free_bits if units == "nats" else free_bits * math.log(2.0))
 
     kl, log_q, log_p = (reduce(loss.expand(shape), reduction, units, event_ndim) for loss in (kl, log_q, log_p))
     return z.to(sample_dtype(**parameters)), kl, log_q, log_p

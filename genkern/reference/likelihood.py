@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
-from genkern.reference.bins import edges, log1mexp
+from genkern.reference.bins import edges, log1mexp, negligible
 from genkern.reference.gaussian import check_nll, standardised
 from genkern.reference.reduce import reduce
 from genkern.reference.scale import softplus
@@ -126,11 +126,12 @@ def discretized_gaussian_nll(
         standardised(each, raw, scale_param, scale_offset).expand(shape)
         for each in (distance - half, distance + half, distance, torch.full_like(distance, half))
     )
+    log_w = (math.log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)).expand(shape)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
-    return reduce(mass(a, b, u, w, tail.expand(shape)), reduction, units, event_ndim)
+    return reduce(mass(a, b, u, w, log_w, tail.expand(shape)), reduction, units, event_ndim)
 
 
-def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, tail: Tensor) -> Tensor:
+def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
     """Of [a, b] = [u - w, u + w], or of [a, infinity); u, w and b + a are not negative but in a tail.
 
     Three forms, none of which subtracts nearly equal numbers; each sees only its own elements, or harmless ones.
@@ -138,10 +139,11 @@ def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, tail: Tensor) -> Tens
     narrow = (w <= 0.5) & (u * w <= 0.5) & ~tail
     inside = ~narrow & (a < 0)
 
-    # A narrow bin: the density at its centre times 2 w times the mean of exp(-u t - t^2 / 2) over |t| < w.
+    # A narrow bin: the density at its centre times 2 w times the mean of exp(-u t - t^2 / 2) over |t| < w, which may be
+    # too narrow to be a number, while its logarithm is one.
     u1, w1 = torch.where(narrow, u, torch.zeros_like(u)), torch.where(narrow, w, torch.full_like(w, 0.25))
     mean = mean_over_bin(u1 * w1, w1 * w1, 10 if u.dtype == torch.float64 else 5)
-    within_narrow = 0.5 * u1 * u1 - torch.log(2 * _INVERSE_SQRT_2PI * w1 * mean)
+    within_narrow = 0.5 * u1 * u1 - torch.log(2 * _INVERSE_SQRT_2PI * mean) - log_w
 
     # A bin about the mean: what is outside of it. (The mass beyond b of one that is a tail is 0.)
     a2, b2 = torch.where(inside, a, -torch.ones_like(a)), torch.where(inside & ~tail, b, torch.ones_like(b))
@@ -174,11 +176,14 @@ def _scaled_tail(t: Tensor) -> Tensor:
     return 0.5 * torch.special.erfcx(t * _SQRT_HALF)
 
 
-def _tanh_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, tail: Tensor) -> Tensor:
+def _tanh_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
     """The same by sigmoids: the approximate cdf is sigmoid(g), and g(b) - g(a) takes no difference."""
-    gap = torch.where(tail, torch.ones_like(w), 2 * _TANH_SLOPE * w * (1 + _TANH_CUBE * (3 * u * u + w * w)))
+    per_w = 2 * _TANH_SLOPE * (1 + _TANH_CUBE * (3 * u * u + w * w))
+    gap = torch.where(tail, torch.ones_like(w), per_w * w)
+    point = gap < negligible(w.dtype)
+    log_gap = torch.where(point, log_w + torch.log(per_w), log1mexp(torch.where(point, 1.0, gap)))
     at_b = torch.where(tail, torch.zeros_like(b), b)
-    interior = softplus(-_tanh_logit(at_b)) - log1mexp(gap)
+    interior = softplus(-_tanh_logit(at_b)) - log_gap
     return softplus(_tanh_logit(a)) + torch.where(tail, torch.zeros_like(a), interior)
 
 

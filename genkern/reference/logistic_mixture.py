@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from genkern import _checks
-from genkern.reference.bins import edges, log1mexp
-from genkern.reference.reduce import reduce
+from genkern.reference.bins import edges, log1mexp, negligible
+from genkern.reference.reduce import logsumexp, reduce
 from genkern.reference.scale import clamp
 
 COLOURS = 3
@@ -39,7 +41,7 @@ def discretized_logistic_mixture_nll(
     if rgb_coupling:
         means = coupled(means, torch.tanh(coefficients), values)
     log_mass = _log_mass(values, means, clamp(log_scales, min_log_scale, None, "hard"), bins, low, high).sum(0)
-    elements = -torch.logsumexp(torch.log_softmax(logits, 0) + log_mass, 0)
+    elements = -logsumexp(torch.log_softmax(logits, 0) + log_mass, 0)
     return reduce(elements / colours if units == "bits_per_dim" else elements, reduction, units, event_ndim)
 
 
@@ -66,7 +68,10 @@ def _log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, bins: int, low: float,
     inverse = torch.exp(-log_scale)
     centre, width = (x - mean) * inverse, half * inverse
     from_below, from_above = -softplus(-(centre + width), threshold=40.0), -softplus(centre - width, threshold=40.0)
-    middle = from_below + from_above + log1mexp(2 * width)
+    gap = 2 * width
+    narrow = gap < negligible(gap.dtype)
+    log_gap = torch.where(narrow, math.log(2 * half) - log_scale, log1mexp(torch.where(narrow, 1.0, gap)))
+    middle = from_below + from_above + log_gap
     return torch.where(x < below, from_below, torch.where(x > above, from_above, middle))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.reduce import logsumexp
 
 
 def check_mixture(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> None:
@@ -31,10 +32,11 @@ def check_mixture(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor
 
 def gaussian_mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """log sum_c w_c N(z_b; loc_c, scale_c), ``[B]``, and the same of each dimension by itself, ``[B, D]``.
 
-    Without `marginals` the latter is ``[B, 0]``.
+    Without `marginals` the latter is ``[B, 0]``. Behind them are the totals of the shares of the components, which
+    kernels keep for backward: 1 but for the rounding of the logarithms.
     """
     check_mixture(z, loc, log_scale, log_weights, marginals)
     dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
@@ -43,7 +45,6 @@ def gaussian_mixture(
     weights = z.new_full((components,), -math.log(components)) if log_weights is None else log_weights.to(dtype)
     u = (z.unsqueeze(1) - loc) * torch.exp(-log_scale)
     elements = -0.5 * u * u - (log_scale + 0.5 * math.log(2 * math.pi))
-    joint = torch.logsumexp(elements.sum(-1) + weights, dim=1)
-    if not marginals:
-        return joint, z.new_empty((z.shape[0], 0))
-    return joint, torch.logsumexp(elements + weights.unsqueeze(-1), dim=1)
+    joint = logsumexp(elements.sum(-1) + weights, 1)
+    marginal = logsumexp(elements + weights.unsqueeze(-1), 1) if marginals else z.new_empty((z.shape[0], 0))
+    return joint, marginal, z.new_ones(joint.shape), z.new_ones(marginal.shape)

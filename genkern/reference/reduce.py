@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from genkern import _checks
@@ -28,3 +29,23 @@ def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None)
             rows = math.prod(elements.shape[:batch])
             value = value / rows if rows else value * math.nan
     return value if factor == 1.0 else value * factor
+
+
+def at_least(elements: Tensor, floor: float) -> Tensor:
+    """max(elements, floor), whose gradient is 0 below the floor alone: not where an element is nan, as clamp_min's."""
+    return torch.where(elements < floor, floor, elements)
+
+
+def at_most(elements: Tensor, bound: float) -> Tensor:
+    """min(elements, bound), likewise."""
+    return torch.where(elements > bound, bound, elements)
+
+
+def logsumexp(x: Tensor, dim: int) -> Tensor:
+    """torch's, but with a gradient, the softmax, that does not depend on how the result is rounded.
+
+    torch rebuilds it as exp(x - result), which is off by a factor where the result is in the thousands.
+    """
+    top = x.detach().amax(dim, keepdim=True)
+    top = torch.where(top.isfinite(), top, 0.0)
+    return top.squeeze(dim) + torch.log(torch.exp(x - top).sum(dim))

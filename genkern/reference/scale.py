@@ -59,6 +59,10 @@ def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
         return 2 * raw
     if scale_offset == 0 and scale_param == "var":
         return torch.log(raw)
+    if scale_offset == 0 and scale_param == "softplus":
+        exponential = raw < -40  # there softplus is, whose logarithm needs no sigma
+        sigma = softplus(torch.where(exponential, 0.0, raw))
+        return 2 * torch.where(exponential, raw, torch.log(sigma))
     return 2 * torch.log(std(raw, scale_param, scale_offset))
 
 

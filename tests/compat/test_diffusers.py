@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.originals import genkerns_noise_in_diffusers
 from torch import Tensor
 
-import genkern as gk
 from genkern.compat import diffusers as compat
 
 pytest.importorskip("diffusers")
@@ -29,23 +29,11 @@ def moments(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
 
 
-def noise_of(generator: torch.Generator | None, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return gk.random.normal(gk.random.reserve(generator), shape, dtype=dtype)
-
-
 @pytest.fixture
-def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def same_noise() -> Iterator[None]:
     """diffusers draws genkern's noise."""
-
-    def draw(shape: Any, generator: Any = None, device: Any = None, dtype: Any = None) -> Tensor:
-        if isinstance(generator, list) and len(generator) == 1:
-            generator = generator[0]  # as diffusers takes it
-        if isinstance(generator, list):
-            return torch.stack([noise_of(g, tuple(shape[1:]), dtype) for g in generator])
-        return noise_of(generator, tuple(shape), dtype)
-
-    for module in (vae, autoencoder_oobleck):
-        monkeypatch.setattr(module, "randn_tensor", draw)
+    with genkerns_noise_in_diffusers():
+        yield
 
 
 def assert_same(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:

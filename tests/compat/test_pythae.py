@@ -1,6 +1,8 @@
 """genkern.compat.pythae beside pythae itself: the same losses and gradients from the same seed and noise."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -74,6 +76,112 @@ def test_a_model_trains_as_with_pythaes_own(
         assert mine.keys() == its.keys()
         for part, value in its.items():
             torch.testing.assert_close(mine[part], value, msg=part)
+
+
+def changed(model: Any, attribute: str, value: Any) -> None:
+    *path, last = attribute.split(".")
+    for name in path:
+        model = getattr(model, name)
+    setattr(model, last, value)
+
+
+def own_kernel(self: Any, z1: Tensor, z2: Tensor) -> Tensor:
+    return 1 / (1 + (z1.unsqueeze(1) - z2.unsqueeze(0)).abs().sum(-1))
+
+
+def own_density(self: Any, z: Tensor, mu: Tensor, log_var: Tensor) -> Tensor:
+    return -(z - mu).abs() / (0.5 * log_var).exp()
+
+
+ASSIGNED = [
+    ("VAE", "model_config.reconstruction_loss", "bce"),
+    ("BetaTCVAE", "alpha", 0.3),
+    ("BetaTCVAE", "beta", 0.3),
+    ("BetaTCVAE", "gamma", 0.3),
+    ("BetaTCVAE", "use_mss", False),
+    ("IWAE", "n_samples", 2),
+    ("INFOVAE_MMD", "alpha", 0.3),
+    ("INFOVAE_MMD", "lbd", 5.0),
+    ("INFOVAE_MMD", "kernel_choice", "rbf"),
+    ("INFOVAE_MMD", "kernel_choice", "another"),
+    ("INFOVAE_MMD", "scales", [2.0]),
+    ("INFOVAE_MMD", "scales", (0.5, 2)),
+    ("INFOVAE_MMD", "scales", torch.linspace(0.1, 9, 40)),
+    ("INFOVAE_MMD", "model_config.kernel_bandwidth", 0.3),
+    ("INFOVAE_MMD", "model_config.latent_dim", 9),
+]
+METHODS = [
+    ("BetaTCVAE", "_compute_log_gauss_density", own_density),
+    ("BetaTCVAE", "_log_importance_weight_matrix", lambda self, batch, data: torch.full((batch, batch), -2.0)),
+    ("INFOVAE_MMD", "imq_kernel", own_kernel),
+]
+
+
+@pytest.mark.parametrize(("name", "attribute", "value"), ASSIGNED)
+def test_what_is_assigned_to_a_model_acts_as_in_pythae(
+    name: str, attribute: str, value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UPSTREAM[name], "_sample_gauss", upstream_sample)
+    found = []
+    for patched in (False, True):
+        with compat.patch(legacy=True) if patched else nullcontext():
+            model = build(name, lbd=2.0) if name == "INFOVAE_MMD" else build(name)
+            changed(model, attribute, value)
+            found.append(train(model))
+    for its, mine in zip(*found, strict=True):
+        for part, expected in its.items():
+            torch.testing.assert_close(mine[part], expected, msg=part)
+
+
+@pytest.mark.parametrize(("name", "method", "own"), METHODS)
+@pytest.mark.parametrize("of", ["a class", "an object"])
+def test_a_method_of_ones_own_acts_as_in_pythae(
+    name: str, method: str, own: Any, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UPSTREAM[name], "_sample_gauss", upstream_sample)
+    found = []
+    for patched in (False, True):
+        with compat.patch() if patched else nullcontext():
+            model = build(name)
+            if of == "a class":
+                model.__class__ = type("Own", (type(model),), {method: own})
+            else:
+                setattr(model, method, MethodType(own, model))
+            found.append(train(model))
+    for its, mine in zip(*found, strict=True):
+        for part, expected in its.items():
+            torch.testing.assert_close(mine[part], expected, msg=part)
+
+
+@pytest.mark.parametrize("data", [1, 2, 50])
+@pytest.mark.parametrize(("name", "options"), CASES.values(), ids=CASES)
+def test_a_last_batch_of_one_datum_trains(name: str, options: dict[str, Any], data: int) -> None:
+    with compat.patch():
+        model = build(name, **options)
+        result = model({"data": torch.rand((1, *SIZE), dtype=torch.float64)}, dataset_size=data)
+    result.loss.backward()
+    assert all(value.isfinite().all() for value in result.values())
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    assert any(p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "imq"])
+def test_the_discrepancy_of_one_datum_is_the_biased_one(kernel: str) -> None:
+    with compat.patch():
+        model = build("INFOVAE_MMD", kernel_choice=kernel)
+    z, prior, mu = (torch.randn(1, LATENT, dtype=torch.float64) for _ in range(3))
+    x = torch.rand(1, 36, dtype=torch.float64)
+    *_, found = model.loss_function(x, x, z, prior, mu, mu)
+    own = getattr(model, f"{kernel}_kernel")  # pythae's
+    torch.testing.assert_close(found, (own(z, z) + own(prior, prior) - 2 * own(z, prior)).squeeze())
+
+
+def test_an_unknown_reconstruction_is_refused() -> None:
+    with compat.patch():
+        model = build("VAE")
+    model.model_config.reconstruction_loss = "l1"
+    with pytest.raises(ValueError, match="reconstruction_loss: expected one of 'mse', 'bce', got 'l1'"):
+        train(model)
 
 
 def test_an_iwae_loses_its_bound_with_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -767,6 +767,17 @@ CASES: tuple[Case, ...] = (
         eps_shape=lambda shape: shape[:1],
     ),
     Case(
+        "interpolate-eps",
+        lambda shape, scale_param: {
+            "real": normal(shape, 6),
+            "fake": normal(shape, 7),
+            "eps": gk.random.uniform(KEY, shape[:1], dtype=torch.float64),
+        },
+        ("sample",),
+        ({},),
+        lambda t: (_between(t, t["eps"]),),
+    ),
+    Case(
         "zero_centered_penalty",
         lambda shape, scale_param: {"grad": normal(shape, 6)},
         ("loss",),
