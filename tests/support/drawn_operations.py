@@ -654,6 +654,23 @@ def _terms_of_total_correlation(arguments: Tensors, options: Options) -> list[Te
 IN_DOUBLE = ("LogMeanExp",)
 
 
+def gradient_terms_of_total_correlation(arguments: Tensors, options: Options, arriving: list[Tensor | None]) -> Tensors:
+    """How large the gradients of the four densities are, whose differences the gradients are.
+
+    Weights are exponentials of log densities, whose rounding they show as many times as these are large.
+    """
+    leaves = {name: t.detach().requires_grad_() for name, t in arguments.items()}
+    densities = _log_densities(**leaves, **options)
+    sizes = [torch.zeros_like(densities[0]) if c is None else c.abs() for c in (None, *arriving, None)]
+    found = {name: torch.zeros_like(t) for name, t in leaves.items()}
+    for density, before, behind in zip(densities, sizes[:-1], sizes[1:], strict=True):
+        grads = torch.autograd.grad(density, list(leaves.values()), before + behind, True, allow_unused=True)
+        rounding = 1 + density.detach().abs().nan_to_num(0.0).max() if density.numel() else 1.0
+        for name, grad in zip(leaves, grads, strict=True):
+            found[name] += 0.0 if grad is None else grad.abs() * rounding
+    return found
+
+
 def _terms_of_gan(arguments: Tensors, options: Options) -> list[Tensor | float]:
     """Where logits of both signs are added as they are."""
     if options["kind"] not in ("wgan", "hinge") or options.get("reduction") == "none":

@@ -17,7 +17,7 @@ from genkern._checks import compute_dtype
 from genkern.reference.reduce import reduce
 from support.cases import Options, Tensors
 from support.drawn_call import Call, Cotangents, by_backend, by_definition, by_reference, evaluate
-from support.drawn_operations import IN_DOUBLE, TERMS
+from support.drawn_operations import IN_DOUBLE, TERMS, gradient_terms_of_total_correlation
 from support.tolerance import ULPS
 
 NEIGHBOURS = 3
@@ -188,6 +188,10 @@ class Comparison:
                 f"output {i}": torch.as_tensor(t) for i, t in enumerate(TERMS[self.call.operation](wide, self.options))
             }
         sums |= self._gradients_apart(wide)
+        if self.call.operation == "total_correlation":
+            arriving = [None if c is None else c.double() for c in self.arriving]
+            apart = gradient_terms_of_total_correlation(wide, self.options, arriving)
+            sums |= {f"gradient of {n}": t for n, t in apart.items()}
         return found | {name: t.double().flatten().nan_to_num(0.0, 0.0) for name, t in sums.items() if name in found}
 
     def _gradients_apart(self, wide: Tensors) -> dict[str, Tensor]:
