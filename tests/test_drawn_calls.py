@@ -1,25 +1,32 @@
 """Calls of every public operation as nobody would think them up, against the definition in float64.
 
 Shapes from 0- to 6-dim that broadcast, memory layouts, dtypes, options, numbers from subnormal to infinite, noise from
-keys, generators and tensors, gradients to some of the arguments: all drawn, from a seed that is the operation's name
-and the number of the call. tests/support/drawn_operations.py says what an operation takes, drawn_oracle.py what is a
-fault.
+keys, generators and tensors, gradients to some of the arguments; and calls one of whose arguments may be wrong. All is
+drawn, from a seed that is the operation's name and the number of the call. tests/support/drawn_operations.py says what
+an operation takes, drawn_oracle.py what is a fault, drawn_wrong.py what may be wrong about a call.
 
-    pytest tests/test_drawn_calls.py --calls 20000         # as many, instead of a few hundred
-    pytest tests/test_drawn_calls.py --call gaussian_kl-7  # the one that was reported, with its arguments as code
+    pytest tests/test_drawn_calls.py --calls 20000           # as many with each backend, instead of a few hundred
+    pytest tests/test_drawn_calls.py --call gaussian_kl-7    # the one that was reported, with its arguments as code
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
-from support.backends import NATIVE, Backend
+from support.backends import BACKENDS, NATIVE, Backend
 from support.drawn_call import Call, as_code
 from support.drawn_operations import DRAWS
 from support.drawn_oracle import faults
+from support.drawn_wrong import WrongCall, disagreement
 
 import genkern as gk
 
-USUAL = 400
+KERNELS = BACKENDS[1:]
+# How many there are without --calls. Most of what can be wrong about a call is so for every backend, and emulated CUDA
+# kernels are slow; where a number is asked for, it is that of each.
+USUAL = {NATIVE: 400}
+USUAL_OF_OTHERS = 80
 SHOWN = 5
 
 
@@ -28,25 +35,46 @@ def numbers(config: pytest.Config, operation: str, backend: Backend) -> range:
     if one := config.option.call:
         name, _, index = one.rpartition("-")
         return range(int(index), int(index) + 1) if name == operation else range(0)
-    return range(-(-(config.option.calls or USUAL) // len(DRAWS)))
+    return range(-(-(config.option.calls or USUAL.get(backend, USUAL_OF_OTHERS)) // len(DRAWS)))
 
 
-@pytest.mark.parametrize("backend", [NATIVE], ids=str, indirect=True)
-@pytest.mark.parametrize("operation", DRAWS)
+def assert_no_faults(found: Iterable[tuple[str, list[str]]]) -> None:
+    texts = ["\n  ".join([f"--call {call}", *faults]) for call, faults in found if faults]
+    assert not texts, f"{len(texts)} calls at fault\n" + "\n".join(texts[:SHOWN])
+
+
+def faults_of(make: Callable[[], list[str]]) -> list[str]:
+    """Also where an exception is what comes of a call that is right, or is none that names an argument."""
+    try:
+        return make()
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+every_operation = pytest.mark.parametrize("operation", DRAWS)
+every_kernel = pytest.mark.parametrize("backend", KERNELS, ids=str, indirect=True)
+
+
+@every_kernel
+@every_operation
 def test_a_drawn_call_is_what_the_definition_says(
     operation: str, backend: Backend, request: pytest.FixtureRequest
 ) -> None:
-    found = []
-    for index in numbers(request.config, operation, backend):
-        call = Call(operation, index)
-        try:
-            texts = faults(call)
-        except Exception as error:  # whatever it is, the call is at fault
-            texts = [f"{type(error).__name__}: {error}"]
-        if texts:
-            code = f"\n{as_code(call)}" if request.config.option.call else ""
-            found.append("\n  ".join([f"--call {call}", *texts]) + code)
-    assert not found, f"{len(found)} calls at fault\n" + "\n".join(found[:SHOWN])
+    calls = [Call(operation, index) for index in numbers(request.config, operation, backend)]
+    if request.config.option.call and calls:
+        print(as_code(calls[0]), "with gradients", calls[0].arriving)
+    assert_no_faults((str(call), faults_of(lambda call=call: faults(call))) for call in calls)
+
+
+@every_kernel
+@every_operation
+def test_every_backend_says_the_same_about_an_argument_that_may_be_wrong(
+    operation: str, backend: Backend, request: pytest.FixtureRequest
+) -> None:
+    calls = [WrongCall(operation, index) for index in numbers(request.config, operation, backend)]
+    assert_no_faults(
+        (f"{call}, {call.as_text()}", faults_of(lambda call=call: disagreement(call, backend))) for call in calls
+    )
 
 
 def test_every_public_operation_is_drawn() -> None:

@@ -192,7 +192,9 @@ class Comparison:
             arriving = [None if c is None else c.double() for c in self.arriving]
             apart = gradient_terms_of_total_correlation(wide, self.options, arriving)
             sums |= {f"gradient of {n}": t for n, t in apart.items()}
-        return found | {name: t.double().flatten().nan_to_num(0.0, 0.0) for name, t in sums.items() if name in found}
+        return found | {
+            name: t.double().flatten().nan_to_num(0.0, torch.inf) for name, t in sums.items() if name in found
+        }
 
     def _gradients_apart(self, wide: Tensors) -> dict[str, Tensor]:
         """What elementwise operations add up to the gradient of an argument that is broadcast."""
