@@ -11,14 +11,18 @@ an operation takes, drawn_oracle.py what is a fault, drawn_wrong.py what may be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import pytest
-from support.backends import BACKENDS, NATIVE, Backend
+from support import drawn_oracle
+from support.backends import BACKENDS, NATIVE, REFERENCE, Backend
 from support.drawn_call import Call, as_code
+from support.drawn_definitions import DEFINITIONS
 from support.drawn_operations import DRAWS
 from support.drawn_oracle import faults
 from support.drawn_wrong import WrongCall, disagreement
+from torch import Tensor
 
 import genkern as gk
 
@@ -75,6 +79,26 @@ def test_every_backend_says_the_same_about_an_argument_that_may_be_wrong(
     assert_no_faults(
         (f"{call}, {call.as_text()}", faults_of(lambda call=call: disagreement(call, backend))) for call in calls
     )
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda o: o * (1 + 1e-3), lambda o: o.masked_fill(o != 0, math.nan)], ids=["off", "nan"]
+)
+@pytest.mark.parametrize("operation", ["gaussian_kl", "categorical_entropy", "mmd", "gaussian_mixture_log_prob"])
+def test_results_that_are_wrong_are_found(
+    operation: str, wrong: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = drawn_oracle.by_backend
+    monkeypatch.setattr(drawn_oracle, "by_backend", lambda *call: tuple(wrong(o) for o in right(*call)))
+    with REFERENCE.use():
+        found = [bool(faults(Call(operation, index))) for index in range(8)]
+    assert any(found)
+
+
+@pytest.mark.parametrize("operation", [operation for operation in DRAWS if operation not in DEFINITIONS])
+def test_the_definition_has_no_faults_by_its_own_measure(operation: str) -> None:
+    with REFERENCE.use():
+        assert_no_faults((str(call), faults(call)) for call in (Call(operation, index) for index in range(2)))
 
 
 def test_every_public_operation_is_drawn() -> None:

@@ -14,7 +14,8 @@ from genkern._checks import compute_dtype
 from support.backends import oracle
 from support.cases import Options, Tensors
 from support.drawn import Draw, Seeds
-from support.drawn_operations import DEFINITIONS, DRAWS, arguments_of, function_of
+from support.drawn_definitions import DEFINITIONS, arguments_of, function_of
+from support.drawn_operations import DRAWS
 
 Cotangents = list[Tensor | None]
 Run = Callable[["Call", Tensors, Options], tuple[Tensor, ...]]

@@ -17,7 +17,7 @@ from genkern._checks import compute_dtype
 from genkern.reference.reduce import reduce
 from support.cases import Options, Tensors
 from support.drawn_call import Call, Cotangents, by_backend, by_definition, by_reference, evaluate
-from support.drawn_operations import IN_DOUBLE, TERMS, gradient_terms_of_total_correlation
+from support.drawn_definitions import IN_DOUBLE, TERMS, gradient_terms_of_total_correlation
 from support.tolerance import ULPS
 
 NEIGHBOURS = 3

@@ -17,7 +17,8 @@ import genkern as gk
 from support.backends import REFERENCE, Backend
 from support.calls import FUNCTIONS, is_error, outcome
 from support.drawn import Draw, Seeds
-from support.drawn_operations import DRAWS, arguments_of
+from support.drawn_definitions import arguments_of
+from support.drawn_operations import DRAWS
 
 
 class WrongCall:
