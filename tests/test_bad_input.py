@@ -195,6 +195,7 @@ VALUES: dict[str, list[Any]] = {
     "discriminator_optimizer": [torch.optim.SGD([torch.ones(1)], 0.1), None],
     "n_critic": [1, 5, 0, -1, 1.5, "1", None, True],
     "reduce_gradients": [None, list, "mean"],
+    "scaler": [None, torch.amp.GradScaler("cpu"), "dynamic"],
     "state_dict": [{}, {"steps": 1}, None],
     "lr": [0.1, 0, 1, -1.0, float("nan"), "1", None],
     "betas": [(0.0, 0.9), [0.5, 1], (0.5,), (0.5, 1.5), ("a", "b"), 0.5, None],

@@ -9,7 +9,6 @@
 namespace genkern::GENKERN_ISA {
 
 GK_INLINE F32 exp(F32 x) { return elementary::exp(x); }
-GK_INLINE F32 bounded_exp(F32 x) { return elementary::exp<true>(x); }
 GK_INLINE F32 tail_exp(F32 x) { return elementary::tail_exp(x); }
 GK_INLINE F32 log(F32 x) { return elementary::log(x); }
 GK_INLINE F32 log_unit(F32 x) { return elementary::log_normal(x); }
@@ -30,7 +29,6 @@ GENKERN_BY_LANE(log)
 GENKERN_BY_LANE(log1p)
 #undef GENKERN_BY_LANE
 
-GK_INLINE F64 bounded_exp(F64 x) { return exp(min(F64(709.78), x)); }
 GK_INLINE F64 tail_exp(F64 x) { return exp(x); }
 GK_INLINE F64 log1p_unit(F64 x) { return log1p(x); }
 

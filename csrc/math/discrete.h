@@ -143,7 +143,9 @@ struct PairMap {
     const F minus_infinity(kMinusInfinity);
     const auto none_p = logit_p == minus_infinity;
     const auto without = (logit_q == minus_infinity) | none_p;
-    F r = select(without, F(0), sums.shifted(logit_q, logit_p) - shift);
+    // A number, whose product with a mass of 0 is 0.
+    const F most(kLargest<F>), all = min(most, max(-most, sums.shifted(logit_q, logit_p) - shift));
+    F r = select(without, F(0), all);
     PairTerm<F> t;
     F q = t.softmax_q = mass_q * inverse_q;
     F p = t.softmax_p = mass_p * inverse_p;

@@ -74,10 +74,9 @@ GK_INLINE F times_power_of_2(F m, Rounded<F> n) {
          Lanes<F>::from_bits(((n.integer - half) << 23) + 0x3F800000);
 }
 
-// Infinite above 88.73, or, bounded, no larger than exp(88.72) = 3.39e38.
-template <bool kBounded = false, class F>
+template <class F>
 GK_INLINE F exp(F x) {
-  const Reduced<F> e = reduce_exp(min(F(kBounded ? 88.72f : 89.0f), max(F(-105.0f), x)));  // in this order nan passes
+  const Reduced<F> e = reduce_exp(min(F(89.0f), max(F(-105.0f), x)));  // in this order nan passes
   return times_power_of_2((e.tail + e.r) + F(1.0f), e.n);
 }
 
@@ -206,7 +205,6 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
 }  // namespace elementary
 
 GK_INLINE float exp(float x) { return elementary::exp(x); }
-GK_INLINE float bounded_exp(float x) { return elementary::exp<true>(x); }
 GK_INLINE float tail_exp(float x) { return elementary::tail_exp(x); }
 GK_INLINE float log(float x) { return elementary::log(x); }
 GK_INLINE float log1p(float x) { return elementary::log1p(x); }

@@ -49,7 +49,7 @@ struct GanLogit {
       case GanShape::softplus:
         return sigmoid(u, tail_exp(-abs(u)));
       case GanShape::hinge:
-        return select(u <= F(0), F(0), select(u > F(0), F(1), u));  // nan stays nan
+        return select(u <= F(0), F(0), F(1));  // nan, as in torch, is not below
       case GanShape::square:
         return u;
       default:

@@ -11,20 +11,21 @@ template <class F>
 struct Divergence {
   F value;
   F inverse_sigma_p;
+  F per_distance;  // the same, but a number where delta is 0
   F delta;
   F expm1;  // exp(d) - 1
 };
 
 template <class F>
-GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F delta, F inverse_sigma_p) {
-  const F standard = delta * inverse_sigma_p;
-  return {F(0.5f) * fma(standard, standard, d.minus_x), inverse_sigma_p, standard, d.value};
+GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F distance, F inverse_sigma_p) {
+  const F per_distance = finite_at_zero(distance, inverse_sigma_p), delta = distance * per_distance;
+  return {F(0.5f) * fma(delta, delta, d.minus_x), inverse_sigma_p, per_distance, delta, d.value};
 }
 
 // To N(0, I), or to a Gaussian with a scale of its own.
 template <class F>
 GK_INLINE Divergence<F> divergence(const Scale<F>& q, F delta) {
-  return divergence(q.variance, delta, F(1));
+  return {F(0.5f) * fma(delta, delta, q.variance.minus_x), F(1), F(1), delta, q.variance.value};
 }
 
 template <class F, bool kPlain>
@@ -32,35 +33,39 @@ GK_INLINE Divergence<F> divergence(const ScaleMap<F, kPlain>& map, const Scale<F
   return divergence(expm1_terms(map.log_variance_ratio(q, p)), delta, map.inverse_sigma(p));
 }
 
-// Derivatives of the divergence by loc (and minus that by prior_loc), and by the two log variances.
+// Derivatives of the divergence by loc (and minus that by prior_loc), and by the two log variances, times a factor each
+// for q and p. The factor comes first: what is not asked for has the gradient 0 even where a derivative overflows.
 template <class F>
 struct DivergenceGradient {
-  F loc, logvar_q, logvar_p;
+  F loc, prior_loc, logvar_q, logvar_p;
 };
 
 template <class F>
-GK_INLINE DivergenceGradient<F> gradient(const Divergence<F>& kl) {
-  const F half = F(0.5f) * kl.expm1;
-  return {kl.delta * kl.inverse_sigma_p, half, -(half + F(0.5f) * kl.delta * kl.delta)};
+GK_INLINE DivergenceGradient<F> gradient(const Divergence<F>& kl, F to_q, F to_p) {
+  const F half = F(0.5f) * kl.expm1, p_delta = to_p * kl.delta;
+  return {to_q * kl.delta * kl.per_distance, -(p_delta * kl.per_distance), to_q * half,
+          -fma(F(0.5f) * p_delta, kl.delta, to_p * half)};
 }
 
 inline constexpr double kLog2Pi = 1.8378770664093454835606594728112;
 
-// -log N(x; loc, sigma^2), standard = (x - loc) / sigma, without the constant.
+// -log N(x; loc, sigma^2), standard = (x - loc) / sigma, without the constant. What is halved first may be squared
+// where its square itself would overflow.
 template <class F>
 GK_INLINE F gaussian_nll(F standard, F logvar) {
-  return F(0.5f) * fma(standard, standard, logvar);
+  return fma(F(0.5f) * standard, standard, F(0.5f) * logvar);
 }
 
-// Derivatives of -log p(x) by the standardised x and by log sigma^2.
+// Derivatives of -log p(x) by the standardised x and by log sigma^2, times g, which comes first as above.
 template <class F>
 struct NllGradient {
   F standard, logvar;
 };
 
 template <class F>
-GK_INLINE NllGradient<F> gaussian_nll_gradient(F standard) {
-  return {standard, fma(F(-0.5f) * standard, standard, F(0.5f))};  // halved before it is squared, which may overflow
+GK_INLINE NllGradient<F> gaussian_nll_gradient(F standard, F g) {
+  const F by_standard = g * standard;
+  return {by_standard, fma(F(-0.5f) * by_standard, standard, F(0.5f) * g)};
 }
 
 inline constexpr double kLog2 = 0.69314718055994530941723212145818;
@@ -72,9 +77,9 @@ GK_INLINE F laplace_nll(F standard, F logvar) {
 }
 
 template <class F>
-GK_INLINE NllGradient<F> laplace_nll_gradient(F standard) {
+GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
   const F sign = select(standard > F(0), F(1), select(standard < F(0), F(-1), F(0) * standard));  // nan stays nan
-  return {sign, F(0.5f) * (F(1) - abs(standard))};
+  return {g * sign, F(0.5f) * fma(-abs(standard), g, g)};
 }
 
 template <class F>

@@ -48,14 +48,14 @@ struct ResidualGradient {
 
   // The derivatives by q's location and log variance reach all four arguments, those by p's the prior alone.
   GK_INLINE void add_kl(F g, F to_q, F to_p, const Scale<F>& p, const Scale<F>& d, const Residual<F>& r) {
-    const DivergenceGradient<F> by = gradient(r.kl);  // by.logvar_p = -(by.logvar_q + delta^2 / 2)
-    const F crossing = to_q - to_p, g_q = to_q * g, g_p = to_p * g;
+    const F crossing = to_q - to_p, g_p = to_p * g;
+    const DivergenceGradient<F> by = gradient(r.kl, to_q * g, g_p);  // by.logvar_p = -(by.logvar_q + g_p delta^2 / 2)
+    const DivergenceGradient<F> both = gradient(r.kl, crossing * g, F(0));
     // Where they cancel, infinities do too.
-    const F loc = select(crossing == F(0), F(0), crossing * g * by.loc);
-    const F logvar = select(crossing == F(0), F(0), crossing * g * by.logvar_q);
-    mu_d = fma(g_q, by.loc, mu_d);
-    raw_d = fma(g_q * by.logvar_q, d.d_logvar, raw_d);
-    mu_p = mu_p + loc;
+    const F logvar = select(crossing == F(0), F(0), both.logvar_q);
+    mu_d = mu_d + by.loc;
+    raw_d = fma(by.logvar_q, d.d_logvar, raw_d);
+    mu_p = mu_p + select(crossing == F(0), F(0), both.loc);
     raw_p = fma(fma(F(-0.5f) * g_p * r.kl.delta, r.kl.delta, logvar), p.d_logvar, raw_p);
   }
 
@@ -69,7 +69,7 @@ struct ResidualGradient {
   // By u: -u. By log sigma_p^2: -1/2 itself, and u by it: -delta / 2. By sigma_d, u by it: e.
   GK_INLINE void add_log_p(F g, const Scale<F>& p, const Scale<F>& d, const Residual<F>& r, F e_value) {
     const F by_u = -(g * r.u);
-    mu_d = fma(by_u, r.kl.inverse_sigma_p, mu_d);
+    mu_d = mu_d + times(by_u, r.kl.inverse_sigma_p);
     raw_p = fma(F(-0.5f) * fma(by_u, r.kl.delta, g), p.d_logvar, raw_p);
     raw_d = fma(by_u * e_value, d.d_sigma, raw_d);
     e = fma(by_u, d.sigma, e);

@@ -76,7 +76,7 @@ GK_INLINE Bin<F> bin_of(F x, F loc, F inverse_sigma, F half, F below, F above) {
 }
 
 // The mass of a bin, exp(-exponent) value, by that of three forms which subtracts no nearly equal numbers; `lost` is
-// what rounding took from a value near 1. With the gradient of -log mass.
+// what rounding took from a value near 1. With the gradient of -log mass, times g, which comes first (math/gaussian.h).
 template <class F>
 struct BinMass {
   F exponent, value, lost;
@@ -114,7 +114,7 @@ GK_INLINE F mean_over_bin(F y, F w) {
 // = exp(-2 y).
 // Of a bin so narrow that w has lost its digits the density is enough, with the logarithm of w, log_w.
 template <class F>
-GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w) {
+GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w, F g) {
   using T = scalar_t<F>;
   constexpr double inverse_sqrt_2pi = 0.39894228040143267793994605993438;
   const F y = select(bin.tail, F(T(1e4)), bin.u * bin.w);  // exp(-2e4): nothing beyond b
@@ -132,10 +132,10 @@ GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w) {
   // phi(a) / mass: far out a of what is not beyond b, as exactly as numbers are.
   const auto far = (bin.a > F(T(1e9))) & !narrow;
   const F relative = F(T(inverse_sqrt_2pi)) * select(narrow, density / fall.root, select(inside, density, F(1)));
-  const F at_a = select(far, bin.a, relative) / select(far, fallen, value);
+  const F at_a = g * select(far, bin.a, relative) / select(far, fallen, value);
   const F moment = select(narrow, bin.w * (F(1) + ratio) - bin.u * fallen, bin.b * ratio - bin.a);
-  const F by_u = select(point, bin.u, at_a * fallen);
-  const F by_log_sigma = select(point, fma(-bin.u, bin.u, F(1)), at_a * moment);
+  const F by_u = select(point, g * bin.u, at_a * fallen);
+  const F by_log_sigma = select(point, fma(-(g * bin.u), bin.u, g), at_a * moment);
   return {select(inside, F(0), F(0.5f) * square) - select(point, log_w, F(0)),
           value,
           select(inside, (F(1) - rest) - outside, F(0)),
@@ -149,7 +149,7 @@ GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w) {
 // In the gradients gap / (exp(gap) - 1) stands for w, and is 1 for a bin of no width. The bounds are far beyond what
 // leaves anything before a or beyond b, and keep squares and cubes finite.
 template <class F>
-GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin, F log_w) {
+GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin, F log_w, F g) {
   using T = scalar_t<F>;
   constexpr double slope = 1.5957691216057307117597842397375, cube = 0.044715;
   const F far(T(1e12)), most(T(sizeof(T) == 8 ? 1e150 : 1e18)), s(T{slope}), c(T{cube}), nothing(T(1e4));
@@ -167,8 +167,8 @@ GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin, F log_w) {
   const auto point = (gap < F(kNegligible<F>));
   const F below_a = select(left, e_a, F(1)) * by_a, beyond_b = e_b * by_b;
   const F outside = below_a + beyond_b, rest = F(1) - outside;
-  const F at_a = s * fma(F(3) * c, a2, F(1)) * below_a, at_b = s * fma(F(3) * c, b2, F(1)) * beyond_b;
-  const F by_gap = select(point, F(1), gap * ratio / fallen), q = by_gap * (F(2) * s / per_w);
+  const F at_a = g * below_a * s * fma(F(3) * c, a2, F(1)), at_b = g * beyond_b * s * fma(F(3) * c, b2, F(1));
+  const F by_gap = select(point, F(1), gap * ratio / fallen), q = g * by_gap * (F(2) * s / per_w);
   const F by_u = at_a - at_b - q * (F(6) * c * u);
   const F by_log_sigma = fma(q, fma(F(3) * c, fma(F(3), u2, w2), F(1)), b * at_b - a * at_a);
   return {max(F(0), g_a) - select(point, log_w, F(0)),

@@ -16,7 +16,9 @@ template <class F>
 GK_INLINE Component<F> component(F loc, F log_scale) {
   using T = scalar_t<F>;
   constexpr double kRootHalf = 0.70710678118654752440084436210485;
-  return {loc, bounded_exp(-log_scale) * F(T(kRootHalf)), -(log_scale + F(T(0.5 * kLog2Pi)))};
+  // A number for every sigma, so that a point at the location has no distance from it.
+  const F inverse = min(F(kLargest<F>), exp(-log_scale));
+  return {loc, inverse * F(T(kRootHalf)), -(log_scale + F(T(0.5 * kLog2Pi)))};
 }
 
 template <class F>

@@ -15,6 +15,16 @@ inline constexpr scalar_t<F> kLargest =
 template <class F>
 inline constexpr scalar_t<F> kNegligible = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e-290 : 1e-30);
 
+// The factor, but a number where what it multiplies is 0: no distance is 0 sigmas, however small sigma is.
+template <class F>
+GK_INLINE F finite_at_zero(F x, F factor) {
+  return select(x == F(0), min(F(kLargest<F>), factor), factor);
+}
+template <class F>
+GK_INLINE F times(F x, F factor) {
+  return x * finite_at_zero(x, factor);
+}
+
 // 1/2!, 1/3!, ...
 template <class T, int N>
 struct Coefficients {

@@ -14,7 +14,6 @@ struct Pair {
 };
 
 GK_INLINE double exp(double x) { return ::exp(x); }
-GK_INLINE double bounded_exp(double x) { return ::exp(709.78 < x ? 709.78 : x); }
 GK_INLINE double tail_exp(double x) { return ::exp(x); }
 GK_INLINE double log(double x) { return ::log(x); }
 GK_INLINE double log1p(double x) { return ::log1p(x); }

@@ -45,10 +45,9 @@ struct ScaleMap {
     return select(s.slope == F(0), F(0), gradient * s.slope);
   }
 
-  // 1 / sigma, without a division where the exponent need only change its sign. It is a number for every sigma: what
-  // is 0 away from the location stays there, and all else is out of range as soon as it is squared.
+  // 1 / sigma, without a division where the exponent need only change its sign.
   GK_INLINE F inverse_sigma(const Scale<F>& s) const {
-    return logarithmic() ? bounded_exp(F(-0.5f) * s.logvar) : min(F(kLargest<F>), F(1) / s.sigma);
+    return logarithmic() ? exp(F(-0.5f) * s.logvar) : F(1) / s.sigma;
   }
 
   // log(sigma_q^2 / sigma_p^2), accurate where the two are nearly equal.

@@ -285,7 +285,7 @@ struct Gumbel {
     if (noise.key.defined()) a.noise.key = key_source(noise.key);
     ClassLayout layout(shape, std::max<int64_t>(static_cast<int64_t>(shape.rest.size()) - 1, 0), noise.eps.defined());
     layout.in(a.logits, logits);
-    layout.in(a.eps, noise.eps);
+    layout.in(a.eps, readable(noise.eps, a.wide ? at::kDouble : at::kFloat));
     return layout;
   }
 
@@ -331,10 +331,12 @@ std::tuple<Tensor, Tensor> gumbel_softmax_backward(const OptionalTensor& grad, c
   if (!hard && y.scalar_type() == (a.wide ? at::kDouble : at::kFloat)) layout.in(a.y, y);
   layout.in(a.grad, *grad);
   layout.gradient(a.d_logits, d_logits);
-  layout.gradient(a.d_eps, d_eps);
+  const EpsGradient by_eps(d_eps, a.wide ? at::kDouble : at::kFloat);
+  layout.gradient(a.d_eps, by_eps.made());
   a.extent = layout.resolve();
   Device(logits.device()).run(&Kernels::gumbel_softmax_backward, a);
   layout.finish();
+  by_eps.finish();
   return {d_logits, d_eps};
 }
 

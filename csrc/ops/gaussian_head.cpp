@@ -44,6 +44,7 @@ struct Head {
   at::ScalarType sample_type() const { return c10::promoteTypes(loc.scalar_type(), scale.scalar_type()); }
   at::ScalarType type() const { return compute_type({&loc, &scale, &prior_loc, &prior_scale}); }
 
+  bool has_no_sample() const { return sampling && samples() == 0; }
   // A wider prior must not change the noise: the sample then has a launch of its own.
   bool is_mixed() const { return sampling && divergence && type() != compute_type({&loc, &scale}); }
   Head only_sample() const { return {loc, scale, {}, {}, scale_options, sampling}; }
@@ -52,7 +53,7 @@ struct Head {
   // A tensor of samples as the layout takes it: that of the first sample, and the stride to the next.
   template <class Add>
   void each_sample(const Tensor& tensor, int64_t& stride, const Add& add) const {
-    if (!tensor.defined() || samples() == 0) return;
+    if (!tensor.defined()) return;
     if (sampling->shape.empty()) return add(tensor);
     const Tensor flat = tensor.contiguous().flatten(0, static_cast<int64_t>(sampling->shape.size()) - 1);
     stride = flat.stride(0);
@@ -72,7 +73,8 @@ struct Head {
       a.temperature = sampling->temperature;
       a.noise.element_offset = static_cast<uint64_t>(sampling->element_offset);
       if (sampling->noise.key.defined()) a.noise.key = key_source(sampling->noise.key);
-      each_sample(sampling->noise.eps, a.noise.eps_sample, [&](const Tensor& t) { layout.in(a.noise.eps, t); });
+      const Tensor eps = readable(sampling->noise.eps, type());
+      each_sample(eps, a.noise.eps_sample, [&](const Tensor& t) { layout.in(a.noise.eps, t); });
     }
     if (divergence) a.free_nats = divergence->free_bits * reduce->nats_per_unit;
   }
@@ -109,6 +111,14 @@ struct Outputs {
 
 Outputs forward(Head head) {
   head.check();
+  if (head.has_no_sample()) {
+    Outputs out;
+    out.z = empty_of(head.loc, head.sample_shape(), head.sample_type());
+    KeySource unused;
+    if (head.sampling->noise.drawn) out.key = draw_key(unused, head.sampling->noise.generator, out.z);
+    if (head.divergence) out.kl = forward(head.only_divergence()).kl;
+    return out;
+  }
   if (head.is_mixed()) {
     const Outputs sample = forward(head.only_sample());
     return {sample.z, forward(head.only_divergence()).kl, sample.key};
@@ -139,24 +149,35 @@ struct HeadGradients {
 
 void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const HeadGradients& d) {
   head.check();
-  if (head.is_mixed()) {
-    const auto like = [](const Tensor& t) { return t.defined() ? at::empty_like(t) : Tensor(); };
-    const HeadGradients through_z{.loc = like(d.loc), .scale = like(d.scale), .eps = d.eps};
-    backward(head.only_sample(), grad_z, {}, through_z);
-    backward(head.only_divergence(), {}, grad_kl, {d.loc, d.scale, d.prior_loc, d.prior_scale, {}});
-    if (d.loc.defined()) d.loc.add_(through_z.loc);
-    if (d.scale.defined()) d.scale.add_(through_z.scale);
+  if (head.has_no_sample()) {
+    if (head.divergence)
+      return backward(head.only_divergence(), {}, grad_kl, {d.loc, d.scale, d.prior_loc, d.prior_scale, {}});
+    for (const Tensor& gradient : {d.loc, d.scale})
+      if (gradient.defined()) gradient.zero_();
     return;
   }
-  // Several samples are written at one stride, so where eps has another layout its gradient is copied into place.
-  const bool eps_in_place = !d.eps.defined() || head.sampling->shape.empty() || d.eps.is_contiguous();
-  const Tensor d_eps = eps_in_place ? d.eps : at::empty(d.eps.sizes(), d.eps.options());
+  if (head.is_mixed()) {
+    // Each in the type of its arithmetic: they are rounded once they are added.
+    const auto like = [](const Tensor& t, at::ScalarType type) {
+      return t.defined() ? at::empty_like(t, t.options().dtype(type)) : Tensor();
+    };
+    const auto narrow = compute_type({&head.loc, &head.scale});
+    const HeadGradients by_z{.loc = like(d.loc, narrow), .scale = like(d.scale, narrow), .eps = d.eps};
+    const HeadGradients by_kl{like(d.loc, at::kDouble), like(d.scale, at::kDouble), d.prior_loc, d.prior_scale, {}};
+    backward(head.only_sample(), grad_z, {}, by_z);
+    backward(head.only_divergence(), {}, grad_kl, by_kl);
+    if (d.loc.defined()) d.loc.copy_(by_kl.loc.add_(by_z.loc));
+    if (d.scale.defined()) d.scale.copy_(by_kl.scale.add_(by_z.scale));
+    return;
+  }
+  // Several samples are written at one stride, so eps' gradient is then dense.
+  const EpsGradient d_eps(d.eps, head.type(), head.sampling && !head.sampling->shape.empty());
   GaussianHeadBackward a;
   Layout layout = head.make_layout();
   head.fill(a, layout);
   if (head.sampling) {
     head.each_sample(grad_z, a.grad_z_sample, [&](const Tensor& t) { layout.in(a.grad_z, t); });
-    head.each_sample(d_eps, a.d_eps_sample, [&](const Tensor& t) { layout.out(a.d_eps, t); });
+    head.each_sample(d_eps.made(), a.d_eps_sample, [&](const Tensor& t) { layout.out(a.d_eps, t); });
   }
   if (head.divergence) {
     if (grad_kl.defined()) layout.in(a.grad_kl, expand_grad(grad_kl, *head.reduce, head.shape));
@@ -171,7 +192,7 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
   a.extent = layout.resolve();
   Device(head.loc.device()).run(&Kernels::gaussian_head_backward, a);
   layout.finish();
-  if (!eps_in_place) d.eps.copy_(d_eps);
+  d_eps.finish();
 }
 
 Head sample_of(const Tensor& loc, const Tensor& scale, const NoiseOrigin& noise, SAMPLE_OPTIONS, SCALE_OPTIONS) {

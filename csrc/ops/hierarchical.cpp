@@ -37,7 +37,7 @@ struct ResidualHead {
     layout.in(a.prior_scale, prior_scale);
     layout.in(a.delta_loc, delta_loc);
     layout.in(a.delta_scale, delta_scale);
-    layout.in(a.noise.eps, noise.eps);
+    layout.in(a.noise.eps, readable(noise.eps, type()));
     return layout;
   }
 
@@ -120,10 +120,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_residual_rsample_kl_
   layout.gradient(a.d_prior_scale, std::get<1>(d));
   layout.gradient(a.d_delta_loc, std::get<2>(d));
   layout.gradient(a.d_delta_scale, std::get<3>(d));
-  layout.gradient(a.d_eps, std::get<4>(d));
+  const EpsGradient d_eps(std::get<4>(d), head.type());
+  layout.gradient(a.d_eps, d_eps.made());
   a.extent = layout.resolve();
   Device(head.prior_loc.device()).run(&Kernels::gaussian_residual_backward, a);
   layout.finish();
+  d_eps.finish();
   return d;
 }
 

@@ -70,6 +70,17 @@ Tensor draw_key(KeySource& source, const Generator& generator, const Tensor& sam
   return reserved.key;
 }
 
+Tensor readable(const Tensor& eps, at::ScalarType type) {
+  return eps.defined() && eps.scalar_type() == at::kDouble ? eps.to(type) : eps;
+}
+
+EpsGradient::EpsGradient(const Tensor& target, at::ScalarType type, bool dense) : target_(target), made_(target) {
+  if (!target.defined()) return;
+  const bool wider = target.scalar_type() == at::kDouble && type != at::kDouble;
+  if (wider || (dense && !target.is_contiguous()))
+    made_ = at::empty(target.sizes(), target.options().dtype(wider ? type : target.scalar_type()));
+}
+
 void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
                  at::IntArrayRef shape) {
   const auto& [key, eps, drawn, generator] = noise;

@@ -38,6 +38,23 @@ Reserved reserve(const Generator& generator, const at::Device& device);
 // A key that the launch draws for a sample, and leaves in the tensor.
 Tensor draw_key(KeySource& source, const Generator& generator, const Tensor& sample);
 
+// eps as a launch that computes in `type` reads it: its type does not count there, and no kernel for float reads
+// double.
+Tensor readable(const Tensor& eps, at::ScalarType type);
+
+// The gradient of eps likewise: what the launch writes, dense if it has to be, and where it goes in the end.
+class EpsGradient {
+ public:
+  EpsGradient(const Tensor& target, at::ScalarType type, bool dense = false);
+  const Tensor& made() const { return made_; }
+  void finish() const {
+    if (!made_.is_same(target_)) target_.copy_(made_);
+  }
+
+ private:
+  Tensor target_, made_;
+};
+
 // Of one of the three origins; eps has the shape of the sample.
 void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
                  at::IntArrayRef shape);

@@ -189,12 +189,11 @@ struct HeadBackward {
   GK_DEVICE F add(const Divergence<F>& kl, int64_t i, const Scale<F>& q, F& loc, F& scale) {
     F g = grad_kl[i] * factor;
     if (a.free_nats > 0.0) g = select(kl.value < floor, F(T(0)), g);  // nan passes
-    const DivergenceGradient<F> d = gradient(kl);
-    const F g_q = to_q * g;
-    loc = fma(g_q, d.loc, loc);
-    scale = fma(g_q * d.logvar_q, q.d_logvar, scale);
-    if (!kPlain) d_prior_loc.set(i, -(to_p * g * d.loc));
-    return to_p * g * d.logvar_p;
+    const DivergenceGradient<F> d = gradient(kl, to_q * g, to_p * g);
+    loc = loc + d.loc;
+    scale = fma(d.logvar_q, q.d_logvar, scale);
+    if (!kPlain) d_prior_loc.set(i, d.prior_loc);
+    return d.logvar_p;
   }
 
   GK_DEVICE void fetch_sample(const Span& s, int64_t k) {
@@ -248,16 +247,18 @@ struct NllInputs {
   GK_DEVICE Scale<F> sigma(int64_t i) const { return map(scale ? F(scale[i]) : value); }
 };
 
-// What a density makes of one element: its negative logarithm, and the gradient of that.
+// What a density makes of one element: its negative logarithm, and g times the gradient of that.
 template <class F>
 struct GaussianDensity {
   F constant;
 
   GK_DEVICE explicit GaussianDensity(const LocScaleNll& a) : constant(scalar_t<F>(a.full ? 0.5 * kLog2Pi : 0.0)) {}
   GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
-    return gaussian_nll((x - loc) * inverse, logvar) + constant;
+    return gaussian_nll(times(x - loc, inverse), logvar) + constant;
   }
-  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return gaussian_nll_gradient((x - loc) * inverse); }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse, F g) const {
+    return gaussian_nll_gradient(times(x - loc, inverse), g);
+  }
 };
 
 template <class F>
@@ -265,8 +266,12 @@ struct LaplaceDensity {
   F constant;
 
   GK_DEVICE explicit LaplaceDensity(const LocScaleNll& a) : constant(scalar_t<F>(a.full ? kLog2 : 0.0)) {}
-  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const { return laplace_nll((x - loc) * inverse, logvar) + constant; }
-  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return laplace_nll_gradient((x - loc) * inverse); }
+  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
+    return laplace_nll(times(x - loc, inverse), logvar) + constant;
+  }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse, F g) const {
+    return laplace_nll_gradient(times(x - loc, inverse), g);
+  }
 };
 
 template <class E, bool kPlain, template <class> class Density>
@@ -319,12 +324,12 @@ struct DensityBackward {
     d_loc.prepare(s);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const Scale<F> sigma = in.sigma(i);
-      const F inverse = in.map.inverse_sigma(sigma), g = grad[i] * factor;
-      const NllGradient<F> d = density.gradient(F(in.x[i]), F(in.loc[i]), inverse);
-      const F by_x = g * d.standard * inverse;
+      const F inverse = in.map.inverse_sigma(sigma);
+      const NllGradient<F> d = density.gradient(F(in.x[i]), F(in.loc[i]), inverse, grad[i] * factor);
+      const F by_x = times(d.standard, inverse);
       d_x.set(i, by_x);
       d_loc.set(i, -by_x);
-      set(i, in.map.through_clamp(sigma, g * d.logvar * sigma.d_logvar));
+      set(i, in.map.through_clamp(sigma, d.logvar * sigma.d_logvar));
     }
     d_x.commit(s);
     d_loc.commit(s);

@@ -75,14 +75,17 @@ struct DiscretizedGaussian {
   GK_DEVICE explicit DiscretizedGaussian(const LocScaleNll& a)
       : cdf(a.bins.cdf), half(T(a.bins.half)), below(T(a.bins.below)), above(T(a.bins.above)), log_half(log(half)) {}
   GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
-    return genkern::nll(mass(x, loc, inverse, fma(F(-0.5f), logvar, log_half)));
+    return genkern::nll(mass(x, loc, inverse, fma(F(-0.5f), logvar, log_half), F(1)));
   }
-  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse) const { return mass(x, loc, inverse, F(0)).gradient; }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse, F g) const {
+    return mass(x, loc, inverse, F(0), g).gradient;
+  }
 
  private:
-  GK_DEVICE BinMass<F> mass(F x, F loc, F inverse, F log_w) const {
-    const Bin<F> bin = bin_of(x, loc, inverse, half, below, above);
-    return cdf == Cdf::exact ? normal_mass(bin, log_w) : tanh_mass(bin, log_w);
+  GK_DEVICE BinMass<F> mass(F x, F loc, F inverse, F log_w, F g) const {
+    // The bin's ends are never so near the mean that a larger one would tell them apart from it.
+    const Bin<F> bin = bin_of(x, loc, min(F(kLargest<F>), inverse), half, below, above);
+    return cdf == Cdf::exact ? normal_mass(bin, log_w, g) : tanh_mass(bin, log_w, g);
   }
 };
 

@@ -32,7 +32,7 @@ class Categorical(torch.distributions.Categorical):
     Lazy: logits are kept as they came and normalised where they are asked for; ``entropy`` and ``kl_divergence`` do
     without (:func:`genkern.categorical_entropy`, :func:`genkern.categorical_kl`; of masses
     :func:`genkern.discrete_entropy`, :func:`genkern.discrete_kl`). Both are float32 or wider; a class without mass is
-    left out. All else is torch's.
+    left out, of the gradients too, and so is of these a class that makes a divergence infinite. All else is torch's.
 
     Examples
     --------

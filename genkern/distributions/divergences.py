@@ -54,7 +54,10 @@ def _diagonal(d: Independent) -> DiagonalGaussian:
 @register_kl(_of_torch.Categorical, Categorical)
 def _categorical(p: _of_torch.Categorical, q: _of_torch.Categorical) -> Tensor:
     if has_masses(p) and has_masses(q):
-        return functional.discrete_kl(p.probs, q.probs, reduction="none")
+        # A class that makes it infinite has a constant's gradient: its own, infinite, would leave none after a norm.
+        lost = (q.probs == 0) & (p.probs != 0)
+        masses = (torch.where(lost, d.probs.detach(), d.probs) for d in (p, q))
+        return functional.discrete_kl(*masses, reduction="none")
     return functional.categorical_kl(_log_masses(p), _log_masses(q), reduction="none")
 
 
@@ -66,5 +69,7 @@ def _one_hot(p: Any, q: Any) -> Tensor:
 
 
 def _log_masses(d: _of_torch.Categorical) -> Tensor:
-    """Up to a constant: logits as they came, or log p, which is −∞ where there is no mass."""
-    return d.probs.log() if has_masses(d) else d._param
+    """Up to a constant: logits as they came, or log p, which is −∞ and a constant where there is no mass."""
+    if not has_masses(d):
+        return d._param
+    return torch.where(d.probs == 0, d.probs.detach(), d.probs).log()

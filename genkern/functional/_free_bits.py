@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, _dtensor
+from genkern.functional import _ordered
 
 OVER = ("dim", "event", "batch")
 
@@ -29,7 +30,8 @@ def apply(
 ) -> Tensor:
     """max(KL, free_bits) of each datum, or on the mean over the batch, then the reduction asked for.
 
-    Where the floor holds, it is what each datum (element, for "none") shows its even share of, with no gradient.
+    Where the floor holds, it is what each datum (element, for "none") shows its even share of, with no gradient. A
+    divergence that is nan is not below it.
     """
     _checks.choice("free_bits_over", over, OVER)
     _checks.number("free_bits", free_bits, minimum=0)
@@ -37,10 +39,12 @@ def apply(
     batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
     event_numel = math.prod(shape[batch:])
     event = tuple(range(batch, len(shape)))
-    rows = kl.sum(event, keepdim=True) if reduction == "none" and event else kl
-    level = rows if over == "event" else _dtensor.everywhere(rows.sum()) / rows.numel()
+    if over == "event":
+        level = _ordered.total(kl, event, keepdim=True) if reduction == "none" else kl
+    else:
+        level = _dtensor.everywhere(_ordered.total(kl)) / math.prod(shape[:batch])
     share = free_bits / event_numel if reduction == "none" and event_numel else free_bits
-    kl = torch.where(level >= free_bits, kl, torch.full_like(kl, share))
+    kl = torch.where(level < free_bits, torch.full_like(kl, share), kl)
     return outer(kl, reduction, units, shape, event_ndim)
 
 
@@ -51,5 +55,5 @@ def outer(value: Tensor, reduction: str, units: str, shape: torch.Size, event_nd
     if reduction in ("none", "event"):
         return value
     if reduction == "batchmean":
-        return value.sum() / value.numel()
-    return value.sum() if reduction == "sum" else value.sum() / math.prod(shape)
+        return _ordered.mean(value)
+    return _ordered.total(value) if reduction == "sum" else _ordered.total(value) / math.prod(shape)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, _dtensor
+from genkern.functional import _ordered
 from genkern.functional._gaussian_ops import nll
 from genkern.reference import scale as _scale
 
@@ -31,14 +32,33 @@ def optimal_nll(
     shape = _checks.broadcast(x=x, loc=loc)
     batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
     event_numel = 1 if reduction == "none" else math.prod(shape[batch:])
-    variance = 2 * _dtensor.everywhere(half_square.sum()) / math.prod(shape)
-    logvar = _scale.clamp(torch.log(variance), lo, hi, clamp_mode)
+    variance = 2 * _dtensor.everywhere(_ordered.total(half_square)) / math.prod(shape)
+    logvar = _ordered.spread(_scale.clamp(_log(variance), lo, hi, clamp_mode), half_square.shape)
     constant = math.log(2 * math.pi) if full else 0.0
-    value = half_square * torch.exp(-logvar) + 0.5 * event_numel * (logvar + constant)
+    value = _over(half_square, logvar) + 0.5 * event_numel * (logvar + constant)
     _checks.reduction(reduction, units, event_ndim, len(shape))
     factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
     if reduction == "mean" or (units == "bits_per_dim" and reduction != "none"):
         factor = factor / event_numel if event_numel else math.nan
     if reduction in ("sum", "mean", "batchmean"):
-        value = value.sum() if reduction == "sum" else value.sum() / value.numel()
+        value = _ordered.total(value) if reduction == "sum" else _ordered.mean(value)
     return value if factor == 1.0 else value * factor
+
+
+def _log(variance: Tensor) -> Tensor:
+    """log of the variance; of 0, and of what is so small that its reciprocal overflows, without a gradient."""
+    tiny = variance < torch.finfo(variance.dtype).tiny
+    return torch.where(tiny, variance.detach(), variance).log()
+
+
+def _over(half_square: Tensor, logvar: Tensor) -> Tensor:
+    """The half squares over sigma^2, each at most half the number of elements if no clamp moved it.
+
+    An infinite log sigma^2 outweighs them, so there they are left out. In two factors, since the reciprocal of a
+    sigma^2 that is barely a number overflows; its gradient would, and is left out.
+    """
+    tiny = logvar < math.log(torch.finfo(logvar.dtype).tiny)
+    infinite = logvar.isinf()
+    precision = torch.exp(-0.5 * torch.where(infinite, 0.0, logvar))
+    kept = torch.where(tiny, half_square.detach(), half_square)
+    return torch.where(infinite, 0.0, kept) * precision * precision

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.functional import _ordered
 
 __all__ = ["LogMeanExp", "importance_weighted_bound", "log_mean_exp"]
 
@@ -130,7 +131,7 @@ def importance_weighted_bound(
     if groups is not None:
         if log_w.shape[dim] % groups:
             raise ValueError(f"groups: expected a divisor of the {log_w.shape[dim]} draws, got {groups}")
-        return _log_mean_power(log_w.unflatten(dim, (groups, -1)), 1.0, dim + 1).mean(dim)
+        return _ordered.mean(_log_mean_power(log_w.unflatten(dim, (groups, -1)), 1.0, dim + 1), dim)
     if alpha is not None:
         if not math.isfinite(alpha):
             raise ValueError(f"alpha: expected a finite number, got {alpha}")
@@ -181,7 +182,7 @@ class LogMeanExp:
         """Take in `log_w`, of the shape of the others but along `dim`."""
         _checks.tensor("log_w", log_w)
         dim = _dimension(self.dim, log_w)
-        self._add("log_w", log_w.double().logsumexp(dim), log_w.shape[dim], _checks.compute_dtype(log_w))
+        self._add("log_w", _ordered.logsumexp(log_w.double(), dim), log_w.shape[dim], _checks.compute_dtype(log_w))
 
     @torch.no_grad()
     def merge(self, other: LogMeanExp) -> None:
@@ -234,14 +235,13 @@ def _log_mean_power(log_w: Tensor, power: float, dim: int) -> Tensor:
     the difference of logsumexp and log K would lose, to which division by a small power would give their weight.
     """
     if power == 0:
-        return log_w.mean(dim)
+        return _ordered.mean(log_w, dim)
     largest = log_w.detach().amax(dim, keepdim=True) if power > 0 else log_w.detach().amin(dim, keepdim=True)
     gaps = power * torch.where(largest.isinf(), 0.0, log_w - largest)
-    mean = torch.expm1(gaps).mean(dim)
+    mean = _ordered.mean(torch.expm1(gaps), dim)
     near = mean > -0.5
-    log_mean = torch.where(
-        near, torch.log1p(torch.where(near, mean, 0.0)), gaps.logsumexp(dim) - math.log(log_w.shape[dim])
-    )
+    log_sum = _ordered.logsumexp(gaps, dim)
+    log_mean = torch.where(near, torch.log1p(torch.where(near, mean, 0.0)), log_sum - math.log(log_w.shape[dim]))
     return largest.squeeze(dim) + log_mean / power
 
 
@@ -251,7 +251,7 @@ def _ciwae(log_w: Tensor, beta: float, dim: int) -> Tensor:
     # An infinite part of weight 0 is no part.
     if beta in (0, 1):
         return _log_mean_power(log_w, 1.0 - beta, dim)
-    return beta * log_w.mean(dim) + (1 - beta) * _log_mean_power(log_w, 1.0, dim)
+    return beta * _ordered.mean(log_w, dim) + (1 - beta) * _log_mean_power(log_w, 1.0, dim)
 
 
 def _reparameterise_doubly(log_w: Tensor, latent: Tensor, dim: int) -> None:

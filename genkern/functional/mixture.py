@@ -116,6 +116,7 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
         raise ValueError(f"data: expected shape (N, D) with N >= 1, got {tuple(data.shape)}")
     if x.dim() != 2 or x.shape[1] != data.shape[1]:
         raise ValueError(f"x: expected shape (B, {data.shape[1]}), got {tuple(x.shape)}")
+    _checks.same_device(x=x, data=data, bandwidth=bandwidth if isinstance(bandwidth, Tensor) else None)
     if not isinstance(bandwidth, Tensor):
         _checks.number("bandwidth", bandwidth)
         if not bandwidth > 0:
@@ -199,6 +200,8 @@ def total_correlation(
     z, loc = z.to(dtype), loc.to(dtype)
     log_scale = _log_scale(scale, loc, scale_param, scale_offset, clamp, clamp_mode)
     log_q_x = gaussian_log_prob(z, loc, log_scale, scale_param="logstd")
+    if z.shape[0] == 0:
+        return log_q_x, log_q_x, log_q_x
     log_p = gaussian_log_prob(z, torch.zeros_like(z))
     if weighting == "mws" or z.shape[0] < 2:
         densities = _equally_weighted
@@ -274,12 +277,12 @@ def _log_scale(
     _checks.scale(scale_param, scale_offset, lo, hi, clamp_mode)
     if isinstance(scale, Tensor):
         _checks.tensor(name, scale)
-        if scale.dim() > 2:
+        raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale
+        if raw.dim() > 2 or any(size not in (1, whole) for size, whole in zip(raw.shape, loc.shape, strict=False)):
             raise ValueError(
                 f"{name}: expected a shape that broadcasts to {tuple(loc.shape)}, got {tuple(scale.shape)}"
             )
         dtype = _checks.compute_dtype(loc, scale)
-        raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale
     else:
         _checks.number(name, scale)
         dtype = _checks.compute_dtype(loc)
@@ -291,7 +294,7 @@ def _log_scale(
 def _mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
 ) -> tuple[Tensor, Tensor]:
-    """The joint log density ``[B]`` and, with `marginals`, those of each dimension ``[B, D]``; totals are backward's."""
+    """The joint log density ``[B]`` and, with `marginals`, those of the dimensions ``[B, D]``; totals are backward's."""
     joint, marginal, *_ = _mixture_op(z, loc, log_scale, log_weights, marginals)
     return joint, marginal
 

@@ -39,6 +39,9 @@ class AdversarialSteps:
     reduce_gradients : callable, optional
         Called with the list of an optimiser's parameters between backward and step; several processes pass
         :func:`average_gradients`.
+    scaler : torch.amp.GradScaler, optional
+        Of both losses, as float16 needs it under autocast. Gradients are scaled back before `reduce_gradients`; where
+        they are not finite behind it, the optimiser takes no step. The scale is updated once a batch.
 
     Notes
     -----
@@ -66,6 +69,7 @@ class AdversarialSteps:
         *,
         n_critic: int = 1,
         reduce_gradients: Callable[[list[Tensor]], object] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.gan = gan
         _checks.instance("gan", self._inner(), GAN, "a GAN")
@@ -74,10 +78,13 @@ class AdversarialSteps:
         _checks.positive("n_critic", n_critic)
         if reduce_gradients is not None and not callable(reduce_gradients):
             raise TypeError(f"reduce_gradients: expected a function or None, got {_checks.type_name(reduce_gradients)}")
+        if scaler is not None:
+            _checks.instance("scaler", scaler, torch.amp.GradScaler, "a GradScaler or None")
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.n_critic = n_critic
         self.reduce_gradients = reduce_gradients
+        self.scaler = torch.amp.GradScaler("cpu", enabled=False) if scaler is None else scaler
         self.steps = 0
 
     def __call__(
@@ -96,30 +103,36 @@ class AdversarialSteps:
         self._minimize(terms.loss, self.discriminator_optimizer)
         terms = terms._replace(loss=terms.loss.detach())
         self.steps += 1
-        if self.steps % self.n_critic:
-            return AdversarialTerms(terms, None)
-        loss = self.gan(real, step="generator", key=keys[1], **options)
-        self._minimize(loss, self.generator_optimizer)
-        self._inner().update_average()
-        return AdversarialTerms(terms, loss.detach())
+        loss = None
+        if self.steps % self.n_critic == 0:
+            loss = self.gan(real, step="generator", key=keys[1], **options)
+            self._minimize(loss, self.generator_optimizer)
+            self._inner().update_average()
+            loss = loss.detach()
+        self.scaler.update()
+        return AdversarialTerms(terms, loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of both optimisers, and the count of steps; the GAN has its own."""
-        return {
-            "steps": self.steps,
-            "generator_optimizer": self.generator_optimizer.state_dict(),
-            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
-        }
+        """Of both optimisers and the scaler, and the count of steps; the GAN has its own."""
+        return {"steps": self.steps, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
         _checks.instance("state_dict", state_dict, dict, "a dict")
-        expected = ("steps", "generator_optimizer", "discriminator_optimizer")
+        expected = ("steps", *self._parts())
         if set(state_dict) != set(expected):
             raise ValueError(f"state_dict: expected {', '.join(expected)}, got {', '.join(map(str, state_dict))}")
         self.steps = state_dict["steps"]
-        self.generator_optimizer.load_state_dict(state_dict["generator_optimizer"])
-        self.discriminator_optimizer.load_state_dict(state_dict["discriminator_optimizer"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state_dict[name])
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        parts = {
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+        return {**parts, "scaler": self.scaler} if self.scaler.is_enabled() else parts
 
     def _inner(self) -> Any:
         """The GAN, within torch.compile's wrapper and DistributedDataParallel's."""
@@ -130,10 +143,14 @@ class AdversarialSteps:
 
     def _minimize(self, loss: Tensor, optimizer: Optimizer) -> None:
         optimizer.zero_grad()
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
         if self.reduce_gradients is not None:
             self.reduce_gradients([p for group in optimizer.param_groups for p in group["params"]])
-        optimizer.step()
+            if self.scaler.is_enabled():
+                # What another process found in its own gradients is in the reduced ones: all step, or none does.
+                self.scaler._check_inf_per_device(optimizer)
+        self.scaler.step(optimizer)
 
 
 def average_gradients(params: Iterable[Tensor]) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional, random
+from genkern.functional import _ordered
+from genkern.nn._evaluating import evaluating
 from genkern.nn._frozen import frozen
 from genkern.nn._inputs import check_input
 from genkern.nn._keys import one_key
@@ -129,7 +131,7 @@ class GAN(nn.Module):
         self.discriminator = discriminator
         self.average: nn.Module | None = None
         if ema_decay is not None:
-            self.average = copy.deepcopy(generator).requires_grad_(False).eval()
+            self.average = _copied(generator).requires_grad_(False).eval()
         self.loss = loss
         self.penalty = penalty
         self.penalty_weight = PENALTIES.get(penalty or "", 0.0) if penalty_weight is None else penalty_weight
@@ -245,19 +247,24 @@ class GAN(nn.Module):
     ) -> Tensor:
         """`num` new data ``[num, ...]`` of z ~ N(0, temperature²·I); no graph is kept.
 
-        By the averaged generator, if there is one and `averaged` does not say otherwise.
+        By the averaged generator, if there is one and `averaged` does not say otherwise; by either in evaluation mode,
+        so that a datum does not depend on its neighbours and no statistics move. Modes are left as they are.
         """
         _checks.integer("num", num, minimum=0)
         keys, _ = self._noise(key, generator, element_offset)
         z = self._latents(num, keys[0], element_offset, temperature)
-        return self._sampler(averaged)(z)
+        sampler = self._sampler(averaged)
+        with evaluating(sampler):
+            return sampler(z)
 
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the averaged parameters towards the generator's, after its step; buffers are copied.
 
         The decay of update n = 0, 1, … is min(`ema_decay`, (1 + n) / (10 + n)), as in TensorFlow, so that the first
-        weights, which are random, do not stay in the average of a short run.
+        weights, which are random, do not stay in the average of a short run. A weight that is not a number stays in the
+        average, as it does in the generator, whose optimiser cannot bring it back either: a run goes on from its last
+        checkpoint. The `scaler` of :class:`AdversarialSteps` keeps gradients that are not finite out of both.
         """
         if self.average is None or self.ema_decay is None:
             return
@@ -348,13 +355,33 @@ class GAN(nn.Module):
             raise ValueError("real: expected shape (B, ...), got ()")
 
 
+def _copied(generator: nn.Module) -> nn.Module:
+    """A deep copy, also of a module with ``torch.nn.utils.weight_norm``, whose hooks leave a graph behind."""
+    made = [
+        value
+        for module in generator.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    try:
+        return copy.deepcopy(generator, {id(value): value.detach().clone() for value in made})
+    except Exception as error:
+        raise TypeError(
+            "generator: expected a Module that copy.deepcopy copies, for its average, or ema_decay=None, got "
+            f"{_checks.type_name(generator)}: {error}"
+        ) from error
+
+
 def _perturbed(real: Tensor, key: Tensor, first: int) -> Tensor:
     """real + ½ σ u with the batch's σ and u uniform in [0, 1): as the authors of DRAGAN do it."""
     real = real.detach()
+    deviations = real.to(_checks.compute_dtype(real))
+    deviations = deviations - _ordered.mean(deviations)
+    sigma = (_ordered.total(deviations.square()) / (real.numel() - 1)).sqrt().to(real.dtype)
     noise = random.uniform(
         key, real.shape, dtype=real.dtype, element_offset=first * math.prod(real.shape[1:]), device=real.device
     )
-    return real + 0.5 * real.std() * noise
+    return real + 0.5 * sigma * noise
 
 
 def _check_augment(augment: object) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional, random
+from genkern.functional import _ordered
+from genkern.nn._buffers import update_buffers
 from genkern.reference import logistic_mixture
 from genkern.reference.likelihood import check_bins
 
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _SLOWEST_UPDATE = 0.01
+_STEP = 2.0**-24  # of uniform noise in float32
 
 
 class Likelihood(nn.Module):
@@ -121,7 +124,9 @@ class GaussianLikelihood(_LocScaleLikelihood):
     -----
     With ``"optimal"``, training mode uses the batch's own σ and keeps a running mean of σ² in the ``state_dict``, which
     evaluation mode and frozen densities use, as batch normalisation does: a density of held-out data must not be fitted
-    to them. The log-density is one of x on its own scale. Errors: ValueError, TypeError naming the argument.
+    to them. A batch whose mean squared error is infinite or not a number leaves that mean as it was, and is not counted
+    in it. Under ``torch.func.vmap`` it takes in the mean over what is mapped. The log-density is one of x on its own
+    scale. Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -158,13 +163,18 @@ class GaussianLikelihood(_LocScaleLikelihood):
             return params, self.running_variance.log()
         return super()._moments(params)
 
-    @torch.no_grad()
     def _track(self, x: Tensor, loc: Tensor) -> None:
-        """A plain mean over the first batches, then an exponential one."""
-        self.batches += 1
-        weight = (1.0 / self.batches).clamp(min=_SLOWEST_UPDATE)
-        error = (x.to(self.running_variance.dtype) - loc).square().mean()
-        self.running_variance.lerp_(error.to(self.running_variance.dtype), weight.to(self.running_variance.dtype))
+        error = (x.to(_checks.compute_dtype(x, loc, self.running_variance)) - loc).detach().square()
+        update_buffers(self, ("running_variance", "batches"), _average, _ordered.mean(error))
+
+
+def _average(variance: Tensor, batches: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """A plain mean over the first batches, then an exponential one; one that is not finite would stay for good."""
+    error = error.mean().to(variance.dtype)
+    taken = error.isfinite()
+    batches = batches + taken
+    weight = (1.0 / batches).clamp(min=_SLOWEST_UPDATE).to(variance.dtype)
+    return torch.where(taken, variance.lerp(error, weight), variance), batches
 
 
 class LaplaceLikelihood(_LocScaleLikelihood):
@@ -204,7 +214,8 @@ class LaplaceLikelihood(_LocScaleLikelihood):
         loc, logvar = self._moments(params)
         diversity = torch.exp(0.5 * torch.as_tensor(logvar, dtype=torch.float32, device=loc.device))
         u = random.uniform(key, loc.shape, element_offset=element_offset).to(loc.device)
-        # By the inverse cdf, each half by the mass on its own side.
+        u = u.clamp(min=_STEP)  # 0, whose logarithm is infinite, is drawn as well; 1 - _STEP is the largest
+        # The inverse cdf, each half by the mass on its own side.
         standard = torch.where(u < 0.5, torch.log(2 * u), -torch.log(2 * (1 - u)))
         return (loc + diversity * standard).to(loc.dtype)
 
@@ -303,7 +314,8 @@ class BernoulliLikelihood(Likelihood):
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
         _checks.tensor("params", params)
         u = random.uniform(key, params.shape, element_offset=element_offset).to(params.device)
-        return (u < params.sigmoid()).to(params.dtype)
+        probs = params.sigmoid()
+        return torch.where(probs.isnan(), probs, (u < probs).to(params.dtype))
 
 
 class DiscretizedLogisticMixtureLikelihood(Likelihood):
@@ -369,9 +381,8 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         options = self._options(params)
-        _checks.tensor("x", x)
-        _checks.boolean("frozen", frozen)
-        _checks.same_device(params=params, x=x)
+        colours = logistic_mixture.colours_of(params, self.mixtures, 1, options["rgb_coupling"])
+        _check_data(x, params[:, :1].expand(-1, colours, *params.shape[2:]), frozen)
         units = (x - self.low) * (2 / (self.high - self.low)) - 1
         return -functional.discretized_logistic_mixture_nll(units, params, bins=self.bins, **options)
 

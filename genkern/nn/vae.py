@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional, random
 from genkern.functional.gaussian import Clamp
+from genkern.nn._evaluating import evaluating
 from genkern.nn._inputs import scale_options
 from genkern.nn._keys import one_key
 from genkern.nn.likelihoods import Likelihood, make_likelihood
@@ -58,6 +59,10 @@ class VAE(nn.Module):
     ``element_offset=``: a data-parallel rank whose first datum is row r of the global batch passes
     r × latent size and draws exactly its part of the global noise. Log-probabilities and divergences are in nats, in
     float32 or wider, under autocast too.
+
+    `sample`, `reconstruct` and `log_marginal` compute in evaluation mode whatever the mode of the modules, which they
+    leave as it is: a datum does not depend on its neighbours, and no statistics move. All else has the mode it is in.
+    A transform of ``torch.func``, with ``functional_call`` or without, advances a warm-up as a plain call does.
     Errors: ValueError, TypeError naming the argument.
 
     Examples
@@ -184,8 +189,10 @@ class VAE(nn.Module):
         like = self._floating_like()
         latent_key, noise_key = random.split(one_key(like.device, key=key, generator=generator))
         shape = (num, *self.latent_shape)
-        z = self._prior().sample(shape, like, key=latent_key, element_offset=element_offset, temperature=temperature)
-        params = self.decode(z)
+        with evaluating(self):
+            prior = self._prior()
+            z = prior.sample(shape, like, key=latent_key, element_offset=element_offset, temperature=temperature)
+            params = self.decode(z)
         mean = self.likelihood.mean(params)
         if not observation_noise:
             return mean
@@ -195,7 +202,8 @@ class VAE(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """E[x | z] at the mean of q(z | x), in the shape of `x`; no graph is kept."""
-        return self.likelihood.mean(self.decode(self.encode(x)[0]))
+        with evaluating(self):
+            return self.likelihood.mean(self.decode(self.encode(x)[0]))
 
     @torch.no_grad()
     def log_marginal(
@@ -216,12 +224,14 @@ class VAE(nn.Module):
         """
         _checks.integer("num_samples", num_samples, minimum=1)
         _checks.integer("chunk_size", chunk_size, minimum=1)
-        loc, scale = (half.contiguous() for half in self.encode(x))
-        keys = random.split(one_key(x.device, key=key, generator=generator), num_samples)
-        total = functional.LogMeanExp()
-        prior = self._prior()
-        for chunk in keys.split(chunk_size):
-            total.update(self._weighted_draws(x, loc, scale, chunk, element_offset, prior=prior, frozen=True)[0])
+        with evaluating(self):
+            loc, scale = (half.contiguous() for half in self.encode(x))
+            keys = random.split(one_key(x.device, key=key, generator=generator), num_samples)
+            total = functional.LogMeanExp()
+            prior = self._prior()
+            for chunk in keys.split(chunk_size):
+                log_w, _ = self._weighted_draws(x, loc, scale, chunk, element_offset, prior=prior, frozen=True)
+                total.update(log_w)
         return total.compute()
 
     def log_weights(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional
+from genkern.functional import _ordered
+from genkern.nn._evaluating import evaluating
 from genkern.nn._frozen import frozen
 from genkern.nn.gan import GAN, Augment, _check_augment
 from genkern.nn.likelihoods import _positive_number
@@ -161,14 +163,16 @@ class VAEGAN(GAN):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *, averaged: bool = True) -> Tensor:
-        """What is made of the mean of q(z | x), in the shape of `x`; no graph is kept."""
+        """What is made of the mean of q(z | x), in the shape of `x`, in evaluation mode; no graph is kept."""
         _checks.tensor("x", x)
-        return self._sampler(averaged)(self._moments(x).chunk(2, dim=1)[0])
+        sampler = self._sampler(averaged)
+        with evaluating(self.encoder, sampler):
+            return sampler(self._moments(x).chunk(2, dim=1)[0])
 
     def _encoder_loss(self, real: Tensor, draws: _Draws) -> Tensor:
         with frozen(self.generator, self.discriminator):
             nll = self._feature_nll(real, self.generator(draws.posterior))
-        return draws.kl.mean() + nll
+        return _ordered.mean(draws.kl) + nll
 
     def _decoder_loss(self, real: Tensor, draws: _Draws, augment: Augment | None) -> Tensor:
         _check_augment(augment)
@@ -186,6 +190,11 @@ class VAEGAN(GAN):
         with torch.no_grad():
             expected = self.discriminator.features(x)  # type: ignore[operator]
         found = self.discriminator.features(other)  # type: ignore[operator]
+        if expected.shape != found.shape:
+            raise ValueError(
+                f"generator: expected data whose features have the shape {tuple(expected.shape)} of those of real, "
+                f"got {tuple(found.shape)}"
+            )
         return functional.gaussian_nll(expected, found, 2 * math.log(self.sigma), full=False, reduction="batchmean")
 
     def _fakes(self, real: Tensor, keys: Tensor, element_offset: int) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.reference import scale as _scale
 from genkern.reference.random import random_normal
-from genkern.reference.reduce import at_least, at_most, reduce
+from genkern.reference.reduce import at_least, reduce
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -213,7 +213,7 @@ def gaussian_nll(
     raw = _scale.raw(x, scale, scale_value, dtype)
     raw = _scale.clamp(raw, clamp_lo, clamp_hi, clamp_mode)
     delta = standardised(x.to(dtype) - loc.to(dtype), raw, scale_param, scale_offset)
-    elements = 0.5 * (delta * delta + _scale.logvar(raw, scale_param, scale_offset))
+    elements = 0.5 * delta * delta + 0.5 * _scale.logvar(raw, scale_param, scale_offset)
     if full:
         elements = elements + 0.5 * LOG_2PI
     return reduce(elements.expand(shape), reduction, units, event_ndim)
@@ -325,11 +325,21 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
     return 2 * torch.where(near, torch.log1p(inner), torch.log(ratio))
 
 
-def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
-    """delta / sigma, where 1 / sigma is at most the largest number: no distance is 0 sigmas, however small sigma is."""
+def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float, *, bounded: bool = False) -> Tensor:
+    """delta / sigma.
+
+    A distance of 0 is 0 sigmas, even where 1 / sigma is infinite; the scale takes no part in it. `bounded`: 1 / sigma is
+    at most the largest number.
+    """
     largest = torch.finfo(raw.dtype).max
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
-        exponent = raw * (-0.5 if scale_param == "logvar" else -1.0)
-        return delta * torch.exp(at_most(exponent, math.log(largest) - 1e-3))
+        exponent, most = raw * (-0.5 if scale_param == "logvar" else -1.0), math.log(largest) - 1e-3
+        beyond = exponent > most
+        return delta * torch.exp(torch.where(beyond if bounded else beyond & (delta == 0), most, exponent))
+    if scale_offset == 0 and scale_param == "softplus":
+        exponential = raw < _scale.EXPONENTIAL
+        small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0, bounded=bounded)
+        return torch.where(exponential, small, delta / _scale.softplus(torch.where(exponential, 0.0, raw)))
     sigma = _scale.std(raw, scale_param, scale_offset)
-    return delta / torch.where(sigma == 0, 1 / largest, sigma)
+    beyond = sigma.abs() < 4 / largest
+    return delta / torch.where(beyond if bounded else beyond & (delta == 0), 4 / largest, sigma)

@@ -123,7 +123,7 @@ def discretized_gaussian_nll(
     mirrored = (x < below) | (~tail & (delta < 0))
     distance = torch.where(mirrored, -delta, delta)
     a, b, u, w = (
-        standardised(each, raw, scale_param, scale_offset).expand(shape)
+        standardised(each, raw, scale_param, scale_offset, bounded=True).expand(shape)
         for each in (distance - half, distance + half, distance, torch.full_like(distance, half))
     )
     log_w = (math.log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)).expand(shape)

@@ -36,16 +36,11 @@ def at_least(elements: Tensor, floor: float) -> Tensor:
     return torch.where(elements < floor, floor, elements)
 
 
-def at_most(elements: Tensor, bound: float) -> Tensor:
-    """min(elements, bound), likewise."""
-    return torch.where(elements > bound, bound, elements)
-
-
 def logsumexp(x: Tensor, dim: int) -> Tensor:
     """torch's, but with a gradient, the softmax, that does not depend on how the result is rounded.
 
     torch rebuilds it as exp(x - result), which is off by a factor where the result is in the thousands.
     """
     top = x.detach().amax(dim, keepdim=True)
-    top = torch.where(top.isfinite(), top, 0.0)
+    top = torch.where(top == -torch.inf, 0.0, top)
     return top.squeeze(dim) + torch.log(torch.exp(x - top).sum(dim))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LOG_PARAMS = ("logvar", "logstd")
+EXPONENTIAL = -40.0  # where softplus is, whose logarithm and reciprocal then need no sigma
 
 
 def raw(like: Tensor, scale: Tensor | None, value: float, dtype: torch.dtype) -> Tensor:
@@ -60,7 +61,7 @@ def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
     if scale_offset == 0 and scale_param == "var":
         return torch.log(raw)
     if scale_offset == 0 and scale_param == "softplus":
-        exponential = raw < -40  # there softplus is, whose logarithm needs no sigma
+        exponential = raw < EXPONENTIAL
         sigma = softplus(torch.where(exponential, 0.0, raw))
         return 2 * torch.where(exponential, raw, torch.log(sigma))
     return 2 * torch.log(std(raw, scale_param, scale_offset))

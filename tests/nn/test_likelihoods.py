@@ -11,6 +11,7 @@ from genkern.nn import (
     LIKELIHOODS,
     BernoulliLikelihood,
     DiscretizedGaussianLikelihood,
+    DiscretizedLogisticMixtureLikelihood,
     GaussianLikelihood,
     LaplaceLikelihood,
     Likelihood,
@@ -207,3 +208,102 @@ def test_bad_options_are_refused_by_name():
         make_likelihood("gausian")
     with pytest.raises(TypeError, match="^likelihood: expected a name or a Likelihood, got int"):
         make_likelihood(3)
+
+
+BAD = (math.nan, math.inf, -math.inf, 1e30)  # the square of the last overflows
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("place", ["x", "params"])
+def test_a_batch_without_a_finite_error_is_not_remembered(place, bad):
+    likelihood, without = GaussianLikelihood("optimal"), GaussianLikelihood("optimal")
+    for batch in range(4):
+        x, loc = X + batch, LOC.clone()
+        if batch not in (0, 2):
+            without.log_prob(x, loc)
+        else:
+            (x if place == "x" else loc)[1, 0, 2, 1] = bad
+        assert likelihood.log_prob(x, loc).isfinite().all() == (batch not in (0, 2))
+    assert torch.equal(likelihood.running_variance, without.running_variance)
+    assert likelihood.batches.item() == without.batches.item() == 2
+    assert likelihood.eval().log_prob(X, LOC).isfinite().all()
+
+
+def test_errors_that_a_half_holds_not_do_not_stay_in_one():
+    likelihood = GaussianLikelihood("optimal").half()
+    before = likelihood.running_variance.clone()
+    likelihood.log_prob(torch.full((2, 3), 300.0).half(), torch.full((2, 3), -300.0).half())
+    assert torch.equal(likelihood.running_variance, before)
+
+
+@pytest.mark.parametrize("shape", [(1, 70_001), (40_000, 3)])
+def test_the_running_variance_has_the_same_bits_for_every_number_of_threads(shape):
+    x = torch.randn(shape)
+    seen = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        likelihood = GaussianLikelihood("optimal")
+        likelihood.log_prob(x, torch.zeros_like(x))
+        seen.append(likelihood.running_variance)
+    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+def test_draws_at_the_ends_of_the_noise_are_finite_and_of_the_datas_range(name, dtype, monkeypatch):
+    likelihood = make_likelihood(name)
+    params = torch.zeros(1, 30 if name == "discretized_logistic" else 2, 1, 1, dtype=dtype)
+    drawn = []
+    for u in (0.0, 2.0**-24, 0.5, 1 - 2.0**-24):
+        monkeypatch.setattr(gk.random, "uniform", lambda key, shape, u=u, **_: torch.full(tuple(shape), u))
+        drawn.append(likelihood.sample(params, key=gk.random.key(0)).double())
+    assert all(d.isfinite().all() for d in drawn)
+    if name == "laplace":
+        lowest, low, middle, high = drawn
+        assert torch.equal(lowest, low) and torch.equal(low, -high) and (middle == 0).all()
+    if name == "bernoulli":
+        assert [d.unique().tolist() for d in drawn] == [[1.0], [1.0], [0.0], [0.0]]  # u < 1/2
+
+
+@pytest.mark.parametrize("logit", [-math.inf, -1e4, 1e4, math.inf])
+def test_a_bernoulli_variable_without_doubt_is_drawn_so(logit, monkeypatch):
+    for u in (0.0, 1 - 2.0**-24):
+        monkeypatch.setattr(gk.random, "uniform", lambda key, shape, u=u, **_: torch.full(tuple(shape), u))
+        drawn = BernoulliLikelihood().sample(torch.full((1, 2), logit), key=gk.random.key(0))
+        assert (drawn == float(logit > 0)).all()
+
+
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+def test_a_parameter_that_is_not_a_number_is_seen_in_the_draw(name):
+    params = torch.full((1, 30, 2, 2), math.nan)
+    assert make_likelihood(name).sample(params, key=gk.random.key(0)).isnan().all()
+    assert make_likelihood(name).mean(params).isnan().all()
+
+
+LIKELIHOODS_OF_PARAMETERS = {
+    **{name: (lambda name=name: make_likelihood(name), 3) for name in LIKELIHOODS.keys() - {"discretized_logistic"}},
+    "gaussian, fixed": (lambda: GaussianLikelihood(0.3), 3),
+    "gaussian, optimal": (lambda: GaussianLikelihood("optimal"), 3),
+    "gaussian, a channel": (lambda: GaussianLikelihood(channels=3), 3),
+    "gaussian, decoder": (lambda: GaussianLikelihood("decoder"), 6),
+    "laplace, decoder": (lambda: LaplaceLikelihood("decoder"), 6),
+    "discretized_gaussian, decoder": (lambda: DiscretizedGaussianLikelihood("decoder"), 6),
+    "discretized_logistic, coupled": (lambda: DiscretizedLogisticMixtureLikelihood(2), 20),
+    "discretized_logistic, uncoupled": (lambda: DiscretizedLogisticMixtureLikelihood(2, rgb_coupling=False), 14),
+}
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 5, 4), (4, 3, 1, 4), (4, 3, 5, 1), (4, 1, 5, 4), (3, 5, 4), (1, 4, 3, 5, 4), ()]
+)
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(("build", "channels"), LIKELIHOODS_OF_PARAMETERS.values(), ids=LIKELIHOODS_OF_PARAMETERS)
+def test_data_of_another_shape_are_refused_even_where_they_would_broadcast(build, channels, frozen, shape):
+    likelihood = build()
+    params = torch.rand(4, channels, 5, 4)
+    assert likelihood.log_prob(torch.rand(4, 3, 5, 4), params, frozen=frozen).shape == (4,)
+    with pytest.raises(ValueError, match=r"^x: expected shape \(4, 3, 5, 4\), that of the mean in params, got"):
+        likelihood.log_prob(torch.rand(shape), params, frozen=frozen)
+    x, params = torch.rand(4, 3, 5, 4), params[:1]
+    with pytest.raises(ValueError, match=r"^x: expected shape \(1, 3, 5, 4\)"):
+        likelihood.log_prob(x, params, frozen=frozen)

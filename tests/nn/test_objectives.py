@@ -1,9 +1,11 @@
 """genkern.nn.ELBO: weights, capacity, warm-up, and what it keeps."""
 
+import inspect
+
 import pytest
 import torch
 
-from genkern.nn import ELBO, VAE, MLPDecoder, MLPEncoder
+from genkern.nn import ELBO, IWAE, VAE, BetaTCVAE, InfoVAE, MLPDecoder, MLPEncoder
 
 RECONSTRUCTION = torch.tensor([-3.0, -5.0])
 KL = torch.tensor([1.0, 3.0])
@@ -86,3 +88,39 @@ def test_negative_options_are_refused_by_name(options):
 def test_unknown_free_bits_scope_is_refused():
     with pytest.raises(ValueError, match="^free_bits_over: expected one of"):
         ELBO(free_bits_over="image")
+
+
+PARTS = {
+    "ELBO": (ELBO(), ("reconstruction", "kl")),
+    "BetaTCVAE": (BetaTCVAE(dataset_size=9), ("mutual_information", "total_correlation", "dimension_wise_kl")),
+    "InfoVAE": (InfoVAE(), ("reconstruction", "kl")),
+}
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1), (1, 4), (3,)])
+@pytest.mark.parametrize(("objective", "alike"), PARTS.values(), ids=PARTS)
+def test_parts_of_other_data_are_refused_by_name(objective, alike, shape):
+    names = [name for name in inspect.signature(objective.forward).parameters if name != "divergence"]
+    parts = {name: torch.zeros(4) for name in names}
+    scalar = {"divergence": torch.zeros(())} if isinstance(objective, InfoVAE) else {}
+    assert objective(**parts, **scalar).shape == ()
+    for name in alike[1:]:
+        with pytest.raises(ValueError, match=rf"^{name}: expected shape \(4,\) as {alike[0]}, got"):
+            objective(**{**parts, name: torch.zeros(shape)}, **scalar)
+    with pytest.raises(TypeError, match=f"^{alike[0]}: expected a Tensor, got None"):
+        objective(**{**parts, alike[0]: None}, **scalar)
+
+
+@pytest.mark.parametrize("size", [40_000, 100_003])
+@pytest.mark.parametrize("objective", [ELBO(), InfoVAE(), IWAE(1)], ids=lambda o: type(o).__name__)
+def test_a_loss_has_the_same_bits_for_every_number_of_threads(objective, size):
+    parts = [torch.randn(size) for _ in range(2)]
+    if isinstance(objective, IWAE):
+        parts = [torch.randn(1, size)]
+    elif isinstance(objective, InfoVAE):
+        parts.append(torch.zeros(()))
+    losses = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        losses.append(objective(*parts))
+    assert losses[0] == losses[1] == losses[2]

@@ -13,6 +13,7 @@ from torch import Tensor
 import genkern as gk
 from genkern.reference.discrete import gumbel
 from support.backends import oracle
+from support.extended import logistic_mixture_gradients
 from support.inputs import REDUCTIONS, UNITS, Shape, cotangent, normal, numel, raw_scale
 
 Tensors = dict[str, Tensor]
@@ -48,6 +49,7 @@ class Case:
     result_shape: Callable[[Shape], Shape] = lambda shape: shape
     eps: Callable[..., Tensor] = gk.random.normal  # how its noise is made of a key
     eps_shape: Callable[[Shape], Shape] = lambda shape: shape
+    extended: Callable[..., Tensors] | None = None  # its gradients where float64 is no oracle for float64
 
     def __str__(self) -> str:
         return self.name
@@ -116,7 +118,11 @@ def evaluate_oracle(case: Case, tensors: Tensors, options: Options, dtypes: list
         cotangents = tuple(
             cotangent(o.to(d), 100 + i).double() for i, (o, d) in enumerate(zip(outputs, dtypes, strict=True))
         )
-        return evaluate(case, wide, options, cotangents)
+        found = evaluate(case, wide, options, cotangents)
+    if case.extended is not None and all(t.dtype == torch.float64 for t in tensors.values()):
+        gradients = case.extended(tensors, *cotangents, **{**case.options(tensors), **options})
+        found |= {f"gradient of {name}": value for name, value in gradients.items()}
+    return found
 
 
 def _parameters(shape: Shape, scale_param: str, seed: int = 0) -> Tensors:
@@ -603,6 +609,7 @@ CASES: tuple[Case, ...] = (
         ({}, {"bins": 16}, {"min_log_scale": 0.0}, {"low": -2.0, "high": 1.5}),
         _mixture_formula,
         options=_mixture(),
+        extended=logistic_mixture_gradients,
         values=3,
         components=2,
     ),
@@ -613,6 +620,7 @@ CASES: tuple[Case, ...] = (
         ({}, {"bins": 256}),
         _mixture_formula,
         options=_mixture(rgb_coupling=False),
+        extended=logistic_mixture_gradients,
         components=2,
     ),
     Case(
@@ -622,6 +630,7 @@ CASES: tuple[Case, ...] = (
         ({}, {"min_log_scale": 0.0}),
         _mixture_formula,
         options=_mixture(rgb_coupling=False),
+        extended=logistic_mixture_gradients,
         values=2,
         components=2,
     ),

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, functional, random
+from genkern.functional import _ordered
 from genkern.nn._gather import gather_batch
 from genkern.nn._keys import one_key
-from genkern.nn.objectives.objective import Objective
+from genkern.nn.objectives.objective import Objective, check_parts
 from genkern.nn.priors import StandardNormalPrior
 
 if TYPE_CHECKING:
@@ -80,14 +81,15 @@ class BetaTCVAE(Objective):
     def forward(
         self, reconstruction: Tensor, mutual_information: Tensor, total_correlation: Tensor, dimension_wise_kl: Tensor
     ) -> Tensor:
-        _check_parts(
-            reconstruction=reconstruction,
+        check_parts(reconstruction=reconstruction)
+        check_parts(  # of the global batch, where that is asked for
             mutual_information=mutual_information,
             total_correlation=total_correlation,
             dimension_wise_kl=dimension_wise_kl,
         )
-        kl = self.alpha * mutual_information.mean() + self.beta * total_correlation.mean()
-        return kl + self.gamma * dimension_wise_kl.mean() - reconstruction.mean()
+        _checks.same_device(reconstruction=reconstruction, mutual_information=mutual_information)
+        kl = self.alpha * _ordered.mean(mutual_information) + self.beta * _ordered.mean(total_correlation)
+        return kl + self.gamma * _ordered.mean(dimension_wise_kl) - _ordered.mean(reconstruction)
 
     def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         loc, scale = vae._moments(x, encoder_input).chunk(2, dim=1)
@@ -168,9 +170,11 @@ class InfoVAE(Objective):
         self.global_batch = global_batch
 
     def forward(self, reconstruction: Tensor, kl: Tensor, divergence: Tensor) -> Tensor:
-        _check_parts(reconstruction=reconstruction, kl=kl, divergence=divergence)
+        check_parts(reconstruction=reconstruction, kl=kl)
+        _checks.tensor("divergence", divergence)
+        _checks.same_device(reconstruction=reconstruction, divergence=divergence)
         weight = self.alpha + self.lambda_ - 1
-        return (1 - self.alpha) * kl.mean() + weight * divergence - reconstruction.mean()
+        return (1 - self.alpha) * _ordered.mean(kl) + weight * divergence - _ordered.mean(reconstruction)
 
     def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         offset = noise.pop("element_offset", 0)
@@ -193,9 +197,3 @@ def imq_mmd(z: Tensor, prior_z: Tensor) -> Tensor:
     """The discrepancy of a Wasserstein auto-encoder (Tolstikhin et al. 2018): kernels of seven sizes."""
     scales = [2 * z.shape[1] * factor for factor in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
     return functional.mmd(z, prior_z, kernel="imq", scales=scales, estimator="u" if z.shape[0] > 1 else "v")
-
-
-def _check_parts(**parts: Tensor) -> None:
-    for name, value in parts.items():
-        _checks.tensor(name, value)
-    _checks.same_device(**parts)

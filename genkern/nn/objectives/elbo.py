@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
-from genkern.nn.objectives.objective import Objective
+from genkern.functional import _ordered
+from genkern.nn._buffers import update_buffers
+from genkern.nn.objectives.objective import Objective, check_parts
 
 if TYPE_CHECKING:
     from genkern.nn.vae import VAE
@@ -81,16 +83,14 @@ class ELBO(Objective):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
-        _checks.tensor("reconstruction", reconstruction)
-        _checks.tensor("kl", kl)
-        _checks.same_device(reconstruction=reconstruction, kl=kl)
+        check_parts(reconstruction=reconstruction, kl=kl)
         progress = self._progress()
         if self.training:
-            self._advance()
-        distortion = -reconstruction.mean()
+            update_buffers(self, ("step",), lambda step: (step + 1,))
+        distortion, kl = -_ordered.mean(reconstruction), _ordered.mean(kl)
         if self.capacity is not None:
-            return distortion + self.beta * (kl.mean() - self.capacity * progress).abs()
-        return distortion + self.beta * progress * kl.mean()
+            return distortion + self.beta * (kl - self.capacity * progress).abs()
+        return distortion + self.beta * progress * kl
 
     def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         # Only a closed-form KL has dimensions to free.
@@ -102,13 +102,6 @@ class ELBO(Objective):
             f"beta={self.beta}, free_bits={self.free_bits} over {self.free_bits_over}, "
             f"capacity={self.capacity}, warmup={self.warmup}"
         )
-
-    def _advance(self) -> None:
-        if torch.compiler.is_compiling():
-            # A compiled backward may compute the KL weight again, by which time a step changed in place has moved on.
-            self.step = self.step + 1
-        else:
-            self.step += 1  # in place: a captured CUDA graph counts its replays
 
     def _progress(self) -> Tensor | float:
         """The part of the schedule that has passed; a tensor, so that a compiled graph is not rebuilt each step."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, functional, random
+from genkern.functional import _ordered
 from genkern.nn._keys import one_key
 from genkern.nn.objectives.objective import Objective
 
@@ -55,7 +56,7 @@ class IWAE(Objective):
 
     def forward(self, log_w: Tensor, latent: Tensor | None = None) -> Tensor:
         bound = functional.importance_weighted_bound(log_w, estimator=self.estimator, latent=latent, **self.options)
-        return -bound.mean()
+        return -_ordered.mean(bound)
 
     def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         offset = noise.pop("element_offset", 0)
