@@ -77,6 +77,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run no test, print what the collected ones cover: operations x properties, and what is missing",
     )
+    parser.addoption("--calls", type=int, help="how many calls tests/test_drawn_calls.py draws for each backend")
+    parser.addoption("--call", help="the one call that it draws, such as gaussian_kl-123")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ import torch
 from support import matrix
 from support.backends import EVERY_ISA, Backend, oracle
 from support.cases import CASES, Case, Options, Tensors, evaluate, evaluate_oracle
-from support.inputs import DTYPES, LAYOUTS, SHAPES, Shape, fits, lay_out, numel
+from support.inputs import DTYPES, EXTREMES, LAYOUTS, SHAPES, Shape, fits, lay_out, numel
 from support.tolerance import assert_as_accurate, assert_same_class
 from torch import Tensor
 
@@ -220,11 +220,6 @@ def test_variants_are_as_accurate_as_plain_torch(case: Case, every_isa: Backend)
         for name, value in result.items():
             terms = case.terms(name.removeprefix("gradient of "), shape) if name.startswith("gradient") else 1
             assert_as_accurate(f"{name} with {options}", value, expected[name], plain[name], terms)
-
-
-# No two are each other's negative, lest huge terms cancel to a number that no digit is left of.
-EXTREMES = (0.0, -0.0, 1e-30, 30.0, -31.0, 88.0, -87.0, 200.0, -201.0, 1e4, -2e4, 1e30, -2e30)
-EXTREMES += (math.inf, -math.inf, math.nan)
 
 
 @matrix.covers("extreme values")

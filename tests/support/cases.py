@@ -337,7 +337,7 @@ def _pair_of_logits(shape: Shape) -> Tensors:
     return {"logits_q": _logits(shape), "logits_p": _logits(shape, 8)}
 
 
-def _gumbel(key: Tensor, shape: Shape, dtype: torch.dtype = torch.float32, element_offset: int = 0) -> Tensor:
+def gumbel_noise(key: Tensor, shape: Shape, dtype: torch.dtype = torch.float32, element_offset: int = 0) -> Tensor:
     return gumbel(gk.random.uniform(key, shape, dtype=dtype, element_offset=element_offset))
 
 
@@ -712,7 +712,7 @@ CASES: tuple[Case, ...] = (
         lambda t, eps: (torch.softmax(t["logits"] + eps, -1),),
         rescaled=HARD,
         keyed=True,
-        eps=_gumbel,
+        eps=gumbel_noise,
         eps_shape=_of_classes,
         result_shape=_of_classes,
         coupled=CLASSES,
@@ -721,7 +721,7 @@ CASES: tuple[Case, ...] = (
         "gumbel_softmax-channels-eps",
         lambda shape, _: {
             "logits": _logits(_of_channels(shape)),
-            "eps": torch.as_tensor(_gumbel(KEY, _of_channels(shape), torch.float64)),
+            "eps": torch.as_tensor(gumbel_noise(KEY, _of_channels(shape), torch.float64)),
         },
         ("sample",),
         RELAXED[:1],

@@ -27,6 +27,10 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 REDUCTIONS = ("event", "none", "sum", "mean", "batchmean")
 UNITS = ("nats", "bits", "bits_per_dim")
 
+# No two are each other's negative, lest huge terms cancel to a number that no digit is left of.
+EXTREMES = (0.0, -0.0, 1e-30, 30.0, -31.0, 88.0, -87.0, 200.0, -201.0, 1e4, -2e4, 1e30, -2e30)
+EXTREMES += (math.inf, -math.inf, math.nan)
+
 
 def _channels_last(t: Tensor) -> Tensor:
     return t.contiguous(memory_format=torch.channels_last if t.dim() == 4 else torch.channels_last_3d)
