@@ -1,6 +1,7 @@
 """Derivatives: against finite differences, between the backends, and however autograd hands over what it has."""
 
 import copy
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -9,10 +10,11 @@ from support import matrix
 from support.backends import Backend, oracle
 from support.capture import Recorder
 from support.cases import CASES, Case, Options, Tensors, evaluate
-from support.inputs import LAYOUTS, Shape, cotangent
+from support.inputs import LAYOUTS, Shape, cotangent, normal
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+import genkern as gk
 from genkern._library import Operation
 from genkern.functional import _discrete_ops, _gan_ops, _gaussian_ops, _likelihood_ops, _logistic_mixture_ops
 
@@ -255,7 +257,7 @@ def test_one_tensor_may_be_given_for_every_argument(case: Case, backend: Backend
     separate = sum(o.sum() for o in case(copies))
     got = torch.autograd.grad(total, value, allow_unused=True, materialize_grads=True)[0]
     parts = torch.autograd.grad(separate, list(copies.values()), allow_unused=True, materialize_grads=True)
-    # x = loc has no optimal scale: nan for both
+    # x = loc, where the optimal scale is 0: -inf, with gradient 0
     torch.testing.assert_close(got, sum(parts), rtol=1e-13, atol=1e-14, equal_nan=True)
 
 
@@ -290,3 +292,28 @@ def test_a_device_without_kernels_takes_its_gradient_from_the_definition(case: C
             if got is not None:
                 # float64: the same formula, summed in another order
                 assert (got - value).abs().max() <= 1e-13 * max(1.0, float(value.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(40, 50, 60), (3, 100_003), (100_003, 3), (5, 7000, 4), (2, 2, 70_001)], ids=str)
+def test_the_gradient_of_a_broadcast_argument_is_one_sum_for_every_number_of_threads(
+    shape: tuple[int, ...], dtype: torch.dtype, native: Backend
+) -> None:
+    """Every subset of the dimensions, broadcast in front, behind and between."""
+    x = normal(shape, 1, torch.float32)
+    weights = normal(shape, 2, torch.float32)
+    for kept in itertools.product([True, False], repeat=len(shape)):
+        sizes = tuple(size if keep else 1 for size, keep in zip(shape, kept, strict=True))
+        loc = normal(sizes, 3, dtype).requires_grad_()
+        seen = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            elements = gk.gaussian_nll(x, loc, reduction="none")
+            seen.append(torch.autograd.grad(elements, loc, weights.to(elements.dtype))[0])
+        assert torch.equal(seen[0], seen[1])
+        assert torch.equal(seen[0], seen[2])
+        terms = weights.double() * (loc.detach().double() - x.double())
+        exact = terms.sum_to_size(sizes)
+        # Terms are rounded three times; within 512 of them sums are in float32.
+        bound = torch.finfo(dtype).eps * exact.abs() + 2e-6 * (terms.square().sum_to_size(sizes).sqrt() + 1e-3)
+        assert ((seen[0].double() - exact).abs() <= bound).all(), sizes

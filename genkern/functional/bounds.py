@@ -238,11 +238,17 @@ def _log_mean_power(log_w: Tensor, power: float, dim: int) -> Tensor:
         return _ordered.mean(log_w, dim)
     largest = log_w.detach().amax(dim, keepdim=True) if power > 0 else log_w.detach().amin(dim, keepdim=True)
     gaps = power * torch.where(largest.isinf(), 0.0, log_w - largest)
-    mean = _ordered.mean(torch.expm1(gaps), dim)
+    mean = _ordered.mean(_expm1(gaps), dim)
     near = mean > -0.5
     log_sum = _ordered.logsumexp(gaps, dim)
     log_mean = torch.where(near, torch.log1p(torch.where(near, mean, 0.0)), log_sum - math.log(log_w.shape[dim]))
     return largest.squeeze(dim) + log_mean / power
+
+
+def _expm1(x: Tensor) -> Tensor:
+    """expm1 with the gradient exp(x): torch rebuilds it as expm1(x) + 1, without the digits of a small one."""
+    e = torch.exp(x)
+    return torch.expm1(x).detach() + (e - e.detach())
 
 
 def _ciwae(log_w: Tensor, beta: float, dim: int) -> Tensor:

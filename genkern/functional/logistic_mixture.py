@@ -193,6 +193,7 @@ def discretized_logistic_mixture_sample(
     low, high = constant(low, dtype), constant(high, dtype)
     scale = torch.exp(clamp(chosen(log_scales), min_log_scale, None, "hard"))
     values = list(chosen(means) + scale * (torch.log(noise[1:]) - torch.log1p(-noise[1:])))
+    values = [torch.where(cumulative[-1].isnan(), cumulative[-1], v) for v in values]  # of logits that choose none
     if rgb_coupling:
         by_red, blue_by_red, blue_by_green = torch.tanh(chosen(coefficients))
         values[0] = values[0].clamp(low, high)

@@ -5,8 +5,6 @@ Source: Vahdat & Kautz 2020, NVAE, section 3.2, "residual normal distributions" 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 

@@ -33,7 +33,7 @@ def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None)
 
 
 def at_least(elements: Tensor, free_bits: float, units: str) -> Tensor:
-    """max(elements, free_bits), elements in nats; the gradient is 0 below the floor alone, not where an element is nan."""
+    """max(elements, free_bits), elements in nats; the gradient is 0 below the floor alone, not where one is nan."""
     floor = constant(free_bits if units == "nats" else free_bits * math.log(2.0), elements.dtype)
     return torch.where(elements < floor, floor, elements)
 

@@ -10,7 +10,6 @@ import inspect
 from typing import Any
 
 import torch
-from test_bad_input import VALUES, WRONG_DTYPES, WRONG_TYPES
 from torch import Tensor
 
 import genkern as gk
@@ -19,6 +18,7 @@ from support.calls import FUNCTIONS, is_error, outcome
 from support.drawn import Draw, Seeds
 from support.drawn_definitions import arguments_of
 from support.drawn_operations import DRAWS
+from support.values import VALUES, WRONG_DTYPES, WRONG_TYPES
 
 
 class WrongCall:
