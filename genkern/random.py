@@ -25,7 +25,7 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
     ----------
     seed, offset : int
         Taken modulo 2**64. Keys of one seed and neighbouring offsets share one stream, shifted by 4 elements (2 in
-        float64) an offset: a key for each rank, step or layer is one of `fold_in` or `split`, not ``key(seed, rank)``.
+        float64) an offset: for a rank, a step or a layer use `fold_in` or `split`, never ``key(seed, rank)``.
     device : torch.device, optional
         Where the key lies; a CUDA key is read by the kernel that uses it, without a host sync.
 
