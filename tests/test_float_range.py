@@ -129,6 +129,21 @@ def call_logistic_mixture(x: Tensor, **parameters: Tensor) -> Tensor:
     )
 
 
+def no_terms(name: str, at: Mapping[str, float]) -> mpf:
+    return mpf(0)
+
+
+def terms_of_tanh(name: str, at: Mapping[str, float]) -> mpf:
+    """The density at either end of a bin, over its mass: in units of sigma, of the size of 1."""
+    return mpf(1) if name == "scale" else 1 / sigma_and_logvar(mpf(at["scale"]), "logvar")[0]
+
+
+def terms_of_logistic_mixture(name: str, at: Mapping[str, float]) -> mpf:
+    """Weights and posteriors, up to 1, and slopes of the two sides of a bin, as many times the inverse scale."""
+    by_scale = {n: 1 / mp.exp(max(mpf(at[n]), mpf(-7))) for n in ("log_scale", "wide")}
+    return {"mean": by_scale["log_scale"], "other": by_scale["wide"], "x": sum(by_scale.values())}.get(name, mpf(1))
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """`call` of tensors, `truth` of numbers, `points`: the values that arguments have while another is swept."""
@@ -138,6 +153,8 @@ class Likelihood:
     truth: Callable[..., mpf]
     points: tuple[Mapping[str, float], ...]
     swept: Mapping[str, str] = field(default_factory=dict)  # what an argument's values are bound to: "unit", "positive"
+    # How large the terms are whose difference the gradient by an argument is, where there are several.
+    terms: Callable[[str, Mapping[str, float]], mpf] = no_terms
 
     def __str__(self) -> str:
         return self.name
@@ -155,6 +172,7 @@ def with_scale(name: str, call: Callable[..., Tensor], truth: Callable[..., mpf]
                 (lambda param=scale_param, **values: truth(**values, scale_param=param)) if not options else truth,
                 tuple(points),
                 {"scale": "positive"} if scale_param in POSITIVE else {},
+                terms_of_tanh if options else no_terms,
             )
         )
     return made
@@ -182,6 +200,7 @@ LIKELIHOODS = [
             {"x": 0.25, "first": 0.5, "second": -0.25, "mean": 0.125, "other": 0.5, "log_scale": -1.0, "wide": -2.0},
             {"x": -1.0, "first": 0.5, "second": -0.25, "mean": 0.125, "other": 0.5, "log_scale": -1.0, "wide": -2.0},
         ),
+        terms=terms_of_logistic_mixture,
     ),
 ]
 MAGNITUDES = {
@@ -267,5 +286,6 @@ def check(
                 assert abs(result) < float("inf"), told
                 continue
             error = abs(mpf(result) - exact)
-            bound = ULPS * info.eps * abs(exact) + info.smallest_normal
+            size = max(abs(exact), likelihood.terms(what, at) if what != "value" else mpf(0))
+            bound = ULPS * info.eps * size + info.smallest_normal
             assert error <= bound or error <= bound + slack(function, at, exact, info.eps), told

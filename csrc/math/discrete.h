@@ -144,8 +144,7 @@ struct PairMap {
     const auto none_p = logit_p == minus_infinity;
     const auto without = (logit_q == minus_infinity) | none_p;
     // A number, whose product with a mass of 0 is 0.
-    const F most(kLargest<F>), all = min(most, max(-most, sums.shifted(logit_q, logit_p) - shift));
-    F r = select(without, F(0), all);
+    F r = select(without, F(0), within(sums.shifted(logit_q, logit_p) - shift, F(kLargest<F>)));
     PairTerm<F> t;
     F q = t.softmax_q = mass_q * inverse_q;
     F p = t.softmax_p = mass_p * inverse_p;

@@ -50,15 +50,6 @@ struct Bin {
   Mask tail;
 };
 
-// Where an end is so far out that nothing is left beyond it, its product with what is left shall be 0, not nan. The
-// square of such a number is infinite.
-template <class F>
-inline constexpr scalar_t<F> kFarthest = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e300 : 1e37);
-template <class F>
-GK_INLINE F within(F x, F most) {
-  return min(most, max(-most, x));
-}
-
 template <class F>
 GK_INLINE Bin<F> bin_of(F x, F loc, F inverse_sigma, F half, F below, F above) {
   const auto low = x < below;
@@ -152,7 +143,7 @@ template <class F>
 GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin, F log_w, F g) {
   using T = scalar_t<F>;
   constexpr double slope = 1.5957691216057307117597842397375, cube = 0.044715;
-  const F far(T(1e12)), most(T(sizeof(T) == 8 ? 1e150 : 1e18)), s(T{slope}), c(T{cube}), nothing(T(1e4));
+  const F far(T(1e12)), most(kSquarable<F>), s(T{slope}), c(T{cube}), nothing(T(1e4));
   const F a = max(-far, bin.a), b = within(bin.b, far), u = within(bin.u, most), w = min(most, bin.w);
   const F u2 = u * u, w2 = w * w, a2 = a * a, b2 = b * b;
   const F per_w = F(2) * s * fma(c, fma(F(3), u2, w2), F(1));  // gap / w

@@ -47,7 +47,9 @@ GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F log_width) 
   const F beyond = select(bin.b < F(0), F(1), e_b) / (F(1) + e_b);
   const F before = select(bin.a < F(0), e_a, F(1)) / (F(1) + e_a);
   const F by_gap = select(narrow, F(1), bin.gap * ratio / fallen);  // gap / (exp(gap) - 1)
-  return {tails + log_gap, beyond - before, fma(bin.a, before, -(bin.b * beyond)) - by_gap};
+  // Numbers, whose products with a share of 0 are 0; the logarithm of such a mass is infinite.
+  const F most(kLargest<F>), a = within(bin.a, most), b = within(bin.b, most);
+  return {tails + log_gap, beyond - before, fma(a, before, -(b * beyond)) - by_gap};
 }
 
 // The logarithm of a sum of w_m mass_m with w = softmax(logits), a component after the other: the sum of exp(logit -

@@ -16,8 +16,9 @@ template <class F>
 GK_INLINE Component<F> component(F loc, F log_scale) {
   using T = scalar_t<F>;
   constexpr double kRootHalf = 0.70710678118654752440084436210485;
-  // A number for every sigma, so that a point at the location has no distance from it.
-  const F inverse = min(F(kLargest<F>), exp(-log_scale));
+  // A number for every sigma: a point at the location has no distance from it, and one far away a distance that is a
+  // number.
+  const F inverse = min(F(kSquarable<F>), exp(-log_scale));
   return {loc, inverse * F(T(kRootHalf)), -(log_scale + F(T(0.5 * kLog2Pi)))};
 }
 

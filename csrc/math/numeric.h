@@ -15,6 +15,19 @@ inline constexpr scalar_t<F> kLargest =
 template <class F>
 inline constexpr scalar_t<F> kNegligible = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e-290 : 1e-30);
 
+// The square of such a number is one, too.
+template <class F>
+inline constexpr scalar_t<F> kSquarable = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e150 : 1e18);
+
+// Where an end of a bin is so far out that nothing is left beyond it, its product with what is left shall be 0, not
+// nan. The square of such a number is infinite.
+template <class F>
+inline constexpr scalar_t<F> kFarthest = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e300 : 1e37);
+template <class F>
+GK_INLINE F within(F x, F most) {
+  return min(most, max(-most, x));
+}
+
 // The factor, but a number where what it multiplies is 0: no distance is 0 sigmas, however small sigma is.
 template <class F>
 GK_INLINE F finite_at_zero(F x, F factor) {

@@ -45,9 +45,15 @@ struct ScaleMap {
     return select(s.slope == F(0), F(0), gradient * s.slope);
   }
 
-  // A gradient by log sigma^2, taken back to the raw value.
+  // A gradient by log sigma^2, taken back to the raw value. The derivative may overflow where the product does not.
   GK_INLINE F by_raw(const Scale<F>& s, F by_logvar) const {
-    return through_clamp(s, kPlain ? by_logvar : times(by_logvar, s.d_logvar));
+    if (kPlain) return by_logvar;
+    F raw = by_logvar * s.d_logvar;
+    if (!logarithmic()) {
+      raw = select(abs(s.d_logvar) <= F(kLargest<F>), raw, F(2) * by_logvar * s.d_sigma / s.sigma);
+      raw = select(by_logvar == F(0), F(0), raw);
+    }
+    return through_clamp(s, raw);
   }
 
   // 1 / sigma, without a division where the exponent need only change its sign.

@@ -3,6 +3,8 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
+#include <algorithm>
+
 #include "ops/device.h"
 #include "ops/options.h"
 
@@ -43,8 +45,10 @@ class ClassLayout {
   void gradient(ClassOperand& operand, const Tensor& tensor) {
     if (!tensor.defined()) return;
     const bool whole = tensor.sizes() == at::IntArrayRef(shape_.full);
-    const auto type = tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    slots_.push_back({&operand, whole ? tensor : at::empty(shape_.full, tensor.options().dtype(type)), tensor});
+    const bool wide =
+        std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.tensor.scalar_type() == at::kDouble; });
+    const auto options = tensor.options().dtype(wide ? at::kDouble : at::kFloat);
+    slots_.push_back({&operand, whole ? tensor : at::empty(shape_.full, options), tensor});
   }
   void loss_gradient(Operand& operand, const Tensor& grad) {
     grad_operand_ = &operand;

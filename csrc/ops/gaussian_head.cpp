@@ -1,4 +1,5 @@
 // Samples of a Gaussian and its divergence: checks, allocation, launch.
+#include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
@@ -96,10 +97,12 @@ struct Head {
 
   void check_divergence() {
     const at::DimVector own = shape;
+    if (sampling)
+      for (const auto& [name, prior] : {std::pair("prior_loc", &prior_loc), {"prior_scale", &prior_scale}})
+        TORCH_CHECK_VALUE(!prior->defined() || at::is_expandable_to(prior->sizes(), own), name,
+                          ": expected a shape that broadcasts to that of loc and scale ", shape_text(own), ", got ",
+                          shape_text(prior->sizes()));
     shape = broadcast({{"loc", &loc}, {"scale", &scale}, {"prior_loc", &prior_loc}, {"prior_scale", &prior_scale}});
-    TORCH_CHECK_VALUE(!sampling || shape == own,
-                      "prior_loc, prior_scale: expected shapes that broadcast to that of loc and scale ",
-                      at::IntArrayRef(own), ", got ", at::IntArrayRef(shape), " with them");
     TORCH_CHECK_VALUE(divergence->free_bits >= 0, "free_bits: expected a number >= 0, got ", divergence->free_bits);
     reduce.emplace(divergence->reduce.reduction, divergence->reduce.units, divergence->reduce.event_ndim, shape);
   }

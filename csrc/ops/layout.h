@@ -38,6 +38,7 @@ class Layout {
     int64_t* channel_stride = nullptr;
   };
 
+  at::ScalarType arithmetic() const;  // double where an operand is, of those that came so far
   void add(Operand& operand, const at::Tensor& tensor, bool is_output, int64_t channel_dim = -1,
            int64_t* channel_stride = nullptr);
   bool all_contiguous() const;

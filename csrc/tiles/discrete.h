@@ -217,7 +217,8 @@ struct CategoricalBackwardTile {
       const PairTerm<F> t = in.term(pair, k);  // of which, where something is kept, the masses alone are used
       const F r = log_ratio.get(k, [&] { return t.log_ratio; }), difference = by_p.get(k, [&] { return t.by_p; });
       const F left = select(t.lost > F(T(0)), F(T(1)), F(T(0)));
-      d_q.set(k, g_q * t.softmax_q * ((r - mean_q) + (lost - left)));
+      const F from_mean = (r - mean_q) + (lost - left);  // which may overflow where there is no mass
+      d_q.set(k, select(t.softmax_q == F(T(0)), F(T(0)), g_q * t.softmax_q * from_mean));
       d_p.set(k, g_p * fma(t.softmax_p, mean_p, -difference));
     }
   }

@@ -187,7 +187,9 @@ def interpolate(
     """
     if generator is not None and not isinstance(generator, torch.Generator):
         _checks.tensor("real", real)
-        key, eps, generator = source(real, key, generator, eps, real.shape[:1], random.uniform)
+        _checks.tensor("fake", fake)
+        like = fake if fake.dtype == torch.float64 else real
+        key, eps, generator = source(like, key, generator, eps, real.shape[:1], random.uniform)
     else:
         key, eps, generator = source(real, key, generator, eps)
     return _ops.interpolate(real, fake, key, eps, generator, element_offset)

@@ -75,7 +75,7 @@ class AdversarialSteps:
         _checks.instance("gan", self._inner(), GAN, "a GAN")
         _checks.instance("generator_optimizer", generator_optimizer, Optimizer, "an Optimizer")
         _checks.instance("discriminator_optimizer", discriminator_optimizer, Optimizer, "an Optimizer")
-        _checks.positive("n_critic", n_critic)
+        n_critic = _checks.positive("n_critic", n_critic)
         if reduce_gradients is not None and not callable(reduce_gradients):
             raise TypeError(f"reduce_gradients: expected a function or None, got {_checks.type_name(reduce_gradients)}")
         if scaler is not None:
@@ -221,12 +221,11 @@ def lazy_adam(lr: float, betas: tuple[float, float], interval: int) -> dict[str,
     >>> lazy_adam(0.002, (0.0, 0.99), 16)["betas"]
     (0.0, 0.9905...)
     """
-    _checks.number("lr", lr, minimum=0)
+    lr = _checks.number("lr", lr, minimum=0)
     _checks.instance("betas", betas, tuple | list, "two numbers")  # type: ignore[arg-type]
     if len(betas) != 2:
         raise ValueError(f"betas: expected two numbers, got {len(betas)}")
-    for beta in betas:
-        _checks.fraction("betas", beta)
-    _checks.positive("interval", interval)
+    betas = (_checks.fraction("betas", betas[0]), _checks.fraction("betas", betas[1]))
+    interval = _checks.positive("interval", interval)
     c = interval / (interval + 1)
     return {"lr": c * lr, "betas": (betas[0] ** c, betas[1] ** c)}

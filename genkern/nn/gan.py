@@ -117,10 +117,10 @@ class GAN(nn.Module):
         check_discriminator(one, one, loss, label_smoothing, hinge_scale, "mean")
         if penalty is not None:
             _checks.choice("penalty", penalty, tuple(PENALTIES))
-        _checks.number("penalty_weight", penalty_weight, optional=True, minimum=0)
-        _checks.positive("penalty_interval", penalty_interval)
+        penalty_weight = _checks.number("penalty_weight", penalty_weight, optional=True, minimum=0)
+        penalty_interval = _checks.positive("penalty_interval", penalty_interval)
         if ema_decay is not None:
-            _checks.fraction("ema_decay", ema_decay)
+            ema_decay = _checks.fraction("ema_decay", ema_decay)
         shape = getattr(generator, "latent_shape", None) if latent_shape is None else latent_shape
         if shape is None:
             raise ValueError(
@@ -189,7 +189,7 @@ class GAN(nn.Module):
         self._check_real(real)
         _check_augment(augment)
         if penalized is not None:
-            _checks.boolean("penalized", penalized)
+            penalized = _checks.boolean("penalized", penalized)
         due = self._due() if penalized is None else bool(penalized) and self.penalty is not None
         keys, first = self._noise(key, generator, element_offset)
         with torch.no_grad():
@@ -221,7 +221,7 @@ class GAN(nn.Module):
         if isinstance(real, Tensor):
             self._check_real(real)
         else:
-            _checks.positive("real", real)
+            real = _checks.positive("real", real)
             if self.loss == "relativistic":
                 raise ValueError(f"real: expected a Tensor for loss 'relativistic', got {real}")
         num = len(real) if isinstance(real, Tensor) else real
@@ -250,7 +250,7 @@ class GAN(nn.Module):
         By the averaged generator, if there is one and `averaged` does not say otherwise; by either in evaluation mode,
         so that a datum does not depend on its neighbours and no statistics move. Modes are left as they are.
         """
-        _checks.integer("num", num, minimum=0)
+        num = _checks.integer("num", num, minimum=0)
         keys, _ = self._noise(key, generator, element_offset)
         z = self._latents(num, keys[0], element_offset, temperature)
         sampler = self._sampler(averaged)
@@ -324,7 +324,7 @@ class GAN(nn.Module):
 
     def _noise(self, key: Tensor | None, generator: Any, element_offset: int) -> tuple[Tensor, int]:
         """Keys for the uses of noise in one call, and the row of the global batch that is first here."""
-        _checks.integer("element_offset", element_offset, minimum=0)
+        element_offset = _checks.integer("element_offset", element_offset, minimum=0)
         keys = random.split(one_key(self._floating_like().device, key=key, generator=generator), 4)
         return keys, element_offset // max(math.prod(self.latent_shape), 1)
 
@@ -338,7 +338,7 @@ class GAN(nn.Module):
         )
 
     def _sampler(self, averaged: bool) -> nn.Module:
-        _checks.boolean("averaged", averaged)
+        averaged = _checks.boolean("averaged", averaged)
         return self.average if averaged and self.average is not None else self.generator
 
     def _floating_like(self) -> Tensor:

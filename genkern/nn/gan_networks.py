@@ -62,8 +62,8 @@ class ConvGenerator(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width_px = _image_shape(image_shape)
-        _checks.positive("latent_dim", latent_dim)
-        _checks.positive("width", width)
+        latent_dim = _checks.positive("latent_dim", latent_dim)
+        width = _checks.positive("width", width)
         made = factory(device, dtype)
         self.latent_shape = (latent_dim,)
         self.sizes = list(reversed(_halvings(height, width_px)))
@@ -121,8 +121,8 @@ class ConvDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width_px = _image_shape(image_shape)
-        _checks.positive("width", width)
-        _checks.boolean("minibatch_stddev", minibatch_stddev)
+        width = _checks.positive("width", width)
+        minibatch_stddev = _checks.boolean("minibatch_stddev", minibatch_stddev)
         made = factory(device, dtype)
         self.image_shape = (channels, height, width_px)
         sizes = _halvings(height, width_px)
@@ -177,8 +177,8 @@ class MinibatchStddev(nn.Module):
 
     def __init__(self, group_size: int | None = 4, num_channels: int = 1) -> None:
         super().__init__()
-        _checks.integer("group_size", group_size, optional=True, minimum=1)
-        _checks.integer("num_channels", num_channels, minimum=1)
+        group_size = _checks.integer("group_size", group_size, optional=True, minimum=1)
+        num_channels = _checks.integer("num_channels", num_channels, minimum=1)
         self.group_size = group_size
         self.num_channels = num_channels
 

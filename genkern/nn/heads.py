@@ -63,9 +63,9 @@ class GaussianHead(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _checks.positive("in_features", in_features)
-        _checks.positive("latent_dim", latent_dim)
-        _checks.boolean("bias", bias)
+        in_features = _checks.positive("in_features", in_features)
+        latent_dim = _checks.positive("latent_dim", latent_dim)
+        bias = _checks.boolean("bias", bias)
         self.in_features = in_features
         self.latent_shape = (latent_dim,)
         self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)

@@ -59,10 +59,10 @@ class _LocScaleLikelihood(Likelihood):
         if isinstance(sigma, str):
             _checks.choice("sigma", sigma, self._KINDS)
         else:
-            _positive_number("sigma", sigma)
-        _positive_number("init", init)
+            sigma = _positive_number("sigma", sigma)
+        init = _positive_number("init", init)
         if channels is not None:
-            _checks.positive("channels", channels)
+            channels = _checks.positive("channels", channels)
         if channels is not None and sigma != "learned":
             raise ValueError(f"channels: expected None unless sigma is 'learned', got {channels}")
         self.sigma = sigma
@@ -363,20 +363,20 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
         min_log_scale: float = -7.0,
     ) -> None:
         super().__init__()
-        _checks.integer("mixtures", mixtures, minimum=1)
-        _checks.integer("bins", bins, minimum=2)
-        _checks.number("low", low)
-        _checks.number("high", high)
+        mixtures = _checks.integer("mixtures", mixtures, minimum=1)
+        bins = _checks.integer("bins", bins, minimum=2)
+        low = _checks.number("low", low)
+        high = _checks.number("high", high)
         if not low < high:
             raise ValueError(f"high: expected a number above low {low}, got {high}")
-        _checks.boolean("rgb_coupling", rgb_coupling)
-        _checks.number("min_log_scale", min_log_scale)
+        rgb_coupling = _checks.boolean("rgb_coupling", rgb_coupling)
+        min_log_scale = _checks.number("min_log_scale", min_log_scale)
         self.mixtures, self.bins, self.low, self.high = mixtures, bins, low, high
         self.rgb_coupling, self.min_log_scale = rgb_coupling, min_log_scale
 
     def param_channels(self, channels: int) -> int:
         """How many channels the decoder of data with so many channels has."""
-        _checks.positive("channels", channels)
+        channels = _checks.positive("channels", channels)
         return self.mixtures * (10 if self.rgb_coupling and channels == 3 else 1 + 2 * channels)
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
@@ -444,13 +444,14 @@ def make_likelihood(likelihood: str | Likelihood) -> Likelihood:
 def _check_data(x: Tensor, mean: Tensor, frozen: bool) -> None:
     """Not even broadcast: a batch scored against another shape would be a wrong number without a word."""
     _checks.tensor("x", x)
-    _checks.boolean("frozen", frozen)
+    frozen = _checks.boolean("frozen", frozen)
     _checks.same_device(params=mean, x=x)
     if x.shape != mean.shape:
         raise ValueError(f"x: expected shape {tuple(mean.shape)}, that of the mean in params, got {tuple(x.shape)}")
 
 
-def _positive_number(name: str, value: float) -> None:
-    _checks.number(name, value)
+def _positive_number(name: str, value: float) -> float:
+    value = _checks.number(name, value)
     if not value > 0:
         raise ValueError(f"{name}: expected a positive number, got {value}")
+    return value

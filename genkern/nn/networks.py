@@ -64,8 +64,8 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width_px = _image_shape(image_shape)
-        _checks.positive("latent_dim", latent_dim)
-        _checks.positive("width", width)
+        latent_dim = _checks.positive("latent_dim", latent_dim)
+        width = _checks.positive("width", width)
         made = factory(device, dtype)
         self.image_shape = (channels, height, width_px)
         self.latent_shape = (latent_dim,)
@@ -123,10 +123,10 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         channels, height, width_px = _image_shape(image_shape)
-        _checks.positive("latent_dim", latent_dim)
-        _checks.positive("width", width)
+        latent_dim = _checks.positive("latent_dim", latent_dim)
+        width = _checks.positive("width", width)
         if out_channels is not None:
-            _checks.positive("out_channels", out_channels)
+            out_channels = _checks.positive("out_channels", out_channels)
         made = factory(device, dtype)
         self.latent_shape = (latent_dim,)
         self.sizes = list(reversed(_halvings(height, width_px)))
@@ -265,5 +265,5 @@ def _check_perceptron(event_shape: Sequence[int], latent_dim: int, hidden: Seque
     _checks.sizes("event_shape", event_shape, minimum=1)
     if not event_shape:
         raise ValueError("event_shape: expected one or more sizes, got ()")
-    _checks.positive("latent_dim", latent_dim)
+    latent_dim = _checks.positive("latent_dim", latent_dim)
     _checks.sizes("hidden", hidden, minimum=1)

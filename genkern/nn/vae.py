@@ -180,8 +180,8 @@ class VAE(nn.Module):
 
         With `observation_noise`, x is drawn from p(x | z) instead: a sample of the model itself, grainy for images.
         """
-        _checks.integer("num", num, minimum=0)
-        _checks.boolean("observation_noise", observation_noise)
+        num = _checks.integer("num", num, minimum=0)
+        observation_noise = _checks.boolean("observation_noise", observation_noise)
         if self.latent_shape is None:
             raise ValueError(
                 "latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None"
@@ -222,8 +222,8 @@ class VAE(nn.Module):
         samples of each datum are in memory at a time and the sum is streamed, so `num_samples` is bounded by time
         alone; sample k has a key of its own, so the draws do not depend on `chunk_size`. No graph is kept.
         """
-        _checks.integer("num_samples", num_samples, minimum=1)
-        _checks.integer("chunk_size", chunk_size, minimum=1)
+        num_samples = _checks.integer("num_samples", num_samples, minimum=1)
+        chunk_size = _checks.integer("chunk_size", chunk_size, minimum=1)
         with evaluating(self):
             loc, scale = (half.contiguous() for half in self.encode(x))
             keys = random.split(one_key(x.device, key=key, generator=generator), num_samples)

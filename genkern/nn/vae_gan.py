@@ -113,7 +113,7 @@ class VAEGAN(GAN):
         for part in ("features", "classify"):
             if not callable(getattr(discriminator, part, None)):
                 raise TypeError(f"discriminator: expected a Module with features and classify, got no {part}")
-        _checks.number("gamma", gamma, minimum=0)
+        gamma = _checks.number("gamma", gamma, minimum=0)
         _positive_number("sigma", sigma)
         self.encoder = encoder
         self.gamma = gamma

@@ -18,6 +18,11 @@ def negligible(dtype: torch.dtype) -> float:
     return 1e-290 if dtype == torch.float64 else 1e-30
 
 
+def squarable(dtype: torch.dtype) -> float:
+    """The square of such a number is one, too."""
+    return 1e150 if dtype == torch.float64 else 1e18
+
+
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 - exp(-x)) for x >= 0 (Maechler 2012); at 0, -inf without a gradient."""
     one = torch.ones_like(x)

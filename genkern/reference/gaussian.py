@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
+from genkern.reference.bins import squarable
 from genkern.reference.random import random_normal
 from genkern.reference.reduce import at_least, reduce
 
@@ -328,8 +329,8 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
 def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float, *, bounded: bool = False) -> Tensor:
     """delta / sigma.
 
-    A distance of 0 is 0 sigmas, even where 1 / sigma is infinite; the scale takes no part in it. `bounded`: 1 / sigma
-    is at most the largest number.
+    A distance of 0 is 0 sigmas, even where 1 / sigma is infinite; the scale takes no part in it. `bounded`: neither
+    does a smaller sigma elsewhere.
     """
     largest = torch.finfo(raw.dtype).max
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
@@ -341,5 +342,6 @@ def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: flo
         small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0, bounded=bounded)
         return torch.where(exponential, small, delta / _scale.softplus(torch.where(exponential, 0.0, raw)))
     sigma = _scale.std(raw, scale_param, scale_offset)
-    beyond = sigma.abs() < 4 / largest
-    return delta / torch.where(beyond if bounded else beyond & (delta == 0), 4 / largest, sigma)
+    least = 1 / squarable(raw.dtype)  # the derivative by sigma has its square
+    beyond = sigma.abs() < least
+    return delta / torch.where(beyond if bounded else beyond & (delta == 0), least, sigma)

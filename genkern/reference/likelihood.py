@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
-from genkern.reference.bins import edges, log1mexp, negligible
+from genkern.reference.bins import edges, log1mexp, negligible, squarable
 from genkern.reference.gaussian import check_nll, standardised
 from genkern.reference.reduce import reduce
 from genkern.reference.scale import softplus
@@ -131,7 +131,9 @@ def discretized_gaussian_nll(
             torch.full_like(distance, _scale.constant(half, dtype)),
         )
     )
-    log_w = (math.log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)).expand(shape)
+    # Only of bins that are narrow: elsewhere its derivative, which takes no part, may be infinite.
+    of_narrow = torch.where(w <= 0.5, raw, 1.0)
+    log_w = math.log(half) - 0.5 * _scale.logvar(of_narrow, scale_param, scale_offset)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
     return reduce(mass(a, b, u, w, log_w, tail.expand(shape)), reduction, units, event_ndim)
 
@@ -183,7 +185,7 @@ def _scaled_tail(t: Tensor) -> Tensor:
 
 def _tanh_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
     """The same by sigmoids: the approximate cdf is sigmoid(g), and g(b) - g(a) takes no difference."""
-    far = 1e150 if w.dtype == torch.float64 else 1e18  # whose square is a number
+    far = squarable(w.dtype)
     u, w = (torch.where(t.abs() > far, far, t) for t in (u, w))
     per_w = 2 * _TANH_SLOPE * (1 + _TANH_CUBE * (3 * u * u + w * w))
     gap = torch.where(tail, torch.ones_like(w), per_w * w)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.bins import squarable
 from genkern.reference.reduce import logsumexp
 
 
@@ -43,8 +44,8 @@ def gaussian_mixture(
     z, loc, log_scale = z.to(dtype), loc.to(dtype), log_scale.to(dtype)
     components = loc.shape[0]
     weights = z.new_full((components,), -math.log(components)) if log_weights is None else log_weights.to(dtype)
-    # A number for every sigma, so that a point at the location has no distance from it.
-    most = math.log(torch.finfo(dtype).max) - 1e-3
+    # For every sigma a point at the location has no distance from it, and one far away a distance that is a number.
+    most = math.log(squarable(dtype))
     u = (z.unsqueeze(1) - loc) * torch.exp(torch.where(-log_scale > most, most, -log_scale))
     elements = -0.5 * u * u - (log_scale + 0.5 * math.log(2 * math.pi))
     joint = logsumexp(elements.sum(-1) + weights, 1)

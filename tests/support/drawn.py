@@ -46,7 +46,6 @@ class Noise:
     shape: Shape
     arguments: tuple[str, ...]  # float64 where one of these is
     offset: int = 0
-    by_all: bool = False  # or, of a list of generators, only where the first of them is
 
 
 @dataclass(frozen=True)

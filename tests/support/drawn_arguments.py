@@ -69,10 +69,10 @@ def put_sample(d: Draw, shape: Shape, of: tuple[str, ...] = ("loc", "scale")) ->
     put_noise(d, (*sample_shape, *shape), of)
 
 
-def put_noise(d: Draw, shape: Shape, of: tuple[str, ...], by_all: bool = False) -> None:
+def put_noise(d: Draw, shape: Shape, of: tuple[str, ...]) -> None:
     d.option("temperature", (1.0, 0, 0.0, 0.7, 2, -1.0), 0.3)
     offset = d.option("element_offset", OFFSETS, 0.2) or 0
-    d.noisy(Noise(gk.random.normal, shape, of, offset, by_all), "real")
+    d.noisy(Noise(gk.random.normal, shape, of, offset), "real")
 
 
 def put_likelihood(d: Draw, *names: str) -> None:

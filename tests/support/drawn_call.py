@@ -81,11 +81,8 @@ class Call:
         if noise is None or "eps" in self.tensors:
             return self.tensors, options
         key, seeds = options.pop("key", None), options.pop("generator", None)
-        dtypes = [compute_dtype(self.tensors[name]) for name in noise.arguments]
-        dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+        dtype = compute_dtype(*(self.tensors[name] for name in noise.arguments))
         if seeds is not None and seeds.listed:
-            if not noise.by_all:
-                dtype = dtypes[0]
             rows = [noise.law(gk.random.reserve(g), noise.shape[1:], dtype=dtype) for g in seeds.generators()]
             eps = torch.stack(rows) if rows else torch.empty(noise.shape, dtype=dtype)
         else:

@@ -100,7 +100,7 @@ def gaussian_residual_rsample_kl(d: Draw) -> None:
     names = ("prior_loc", "prior_scale", "delta_loc", "delta_scale")
     shape = common_shape(d)
     put_reduction(d, shape)
-    put_noise(d, shape, names, by_all=True)
+    put_noise(d, shape, names)
 
 
 def gaussian_nll(d: Draw) -> None:

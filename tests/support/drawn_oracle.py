@@ -22,6 +22,7 @@ from support.tolerance import ULPS
 
 NEIGHBOURS = 3
 MORE_NEIGHBOURS = 24  # before a call is said to be at fault
+EMPTY = torch.empty(())
 EPS, EPS64 = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 
 
@@ -137,9 +138,23 @@ class Comparison:
             # Beyond numbers the two may differ: 0 * inf and sums of overflows on one way, a limit on the other. But a
             # number stays one, and no infinity has the other sign.
             same |= (kinds == 2).any(0) | ((kinds != 0).any(0) & ((got == 0) | (got == 2)))
+        same |= self._of_no_number(name)
         if same.all():
             return None
         return f"{name}: {self._shown(name, int((~same).double().argmax()))}"
+
+    def _of_no_number(self, name: str) -> Tensor:
+        """Where a value is no number that the argument takes part in: gradients are promised where it is one."""
+        argument = name.removeprefix("gradient of ")
+        if not self.call.elementwise or argument in (name, "eps") or "event_ndim" not in self.call.parameters:
+            return torch.zeros((), dtype=torch.bool)
+        wide = {n: t.detach().double() for n, t in self.tensors.items()}
+        values = by_definition(self.call, wide, {**self.options, "reduction": "none", "units": "nats"})
+        dtype = compute_dtype(*self.tensors.values())
+        beyond = [~v.detach().to(dtype).isfinite() for v in values[_first_loss(self.call) :]]
+        whole = torch.broadcast_shapes(*(b.shape for b in beyond))
+        count = sum(b.double().expand(whole) for b in beyond)
+        return count.sum_to_size(wide[argument].shape).flatten() > 0
 
     def _value_fault(self, name: str, terms: Tensor) -> str | None:
         value = self.result[name]
@@ -159,7 +174,7 @@ class Comparison:
         usual = max(_usual(t) for t in (truth, *arriving))
         own = terms.clamp_min(usual) + self._lost_in_tanh(name)
         bound += ULPS[torch.float64] * EPS64 * own.nan_to_num(0.0, 0.0)
-        bound += ULPS[compute_dtype(value)] * self._eps(value) * terms
+        bound += ULPS[compute_dtype(value)] * self._eps(name, value) * terms
         if self.moved:
             # The oracle and the result, each as if its arguments had been rounded twice.
             bound += 4 * _finite((self._stacked(self.moved, name) - truth).abs()).amax(0)
@@ -167,6 +182,7 @@ class Comparison:
             bound += 2 * _finite(torch.stack(of_float)).amax(0) * EPS64 / EPS
         # Where plain torch overflows on its way, there is nothing to measure by.
         ordinary = got.isfinite() & truths.to(value.dtype).isfinite().all(0) & plains.isfinite().any(0)
+        ordinary &= ~self._of_no_number(name)
         excess = torch.where(ordinary, (got - truth).abs() / bound, 0.0)
         if not (excess > 1).any():
             return None
@@ -175,7 +191,13 @@ class Comparison:
             f"{excess.max().item():.3g} times: {self._shown(name, int(excess.argmax()))}"
         )
 
-    def _eps(self, value: Tensor) -> float:
+    def _eps(self, name: str, value: Tensor) -> float:
+        """The type of arithmetic, which that of eps does not change."""
+        noise = self.call.draw.noise
+        if noise is not None and name == "gradient of eps":
+            value = next(
+                (t for n, t in self.tensors.items() if n in noise.arguments and t.dtype == torch.float64), EMPTY
+            )
         return EPS64 if self.call.operation in IN_DOUBLE or value.dtype == torch.float64 else EPS
 
     def _terms(self) -> dict[str, Tensor]:
@@ -188,6 +210,8 @@ class Comparison:
                 f"output {i}": torch.as_tensor(t) for i, t in enumerate(TERMS[self.call.operation](wide, self.options))
             }
         sums |= self._gradients_apart(wide)
+        if self.call.operation == "gumbel_softmax":
+            sums |= self._gradients_of_relaxed(wide)
         if self.call.operation == "total_correlation":
             arriving = [None if c is None else c.double() for c in self.arriving]
             apart = gradient_terms_of_total_correlation(wide, self.options, arriving)
@@ -195,6 +219,15 @@ class Comparison:
         return found | {
             name: t.double().flatten().nan_to_num(0.0, torch.inf) for name, t in sums.items() if name in found
         }
+
+    def _gradients_of_relaxed(self, wide: Tensors) -> dict[str, Tensor]:
+        """y (g - the mean of g) / tau has two terms of the size of y g / tau, of the relaxed sample y."""
+        (y,) = by_definition(self.call, wide, {**self.options, "hard": False})
+        tau = float(self.options.get("tau", 1.0))
+        dim = self.options.get("dim", -1)
+        (arriving,) = self.arriving
+        largest = arriving.double().abs().amax(dim, keepdim=True) / tau if arriving is not None and tau else 0.0 * y
+        return {f"gradient of {name}": y.detach() * largest for name in ("logits", "eps")}
 
     def _gradients_apart(self, wide: Tensors) -> dict[str, Tensor]:
         """What elementwise operations add up to the gradient of an argument that is broadcast."""
@@ -230,8 +263,12 @@ def _summed(call: Call, wide: Tensors, options: Options) -> dict[str, Tensor]:
         return {}
     elements = by_definition(call, wide, {**options, "reduction": "none", "units": "nats"})
     how = (options.get("reduction", "event"), options.get("units", "nats"), options.get("event_ndim"))
-    first = int("eps" in call.parameters)  # behind the sample
-    return {f"output {i}": reduce(e.detach().abs(), *how) for i, e in enumerate(elements) if i >= first}
+    return {f"output {i}": reduce(e.detach().abs(), *how) for i, e in enumerate(elements) if i >= _first_loss(call)}
+
+
+def _first_loss(call: Call) -> int:
+    """Behind the sample, if there is one."""
+    return int("eps" in call.parameters)
 
 
 def _usual(x: Tensor) -> float:

@@ -67,13 +67,10 @@ class BetaTCVAE(Objective):
         **options: Any,
     ) -> None:
         super().__init__()
-        for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-            _checks.number(name, value, minimum=0)
-        _checks.boolean("global_batch", global_batch)
-        self.alpha = alpha
-        self.beta = beta
-        self.gamma = gamma
-        self.global_batch = global_batch
+        self.alpha = _checks.number("alpha", alpha, minimum=0)
+        self.beta = _checks.number("beta", beta, minimum=0)
+        self.gamma = _checks.number("gamma", gamma, minimum=0)
+        self.global_batch = _checks.boolean("global_batch", global_batch)
         self.options: dict[str, Any] = {"dataset_size": dataset_size, "weighting": weighting, **options}
         tried = torch.zeros(3, 1, 1, device="cpu")
         functional.total_correlation(*tried, **self.options)  # refuses options now that would not do later
@@ -157,9 +154,8 @@ class InfoVAE(Objective):
         super().__init__()
         if mmd is not None and not callable(mmd):
             raise TypeError(f"mmd: expected a callable or None, got {_checks.type_name(mmd)}")
-        _checks.boolean("global_batch", global_batch)
-        for name, value in (("alpha", alpha), ("lambda_", lambda_)):
-            _checks.number(name, value)
+        global_batch = _checks.boolean("global_batch", global_batch)
+        alpha, lambda_ = _checks.number("alpha", alpha), _checks.number("lambda_", lambda_)
         if not alpha <= 1:
             raise ValueError(f"alpha: expected a number <= 1, got {alpha}")
         if not alpha + lambda_ >= 1:

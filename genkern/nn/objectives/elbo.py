@@ -70,11 +70,11 @@ class ELBO(Objective):
         warmup: int = 0,
     ) -> None:
         super().__init__()
-        _checks.number("beta", beta, minimum=0)
-        _checks.number("free_bits", free_bits, minimum=0)
+        beta = _checks.number("beta", beta, minimum=0)
+        free_bits = _checks.number("free_bits", free_bits, minimum=0)
         _checks.choice("free_bits_over", free_bits_over, _FREE_BITS_OVER)
-        _checks.number("capacity", capacity, optional=True, minimum=0)
-        _checks.integer("warmup", warmup, minimum=0)
+        capacity = _checks.number("capacity", capacity, optional=True, minimum=0)
+        warmup = _checks.integer("warmup", warmup, minimum=0)
         self.beta = beta
         self.free_bits = free_bits
         self.free_bits_over = free_bits_over

@@ -47,7 +47,7 @@ class IWAE(Objective):
 
     def __init__(self, k: int, estimator: str = "iwae", **options: Any) -> None:
         super().__init__()
-        _checks.positive("k", k)
+        k = _checks.positive("k", k)
         self.k = k
         self.estimator = estimator
         self.options = options

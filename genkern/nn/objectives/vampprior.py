@@ -71,13 +71,13 @@ class VampPrior(ELBO):
                 raise ValueError(f"data_shape: expected None beside a Tensor of components, got {data_shape}")
             start = components.detach().clone()
         else:
-            _checks.positive("components", components)
+            count = _checks.positive("components", components)
             if data_shape is None:
                 raise ValueError("data_shape: expected the shape of one datum, got None")
             _checks.sizes("data_shape", data_shape, minimum=1)
             if not data_shape:
                 raise ValueError("data_shape: expected one or more sizes, got ()")
-            start = torch.rand(components, *data_shape)
+            start = torch.rand(count, *data_shape)
         self.pseudo_inputs = nn.Parameter(start)
 
     def prior(self, vae: VAE) -> Prior:
