@@ -326,22 +326,16 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
     return 2 * torch.where(near, torch.log1p(inner), torch.log(ratio))
 
 
-def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float, *, bounded: bool = False) -> Tensor:
-    """delta / sigma.
-
-    A distance of 0 is 0 sigmas, even where 1 / sigma is infinite; the scale takes no part in it. `bounded`: neither
-    does a smaller sigma elsewhere.
-    """
-    largest = torch.finfo(raw.dtype).max
+def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
+    """delta / sigma. A distance of 0 is 0 sigmas, even where 1 / sigma is infinite: the scale takes no part in it."""
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
-        exponent, most = raw * (-0.5 if scale_param == "logvar" else -1.0), math.log(largest) - 1e-3
-        beyond = exponent > most
-        return delta * torch.exp(torch.where(beyond if bounded else beyond & (delta == 0), most, exponent))
+        exponent = raw * (-0.5 if scale_param == "logvar" else -1.0)
+        beyond = (exponent > math.log(torch.finfo(raw.dtype).max)) & (delta == 0)
+        return delta * torch.exp(torch.where(beyond, 0.0, exponent))
     if scale_offset == 0 and scale_param == "softplus":
         exponential = _scale.is_exponential(raw)
-        small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0, bounded=bounded)
+        small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0)
         return torch.where(exponential, small, delta / _scale.softplus(torch.where(exponential, 0.0, raw)))
     sigma = _scale.std(raw, scale_param, scale_offset)
-    least = 1 / squarable(raw.dtype)  # the derivative by sigma has its square
-    beyond = sigma.abs() < least
-    return delta / torch.where(beyond if bounded else beyond & (delta == 0), least, sigma)
+    beyond = (sigma.abs() < 1 / squarable(raw.dtype)) & (delta == 0)  # the derivative by sigma has its square
+    return delta / torch.where(beyond, 1.0, sigma)

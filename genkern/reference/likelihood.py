@@ -122,20 +122,22 @@ def discretized_gaussian_nll(
     tail = (x < below) | (x > above)
     mirrored = (x < below) | (~tail & (delta < 0))
     distance = torch.where(mirrored, -delta, delta)
-    a, b, u, w = (
-        standardised(each, raw, scale_param, scale_offset, bounded=True).expand(shape)
-        for each in (
-            distance - half,
-            distance + half,
-            distance,
-            torch.full_like(distance, _scale.constant(half, dtype)),
-        )
-    )
-    # Only of bins that are narrow: elsewhere its derivative, which takes no part, may be infinite.
-    of_narrow = torch.where(w <= 0.5, raw, 1.0)
-    log_w = math.log(half) - 0.5 * _scale.logvar(of_narrow, scale_param, scale_offset)
+    half = _scale.constant(half, dtype)
+
+    def in_sigmas(distance: Tensor, raw: Tensor) -> list[Tensor]:
+        ends = (distance - half, distance + half, distance, torch.full_like(distance, half))
+        return [standardised(each, raw, scale_param, scale_offset).expand(shape) for each in ends]
+
+    with torch.no_grad():
+        a, b, _, _ = in_sigmas(distance, raw)
+        certain = (a < -1e4) & ((b > 1e4) | tail)
+    # Nothing is outside of such a bin, and its scale may be so small that derivatives by it are infinite.
+    distance, raw = torch.where(certain, 0.0, distance), torch.where(certain, 1.0, raw)
+    a, b, u, w = in_sigmas(distance, raw)
+    log_w = math.log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
-    return reduce(mass(a, b, u, w, log_w, tail.expand(shape)), reduction, units, event_ndim)
+    elements = torch.where(certain, 0.0, mass(a, b, u, w, log_w, tail.expand(shape)))
+    return reduce(elements, reduction, units, event_ndim)
 
 
 def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genkern._checks import compute_dtype
+from genkern.reference.bins import squarable
 from genkern.reference.reduce import reduce
 from support.cases import Options, Tensors
 from support.drawn_call import Call, Cotangents, by_backend, by_definition, by_reference, evaluate
@@ -146,6 +147,8 @@ class Comparison:
     def _of_no_number(self, name: str) -> Tensor:
         """Where a value is no number that the argument takes part in: gradients are promised where it is one."""
         argument = name.removeprefix("gradient of ")
+        if argument != name and {"z", "loc"} <= self.tensors.keys():
+            return self._distance_overflows()
         if not self.call.elementwise or argument in (name, "eps") or "event_ndim" not in self.call.parameters:
             return torch.zeros((), dtype=torch.bool)
         wide = {n: t.detach().double() for n, t in self.tensors.items()}
@@ -219,6 +222,12 @@ class Comparison:
         return found | {
             name: t.double().flatten().nan_to_num(0.0, torch.inf) for name, t in sums.items() if name in found
         }
+
+    def _distance_overflows(self) -> Tensor:
+        """Whether a point of a mixture may be more sigmas away from a component than numbers count."""
+        dtype = compute_dtype(*self.tensors.values())
+        largest = sum(_finite(self.tensors[n].double()).abs().max() for n in ("z", "loc") if self.tensors[n].numel())
+        return torch.as_tensor(largest > torch.finfo(dtype).max / squarable(dtype))
 
     def _gradients_of_relaxed(self, wide: Tensors) -> dict[str, Tensor]:
         """y (g - the mean of g) / tau has two terms of the size of y g / tau, of the relaxed sample y."""
