@@ -340,7 +340,7 @@ def test_a_datum_alone_has_its_own_density(backend: Backend) -> None:
         ({"z": torch.zeros(3)}, r"z: expected shape \(B, D\), got \(3,\)"),
         ({"loc": torch.zeros(4, 3)}, r"loc: expected shape \(C, 2\) with C >= 1, got \(4, 3\)"),
         ({"loc": torch.zeros(0, 2), "scale": 0.0}, r"loc: expected shape \(C, 2\) with C >= 1, got \(0, 2\)"),
-        ({"scale": torch.zeros(5)}, r"scale: expected a shape that broadcasts to \(4, 2\), got \(5, 1\)"),
+        ({"scale": torch.zeros(5)}, r"scale: expected a shape that broadcasts to \(4, 2\), got \(5,\)"),
         ({"log_weights": torch.zeros(3)}, r"log_weights: expected shape \(4,\) or \(3, 4\), got \(3,\)"),
     ],
 )

@@ -13,7 +13,8 @@
 
 namespace genkern::cuda {
 
-// Relative to a maximum: what the fast exponential is off by is an ulp or two of a term below 1.
+// Relative to a maximum, for the marginal densities, which take one a pair and dimension: what the fast exponential is
+// off by is an ulp or two of a term below 1. The joint density, with one a pair, has the accurate one.
 GK_DEVICE float exp_below(float x) { return exp2f(x * 1.44269504088896340736f); }
 GK_DEVICE double exp_below(double x) { return exp(x); }
 
@@ -102,7 +103,7 @@ GK_DEVICE void joint_tile(const Mixture<T>& m, int64_t point, int64_t component,
   for (int j = 0; j < kOwn; ++j) {
     const int64_t b = point + at.y + i * kSide, c = component + at.x + j * kSide;
     const bool there = b < a.points && c < a.components;
-    logits[i][j] = there ? logits[i][j] + m.whole_bias[c] + m.log_weight(b, c) : -std::numeric_limits<T>::infinity();
+    logits[i][j] = there ? logits[i][j] + (m.whole_bias[c] + m.log_weight(b, c)) : -std::numeric_limits<T>::infinity();
   }
 }
 

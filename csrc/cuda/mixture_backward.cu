@@ -34,7 +34,7 @@ GK_DEVICE void posterior_tile(const Mixture<T>& m, const Gradients<T>& g, int64_
   for (int j = 0; j < kOwn; ++j) {
     const int64_t b = point + at.y + i * kSide;
     T value = T(0);
-    if (g.grad_joint && b < m.a.points) value = exp_below(logits[i][j] - g.joint[b]) * g.grad_joint[b];
+    if (g.grad_joint && b < m.a.points) value = tail_exp(logits[i][j] - g.joint[b]) * g.grad_joint[b];
     posterior[at.y + i * kSide][at.x + j * kSide] = value;
   }
   __syncthreads();

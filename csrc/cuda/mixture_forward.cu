@@ -11,18 +11,19 @@ template <class T>
 struct Streamed {
   T top = std::numeric_limits<T>::lowest(), sum = T(0);
 
-  GK_DEVICE void add(T exponent) {
+  template <class Exp>
+  GK_DEVICE void add(T exponent, const Exp& below) {
     const bool greater = exponent > top;
-    const T e = exp_below(greater ? top - exponent : exponent - top);
+    const T e = below(greater ? top - exponent : exponent - top);
     sum = greater ? fma(sum, e, T(1)) : sum + e;
     top = greater ? exponent : top;
   }
   GK_DEVICE void add(const Streamed& s) {
     const T greater = s.top > top ? s.top : top;
-    sum = sum * exp_below(top - greater) + s.sum * exp_below(s.top - greater);
+    sum = sum * tail_exp(top - greater) + s.sum * tail_exp(s.top - greater);
     top = greater;
   }
-  GK_DEVICE T value() const { return top + log(sum); }
+  GK_DEVICE T value() const { return top + (log(sum) + (top - top)); }  // of an infinite density nan
   GK_DEVICE T total() const { return sum * exp(top - value()); }
 };
 
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       joint_tile(m, work.tile * kTile, tile * kTile, logits);
       GK_UNROLL
       for (int i = 0; i < kOwn; ++i) GK_UNROLL
-      for (int j = 0; j < kOwn; ++j) streamed[i].add(logits[i][j]);
+      for (int j = 0; j < kOwn; ++j) streamed[i].add(logits[i][j], [](T x) { return tail_exp(x); });
     }
     GK_UNROLL
     for (int i = 0; i < kOwn; ++i) {
@@ -95,7 +96,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       GK_UNROLL
       for (int i = 0; i < kPoints; ++i) {
         const int64_t b = first + i < a.points ? first + i : first;
-        streamed[i].add(log_density(component, standardised(component, z[i])) + m.log_weight(b, c));
+        const T exponent = log_density(component, standardised(component, z[i])) + m.log_weight(b, c);
+        streamed[i].add(exponent, [](T x) { return exp_below(x); });
       }
     }
     GK_UNROLL

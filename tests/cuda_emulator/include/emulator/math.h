@@ -66,11 +66,12 @@ inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 inline float rsqrtf(float x) { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x))); }
 #endif
 
-// The GPU's instruction, ex2.approx, may be off by 2 ulp; this one is, so that tests have the margin. exp2f is declared
-// by the host's library, hence the other name.
+// The GPU's instruction, ex2.approx, may be off by 2 ulp, but where the PTX manual has a value of its own: 1 at 0, 0 at
+// -inf. This one is, so that tests have the margin. exp2f is declared by the host's library, hence the other name.
 inline float approximate_exp2f(float x) {
   const float e = ::exp2f(x);
-  return std::nextafter(std::nextafter(e, HUGE_VALF), HUGE_VALF);
+  const bool special = x == 0.0f || e == 0.0f || !std::isfinite(e);
+  return special ? e : std::nextafter(std::nextafter(e, HUGE_VALF), HUGE_VALF);
 }
 #define exp2f approximate_exp2f
 
