@@ -22,17 +22,17 @@ GK_INLINE LogisticBin<F> logistic_bin(F x, F mean, F inverse_scale, F half, F be
           select(low, F(T(1000)), select(high, F(T(1000)), width + width))};
 }
 
-// log(sigmoid(b) - sigmoid(a)) = log sigmoid(b) + log sigmoid(-a) + log(1 - exp(-gap)), its derivative by the centre of
-// the bin, sigmoid(-b) - sigmoid(a), and that by the logarithm of the scale, a sigmoid(a) - b sigmoid(-b) - gap /
+// log(sigmoid(b) - sigmoid(a)) = log sigmoid(b) + log sigmoid(-a) + log(1 - exp(-gap)), its derivative by x,
+// (sigmoid(-b) - sigmoid(a)) / scale, and that by the logarithm of the scale, a sigmoid(a) - b sigmoid(-b) - gap /
 // (exp(gap) - 1).
 template <class F>
 struct LogisticMass {
-  F log, by_centre, by_log_scale;
+  F log, by_x, by_log_scale;
 };
 
 // With log_width, the logarithm of the gap, for a bin so narrow that the gap has lost its digits.
 template <class F>
-GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F log_width) {
+GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F inverse_scale, F log_width) {
   const F e_a = tail_exp(-abs(bin.a)), e_b = tail_exp(-abs(bin.b));
   const ExpRoot<F> fall = tail_root_terms(-bin.gap);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;
@@ -49,7 +49,7 @@ GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F log_width) 
   const F by_gap = select(narrow, F(1), bin.gap * ratio / fallen);  // gap / (exp(gap) - 1)
   // Numbers, whose products with a share of 0 are 0; the logarithm of such a mass is infinite.
   const F most(kLargest<F>), a = within(bin.a, most), b = within(bin.b, most);
-  return {tails + log_gap, beyond - before, fma(a, before, -(b * beyond)) - by_gap};
+  return {tails + log_gap, (beyond - before) * inverse_scale, fma(a, before, -(b * beyond)) - by_gap};
 }
 
 // The logarithm of a sum of w_m mass_m with w = softmax(logits), a component after the other: the sum of exp(logit -

@@ -53,11 +53,10 @@ struct LogisticBins {
         min_log_scale(T(a.min_log_scale)),
         log_width(log(F(T(2.0 * a.half)))) {}
 
-  GK_DEVICE F inverse_scale(F log_scale) const { return exp(-max(min_log_scale, log_scale)); }
   GK_DEVICE F through_clamp(F log_scale, F gradient) const { return select(log_scale < min_log_scale, F(0), gradient); }
-  GK_DEVICE LogisticMass<F> mass(F x, F mean, F log_scale, F inverse) const {
-    const F log_gap = log_width - max(min_log_scale, log_scale);
-    return logistic_mass(logistic_bin(x, mean, inverse, half, below, above), log_gap);
+  GK_DEVICE LogisticMass<F> mass(F x, F mean, F log_scale) const {
+    const F clamped = max(min_log_scale, log_scale), inverse = exp(-clamped);
+    return logistic_mass(logistic_bin(x, mean, inverse, half, below, above), inverse, log_width - clamped);
   }
 };
 
@@ -102,7 +101,6 @@ struct RgbInputs {
   // The masses of the three values, and what moved their means.
   struct Colours {
     LogisticMass<F> mass[3];
-    F inverse[3];
     Tanh<F> by[3];  // of green by red, of blue by red, of blue by green
 
     GK_DEVICE F log_mass() const { return mass[0].log + mass[1].log + mass[2].log; }
@@ -110,15 +108,12 @@ struct RgbInputs {
   GK_DEVICE Colours colours(int64_t i) const {
     Colours k;
     GK_UNROLL
-    for (int c = 0; c < 3; ++c) {
-      k.inverse[c] = bins.inverse_scale(log_scale[c][i]);
-      k.by[c] = tanh_terms(F(coefficient[c][i]));
-    }
+    for (int c = 0; c < 3; ++c) k.by[c] = tanh_terms(F(coefficient[c][i]));
     const F red = x[0][i], green = x[1][i];
     const F means[3] = {mean[0][i], fma(k.by[0].value, red, mean[1][i]),
                         fma(k.by[2].value, green, fma(k.by[1].value, red, mean[2][i]))};
     GK_UNROLL
-    for (int c = 0; c < 3; ++c) k.mass[c] = bins.mass(x[c][i], means[c], log_scale[c][i], k.inverse[c]);
+    for (int c = 0; c < 3; ++c) k.mass[c] = bins.mass(x[c][i], means[c], log_scale[c][i]);
     return k;
   }
   GK_DEVICE void sum(const typename E::Span& s, MixtureSums<E>& sums) {
@@ -214,7 +209,7 @@ struct RgbMixtureBackward {
     F by_mean[3];
     GK_UNROLL
     for (int c = 0; c < 3; ++c) {
-      by_mean[c] = share * k.mass[c].by_centre * k.inverse[c];
+      by_mean[c] = share * k.mass[c].by_x;
       d_mean[c].set(i, by_mean[c]);
       d_log_scale[c].set(i, in.bins.through_clamp(in.log_scale[c][i], -(share * k.mass[c].by_log_scale)));
     }
@@ -257,7 +252,7 @@ struct ChannelInputs {
     mean.fetch(s, (before(c) + m) * params_channel);
     log_scale.fetch(s, (before(c) + mixtures + m) * params_channel);
   }
-  GK_DEVICE LogisticMass<F> mass(int64_t i, F inverse) const { return bins.mass(x[i], mean[i], log_scale[i], inverse); }
+  GK_DEVICE LogisticMass<F> mass(int64_t i) const { return bins.mass(x[i], mean[i], log_scale[i]); }
 
   GK_DEVICE void fetch_logit(const typename E::Span& s, int64_t m) { logit.fetch(s, m * params_channel); }
   // The logit of a component, and log_mass of the pixel's values under it.
@@ -267,7 +262,7 @@ struct ChannelInputs {
     for (int64_t c = 0; c < channels; ++c) {
       fetch(s, m, c);
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-        const F value = mass(i, bins.inverse_scale(log_scale[i])).log;
+        const F value = mass(i).log;
         log_mass.set(i, c == 0 ? value : log_mass[i] + value);
       }
     }
@@ -349,10 +344,9 @@ struct ChannelMixtureBackward {
       d_mean.prepare(s, to_mean);
       d_log_scale.prepare(s, to_log_scale);
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-        const F log_scale = in.log_scale[i], inverse = in.bins.inverse_scale(log_scale);
-        const LogisticMass<F> mass = in.mass(i, inverse);
-        d_mean.set(i, share[i] * mass.by_centre * inverse);
-        d_log_scale.set(i, in.bins.through_clamp(log_scale, -(share[i] * mass.by_log_scale)));
+        const LogisticMass<F> mass = in.mass(i);
+        d_mean.set(i, share[i] * mass.by_x);
+        d_log_scale.set(i, in.bins.through_clamp(in.log_scale[i], -(share[i] * mass.by_log_scale)));
       }
       d_mean.commit(s, to_mean);
       d_log_scale.commit(s, to_log_scale);
@@ -366,9 +360,8 @@ struct ChannelMixtureBackward {
       in.fetch(s, m);
       in.fetch(s, m, c);
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-        const F inverse = in.bins.inverse_scale(in.log_scale[i]);
         const F posterior = sums[i].posterior(in.logit[i], in.log_mass[i]);
-        sum_x.set(i, sum_x[i] - grad[i] * factor * posterior * in.mass(i, inverse).by_centre * inverse);
+        sum_x.set(i, sum_x[i] - grad[i] * factor * posterior * in.mass(i).by_x);
       }
     }
     d_x.prepare(s, c * d_x_channel);
