@@ -10,7 +10,7 @@ from support import matrix
 from support.backends import AUTO, Backend, oracle
 from support.capture import genkern_calls
 from support.cases import CASES, KEY, Case, Tensors
-from support.inputs import cotangent, lay_out
+from support.inputs import Shape, cotangent, lay_out
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -216,15 +216,22 @@ def test_func_grad_is_the_gradient(case: Case, chosen: Backend) -> None:
         torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13)
 
 
+def several_calls(case: Case, shape: Shape) -> tuple[Tensors, dict[str, int | None]]:
+    """Inputs of `shape[0]` calls and the dimension of the calls in each: None in those that all calls share."""
+    tensors = case.inputs(shape, torch.float64)
+    axes = {name: 0 if t.dim() >= len(shape) and t.shape[0] == shape[0] else None for name, t in tensors.items()}
+    if "eps" in axes and axes["eps"] is None:  # one number a row
+        tensors["eps"] = tensors["eps"][: shape[1]]
+    return tensors, axes
+
+
 @matrix.covers("vmap")
 @every_case
 def test_vmap_is_a_loop_over_rows(case: Case, chosen: Backend) -> None:
-    tensors = case.inputs((5, 3, 4), torch.float64)
-    shared = {name for name, t in tensors.items() if t.dim() < 3 or t.shape[0] != 5}
-    axes = {name: None if name in shared else 0 for name in tensors}
+    tensors, axes = several_calls(case, (5, 3, 4))
     result = torch.func.vmap(lambda t: case(t), in_dims=(axes,))(tensors)
     for row in range(5):
-        expected = case({name: t if name in shared else t[row] for name, t in tensors.items()})
+        expected = case({name: t if axes[name] is None else t[row] for name, t in tensors.items()})
         for value, right in zip(result, expected, strict=True):
             torch.testing.assert_close(value[row], right, rtol=1e-12, atol=1e-13)
 
@@ -232,13 +239,11 @@ def test_vmap_is_a_loop_over_rows(case: Case, chosen: Backend) -> None:
 @matrix.covers("per-sample gradients")
 @every_case
 def test_per_sample_gradients_come_from_vmap_of_grad(case: Case, chosen: Backend) -> None:
-    tensors = case.inputs((3, 2, 4), torch.float64)
-    shared = {name for name, t in tensors.items() if t.dim() < 3 or t.shape[0] != 3}
-    axes = {name: None if name in shared else 0 for name in tensors}
+    tensors, axes = several_calls(case, (3, 2, 4))
     gradient = torch.func.grad(lambda t: sum(o.sum() for o in case(t)))
     result = torch.func.vmap(gradient, in_dims=(axes,))(tensors)
     for row in range(3):
-        expected = gradient({name: t if name in shared else t[row] for name, t in tensors.items()})
+        expected = gradient({name: t if axes[name] is None else t[row] for name, t in tensors.items()})
         for name, right in expected.items():
             torch.testing.assert_close(result[name][row], right, rtol=1e-12, atol=1e-13)
 

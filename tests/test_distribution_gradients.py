@@ -32,7 +32,7 @@ def gradients(value: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(value.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
 
 
-@pytest.mark.parametrize("masses", itertools.product(MASSES.values(), repeat=2), ids=lambda m: "-")
+@pytest.mark.parametrize("masses", list(itertools.product(MASSES.values(), repeat=2)), ids=lambda m: "-")
 @pytest.mark.parametrize("kinds", list(itertools.product(("probs", "logits"), repeat=2)), ids="-".join)
 @pytest.mark.parametrize("modules", [(gd, gd), (gd, td), (td, gd)], ids=["ours", "torch's second", "torch's first"])
 @pytest.mark.parametrize("name", CLASSES)

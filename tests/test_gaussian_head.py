@@ -118,7 +118,7 @@ def test_one_pass_gives_what_two_calls_give(every_isa: Backend) -> None:
 FUSED = [b for b in EVERY_ISA if b.isa != "baseline" and b.mode == "native"]
 
 
-@pytest.mark.parametrize("pair", itertools.pairwise(FUSED), ids=lambda pair: "-".join(map(str, pair)))
+@pytest.mark.parametrize("pair", list(itertools.pairwise(FUSED)), ids=lambda pair: "-".join(map(str, pair)))
 @pytest.mark.parametrize("scale_param", ["logvar", "softplus"])
 def test_every_backend_draws_the_same_bits(pair: tuple[Backend, Backend], scale_param: str) -> None:
     if missing := pair[0].missing() or pair[1].missing():

@@ -233,6 +233,8 @@ def test_extreme_values_are_infinite_or_nan_as_the_definition_says(case: Case, e
             numbers = torch.Generator().manual_seed(10 * turn + i)
             places = torch.randint(len(values), t.shape, generator=numbers).to(values.device)
             tensors[name] = values[places if t.dim() else 7 + 7 * turn]  # 200 and -inf
+            if case.op == "interpolate" and name == "eps":
+                tensors[name] = t  # a share of 1: beyond it products cancel that no float holds
         for output in range(len(case.outputs)):
             check_extremes(case, tensors, shape, output)
 

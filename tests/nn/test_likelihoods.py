@@ -281,7 +281,7 @@ def test_a_parameter_that_is_not_a_number_is_seen_in_the_draw(name):
 
 
 LIKELIHOODS_OF_PARAMETERS = {
-    **{name: (lambda name=name: make_likelihood(name), 3) for name in LIKELIHOODS.keys() - {"discretized_logistic"}},
+    **{name: (lambda name=name: make_likelihood(name), 3) for name in LIKELIHOODS if name != "discretized_logistic"},
     "gaussian, fixed": (lambda: GaussianLikelihood(0.3), 3),
     "gaussian, optimal": (lambda: GaussianLikelihood("optimal"), 3),
     "gaussian, a channel": (lambda: GaussianLikelihood(channels=3), 3),

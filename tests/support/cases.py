@@ -780,7 +780,7 @@ CASES: tuple[Case, ...] = (
         lambda shape, scale_param: {
             "real": normal(shape, 6),
             "fake": normal(shape, 7),
-            "eps": gk.random.uniform(KEY, shape[:1], dtype=torch.float64),
+            "eps": normal(shape[:1], 8).sigmoid(),
         },
         ("sample",),
         ({},),

@@ -91,13 +91,14 @@ def distribute(value: Tensor, mesh: DeviceMesh, where: Sequence[Placement]) -> D
 def distributed(
     tensors: dict[str, Tensor], rows: int, mesh: DeviceMesh, where: Sequence[Placement]
 ) -> dict[str, DTensor]:
-    """Those that have rows as `where` says, the others on every rank."""
+    """Those that have rows as `where` says, the others on every rank; noise may be one number a row."""
     ndim = max(t.dim() for t in tensors.values())
     everywhere = [Replicate()] * mesh.ndim
-    return {
-        name: distribute(t, mesh, where if t.dim() == ndim and t.shape[0] == rows else everywhere)
-        for name, t in tensors.items()
-    }
+
+    def has_rows(name: str, t: Tensor) -> bool:
+        return (t.dim() == ndim or (name == "eps" and t.dim() == 1)) and t.shape[0] == rows
+
+    return {name: distribute(t, mesh, where if has_rows(name, t) else everywhere) for name, t in tensors.items()}
 
 
 def evaluate_distributed(
