@@ -17,7 +17,8 @@ ROOT = Path(gk.__file__).parents[1]
 WATCHED = ROOT / "tests" / "support" / "watched.py"
 PATIENCE = 240.0  # seconds after which a run hangs
 MODELS = ("vae", "gan")  # of train_<model>_ddp.py
-RUN = ("--batch-size", "32", "--save-every", "2", "--steps")
+# Of seed 0, an activation in the second step is 0 but for rounding: on either side of it the gradients are others.
+RUN = ("--seed", "1", "--batch-size", "32", "--save-every", "2", "--steps")
 
 
 every_model = pytest.mark.parametrize("model", MODELS)

@@ -69,8 +69,9 @@ struct ResidualGradient {
   // By u: -u. By log sigma_p^2: -1/2 itself, and u by it: -delta / 2. By sigma_d, u by it: e.
   GK_INLINE void add_log_p(F g, const Scale<F>& p, const Scale<F>& d, const Residual<F>& r, F e_value) {
     const F by_u = -(g * r.u);
-    mu_d = mu_d + times(by_u, r.kl.inverse_sigma_p);
-    raw_p = fma(F(-0.5f) * fma(by_u, r.kl.delta, g), p.d_logvar, raw_p);
+    mu_d = mu_d + times(by_u, r.kl.per_distance);
+    const F by_delta = select(r.kl.delta == F(0), F(0), by_u * r.kl.delta);  // 0 where u is no number, too
+    raw_p = fma(F(-0.5f) * (by_delta + g), p.d_logvar, raw_p);
     raw_d = fma(by_u * e_value, d.d_sigma, raw_d);
     e = fma(by_u, d.sigma, e);
   }

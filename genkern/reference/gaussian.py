@@ -328,14 +328,16 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
 
 def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
     """delta / sigma. A distance of 0 is 0 sigmas, even where 1 / sigma is infinite: the scale takes no part in it."""
+    largest = torch.finfo(raw.dtype).max
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
         exponent = raw * (-0.5 if scale_param == "logvar" else -1.0)
-        beyond = (exponent > math.log(torch.finfo(raw.dtype).max)) & (delta == 0)
-        return delta * torch.exp(torch.where(beyond, 0.0, exponent))
+        beyond = (exponent > math.log(largest)) & (delta == 0)
+        return delta * torch.where(beyond, largest, torch.exp(torch.where(beyond, 0.0, exponent)))
     if scale_offset == 0 and scale_param == "softplus":
         exponential = _scale.is_exponential(raw)
         small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0)
         return torch.where(exponential, small, delta / _scale.softplus(torch.where(exponential, 0.0, raw)))
     sigma = _scale.std(raw, scale_param, scale_offset)
     beyond = (sigma.abs() < 1 / squarable(raw.dtype)) & (delta == 0)  # the derivative by sigma has its square
-    return delta / torch.where(beyond, 1.0, sigma)
+    rate = torch.where(beyond, (1 / sigma.detach()).clamp(-largest, largest), 1.0)
+    return delta * rate / torch.where(beyond, 1.0, sigma)

@@ -56,8 +56,8 @@ def gaussian_residual_rsample_kl(
     e = temperature * eps.to(dtype)
     z = mu_p + mu_d + sigma_p * sigma_d * e
     u = standardised(mu_d, raw_p, scale_param, scale_offset) + sigma_d * e  # (z - mu_p) / sigma_p
-    log_q = -0.5 * (logvar_p + logvar_d + e * e + LOG_2PI)
-    log_p = -0.5 * (u * u + logvar_p + LOG_2PI)
+    log_q = -(0.5 * e * e + 0.5 * (logvar_p + logvar_d + LOG_2PI))  # halves, whose squares overflow later
+    log_p = -(0.5 * u * u + 0.5 * (logvar_p + LOG_2PI))
 
     # In the divergence mu_d is mu_q - mu_p and logvar_d is logvar_q - logvar_p. p's parameters occur in q's as well
     # as in p's and cancel in the value; their gradients do where the two have the same factor.
