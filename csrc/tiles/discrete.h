@@ -185,14 +185,14 @@ struct CategoricalBackwardTile {
   }
 
  private:
-  // -q (log q + H)
+  // -q (log q + H), where log q and H have the largest logit and the logarithm of the total in common.
   GK_DEVICE void entropy(F g) {
     const SoftmaxSums<F> sums = in.sums();
-    const F inverse = F(T(1)) / sums.total(), offset = sums.entropy() - sums.log_total();
+    const F inverse = F(T(1)) / sums.total(), mean = sums.weighted * inverse;
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const F from_top = in.q[k] - sums.top, q = in.mass(sums, k) * inverse;
-      d_q.set(k, select(q == F(T(0)), F(T(0)), -(g * q * (from_top + offset))));
+      d_q.set(k, select(q == F(T(0)), F(T(0)), -(g * q * (from_top - mean))));
     }
   }
 
