@@ -134,7 +134,8 @@ struct LocScaleNll {
   double scale_value = 0.0;
   bool full = true;  // with the constant term
   ScaleOptions scale_options;
-  Bins bins;  // of discretized data
+  Bins bins;  // of discretized data, with
+  Cdf cdf = Cdf::exact;
 };
 
 struct LocScaleNllForward : LocScaleNll {
@@ -213,9 +214,8 @@ struct LogisticMixture {
   Operand x, params;
   int64_t x_channel = 0, params_channel = 0;
   int64_t mixtures = 0, channels = 0;
-  bool coupled = false;             // three channels, each moved by those before it
-  double half = 0.0;                // of a bin
-  double below = 0.0, above = 0.0;  // beyond these a bin reaches to infinity
+  bool coupled = false;  // three channels, each moved by those before it
+  Bins bins;
   double min_log_scale = 0.0;
 };
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Any
 
 import torch
@@ -146,6 +146,8 @@ def positive(name: str, value: object) -> Any:
 
 def _shown(value: Any) -> str:
     """A number as messages show it: Python refuses to write an int of more than a few thousand digits."""
+    if isinstance(value, Rational) and not isinstance(value, Integral):
+        return type_name(value)
     large = isinstance(value, Integral) and operator.index(value).bit_length() > 128
     return f"an int of {operator.index(value).bit_length()} bits" if large else str(value)
 
@@ -245,7 +247,8 @@ def key(name: str, value: object, *, device: torch.device | None = None, optiona
 
 def scale(
     scale_param: object, scale_offset: object, clamp_lo: object, clamp_hi: object, clamp_mode: object
-) -> tuple[Any, Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any]:
+    """The offset and the two bounds of the clamp, as torch takes them."""
     choice("scale_param", scale_param, SCALE_PARAMS)
     offset = number("scale_offset", scale_offset)
     lo, hi = (number("clamp", bound, optional=True) for bound in (clamp_lo, clamp_hi))
@@ -258,7 +261,7 @@ def scale(
         symmetric = lo is not None and hi is not None and lo == -hi and hi > 0
         if not symmetric:
             raise ValueError(f"clamp: expected (-c, c) for clamp_mode 'tanh', got ({lo}, {hi})")
-    return scale_param, offset, lo, hi, clamp_mode
+    return offset, lo, hi
 
 
 def reduction(reduction: object, units: object, event_ndim: object, ndim: int) -> None:

@@ -72,13 +72,13 @@ class Op:
         checked = self._checked(args)
         return self._by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
 
-    def _checked(self, args: Sequence[Any]) -> Sequence[Any]:
+    def _checked(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments with every option of its type in the schema, or an error that names the one which is not.
 
         The parser of torch.ops would convert in silence: None to False, bytes to a string, a tensor to a number.
         """
         checks = zip(self._option_checks, args, strict=True)
-        return [value if check is None else check(name, value) for (name, check), value in checks]
+        return tuple([value if check is None else check(name, value) for (name, check), value in checks])
 
     def _by_definition(self, args: Sequence[Any]) -> Any:
         positional, options = self._split_options(args)
@@ -88,7 +88,7 @@ class Op:
         positional, options = self._split_options(args)
         try:
             return op(*positional, **options)
-        except (RuntimeError, OverflowError):
+        except RuntimeError:
             fake(*positional, **options)  # raises the error that names the argument, where the dispatcher's does not
             raise
 
@@ -160,7 +160,7 @@ class Operation(Op):
             results = self._compiled_call(*args)
             if results is not NotImplemented:
                 return results
-        args = tuple(self._checked(args))
+        args = self._checked(args)
         if _dtensor.given(args):
             return _dtensor.call(self, args)
         if by_definition:

@@ -52,17 +52,20 @@ def log1mexp(x: mpf) -> mpf:
     return mpf(0) if x > 1e6 else mp.log(-mp.expm1(-x))
 
 
-def sigma_and_logvar(scale: mpf, scale_param: str) -> tuple[mpf, mpf]:
+def sigma_and_logvar(scale: mpf, scale_param: str, scale_offset: float = 0.0) -> tuple[mpf, mpf]:
     if scale_param in ("logvar", "logstd"):
         logvar = scale * (1 if scale_param == "logvar" else 2)
-        return mp.exp(logvar / 2), logvar
+        if scale_offset == 0 or logvar > 1e6:
+            return mp.exp(logvar / 2), logvar
+        sigma = power(logvar / 2) + scale_offset
+        return sigma, 2 * mp.log(sigma)
     sigma = {"std": lambda: scale, "var": lambda: mp.sqrt(scale), "softplus": lambda: mp.log1p(mp.exp(scale))}
     value = sigma[scale_param]() if scale_param != "softplus" or scale < 1e3 else scale
     return value, 2 * mp.log(value)
 
 
-def gaussian(x: mpf, loc: mpf, scale: mpf, scale_param: str = "logvar") -> mpf:
-    sigma, logvar = sigma_and_logvar(scale, scale_param)
+def gaussian(x: mpf, loc: mpf, scale: mpf, scale_param: str = "logvar", scale_offset: float = 0.0) -> mpf:
+    sigma, logvar = sigma_and_logvar(scale, scale_param, scale_offset)
     return (((x - loc) / sigma) ** 2 + logvar + mp.log(2 * mp.pi)) / 2
 
 
@@ -178,8 +181,20 @@ def with_scale(name: str, call: Callable[..., Tensor], truth: Callable[..., mpf]
     return made
 
 
+def with_offset(scale_param: str) -> Likelihood:
+    options = {"scale_param": scale_param, "scale_offset": 0.25}
+    return Likelihood(
+        f"gaussian_nll-{scale_param}-offset",
+        lambda **tensors: gk.gaussian_nll(**tensors, reduction="none", **options),
+        lambda **values: gaussian(**values, **options),
+        ({"x": 0.25, "loc": 0.125, "scale": 0.5}, {"x": 0.25, "loc": 0.25, "scale": 0.5}),
+    )
+
+
 LIKELIHOODS = [
     *with_scale("gaussian_nll", gk.gaussian_nll, gaussian),
+    with_offset("logvar"),
+    with_offset("logstd"),
     *with_scale("laplace_nll", gk.laplace_nll, laplace),
     *with_scale("discretized_gaussian_nll", gk.discretized_gaussian_nll, discretized),
     *with_scale(

@@ -247,3 +247,15 @@ class TestClamp:
         x = torch.tensor(raw, dtype=torch.float64)
         torch.testing.assert_close(value, 2 * torch.tanh(x / 2), rtol=1e-13, atol=1e-13)
         torch.testing.assert_close(gradient, 1 / torch.cosh(x / 2) ** 2, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_result_is_a_number_where_only_a_step_to_it_is_not(dtype: torch.dtype, every_isa: Backend) -> None:
+    largest = torch.finfo(dtype).max
+    scale = torch.tensor([0.75 * largest, -0.75 * largest], dtype=dtype)
+    eps = torch.full_like(scale, 0.5)
+    z = gk.gaussian_rsample(torch.zeros_like(scale), scale, scale_param="std", eps=eps, temperature=2.0)
+    torch.testing.assert_close(z, scale)  # temperature times sigma is none
+    var = torch.tensor([0.25 / largest], dtype=dtype).requires_grad_()  # of a subnormal number 1 / var is none
+    (gk.gaussian_kl(torch.zeros_like(var), var, scale_param="var", reduction="none") / 8).backward()
+    torch.testing.assert_close(var.grad, torch.full_like(var, -largest / 4), rtol=1e-5, atol=0)

@@ -329,3 +329,17 @@ def test_the_order_of_components_does_not_matter(far: float, coupled: bool, ever
     for nll, by_logits, by_x in seen[1:]:
         for value, first in zip((nll, by_logits, by_x), seen[0], strict=True):
             torch.testing.assert_close(value, first, rtol=1e-6, atol=1e-6 * first.abs().max().item())
+
+
+@pytest.mark.parametrize("coupled", [False, True], ids=["channels", "colours"])
+def test_a_pixel_without_any_mass_has_no_gradient(coupled: bool, every_isa: Backend) -> None:
+    colours = 3 if coupled else 1
+    x = (0.1 * normal((3, colours), 5, torch.float32)).requires_grad_()
+    params = normal((3, M * (1 + colours * (3 if coupled else 2))), 6, torch.float32)
+    params[1, M : 2 * M], params[1, 2 * M : 3 * M] = 3e38, -5.0  # more scales away than can be counted
+    params.requires_grad_()
+    nll = gk.discretized_logistic_mixture_nll(x, params, mixtures=M, rgb_coupling=coupled, reduction="none")
+    assert nll.isposinf().tolist() == [False, True, False]
+    for grad in torch.autograd.grad(nll.sum(), (x, params)):
+        assert not grad[1].any()
+        assert grad.isfinite().all() and grad[[0, 2]].abs().sum(1).all()

@@ -381,3 +381,42 @@ def test_a_point_at_infinity_has_no_density_for_any_number_of_components(
     for log_prob in (joint, marginal):
         assert log_prob.isneginf().tolist() == [False, True, True, False]
         assert log_prob[[0, 3]].isfinite().all()
+
+
+@pytest.mark.parametrize("weights", ["no", "shared", "own"])
+@pytest.mark.parametrize("marginals", [False, True])
+def test_an_outlier_without_any_density_has_no_gradient_and_takes_none_from_others(
+    marginals: bool, weights: str, every_isa: Backend
+) -> None:
+    tensors = arguments(4, 9, 3, torch.float32, "by component and dimension", weights)
+    others = {n: t[[0, 2, 3]] if n == "z" or weights == "own" and n == "log_weights" else t for n, t in tensors.items()}
+    tensors["z"][1] = 1e25
+    results = []
+    for given in (tensors, others):
+        leaves = {name: t.detach().requires_grad_() for name, t in given.items()}
+        found = gk.gaussian_mixture_log_prob(**leaves, marginals=marginals)
+        joint = torch.stack(found if isinstance(found, tuple) else (found,), 1)
+        grads = torch.autograd.grad(joint.sum(), list(leaves.values()))
+        results.append((joint, dict(zip(leaves, grads, strict=True))))
+    (joint, grads), (expected, grads_of_others) = results
+    assert joint[1].isneginf().all() and joint[[0, 2, 3]].isfinite().all()
+    for name, grad in grads.items():
+        if len(grad) == 4 and grads_of_others[name].shape != grad.shape:  # of each point
+            assert not grad[1].any()
+            grad = grad[[0, 2, 3]]
+        torch.testing.assert_close(grad, grads_of_others[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_component_without_width_counts_at_its_location_alone(dtype: torch.dtype, every_isa: Backend) -> None:
+    largest = torch.finfo(dtype).max
+    z = torch.tensor([[0.25, 1.0], [0.25, 1.5]], dtype=dtype).requires_grad_()
+    loc = torch.tensor([[0.25, 1.0], [0.0, 0.0]], dtype=dtype)
+    for logvar in (-1e4, -largest / 4):
+        scale = torch.tensor([[logvar], [0.0]], dtype=dtype)
+        log_prob = gk.gaussian_mixture_log_prob(z, loc, scale)
+        (grad,) = torch.autograd.grad(log_prob.sum(), z)
+        at_location = -logvar - math.log(2 * math.pi) - math.log(2)
+        elsewhere = gk.gaussian_mixture_log_prob(z.detach()[1:], loc[1:], 0.0) - math.log(2)
+        torch.testing.assert_close(log_prob, torch.cat((elsewhere.new_tensor([at_location]), elsewhere)))
+        torch.testing.assert_close(grad, torch.stack((torch.zeros(2, dtype=dtype), -z.detach()[1])))

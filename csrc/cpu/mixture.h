@@ -44,13 +44,17 @@ struct MixtureLoops {
   struct Components {
     const GaussianMixture& a;
     int64_t padded;
-    T *values, *weights;
+    T *values, *biases, *weights;
 
     static int64_t round_up(int64_t n) { return (n + kStride - 1) / kStride * kStride; }
-    static int64_t size(const GaussianMixture& a) { return (3 * a.dims + 1) * round_up(a.components); }
+    static int64_t size(const GaussianMixture& a) { return (3 * a.dims + 2) * round_up(a.components); }
 
     Components(const GaussianMixture& a, T* memory)
-        : a(a), padded(round_up(a.components)), values(memory), weights(values + 3 * a.dims * padded) {}
+        : a(a),
+          padded(round_up(a.components)),
+          values(memory),
+          biases(values + 3 * a.dims * padded),
+          weights(biases + padded) {}
 
     void fill(const Parallel& parallel) const {
       const T uniform = static_cast<T>(-::log(static_cast<double>(a.components)));
@@ -60,11 +64,14 @@ struct MixtureLoops {
           const auto *w = static_cast<const T*>(a.log_weights), *log_scale = static_cast<const T*>(a.log_scale);
           weights[c] = from < c ? kNone : w && a.log_weights_row == 0 ? w[c] : uniform;
           T* to = values + c / kStride * kStride * 3 * a.dims + c % kStride;
+          double whole = 0.0;
           for (int64_t d = 0; d < a.dims; ++d, to += 3 * kStride) {
             const Component<T> made = component(static_cast<const T*>(a.loc)[from * a.dims + d],
                                                 log_scale[from * a.log_scale_row + d * a.log_scale_elem]);
             to[0] = made.loc, to[kStride] = made.rate, to[2 * kStride] = made.bias;
+            whole += static_cast<double>(made.bias);
           }
+          biases[c] = static_cast<T>(whole);
         }
       });
     }
@@ -74,6 +81,7 @@ struct MixtureLoops {
       const T* from = values + (c * a.dims + d * kStride) * 3 + k * lanes;
       return {F::load(from), F::load(from + kStride), F::load(from + 2 * kStride)};
     }
+    GK_INLINE F whole_bias(int64_t c, int k) const { return F::load(biases + c + k * lanes); }
 
     // The block's log weights for a point; of a mixture of its own they are in rows that end with the last component.
     GK_INLINE void weights_of(int64_t point, int64_t c, F (&w)[kBlock]) const {
@@ -158,17 +166,18 @@ struct MixtureLoops {
   static GK_INLINE void block(const Components& components, int64_t point, int64_t c, const T* z, const Streamed& s) {
     F joint[kBlock], weights[kBlock];
     components.weights_of(point, c, weights);
-    for (int k = 0; k < kBlock; ++k) joint[k] = weights[k];
+    for (int k = 0; k < kBlock; ++k) joint[k] = F(T(0));
     for (int64_t d = 0; d < components.a.dims; ++d) {
       F terms[kBlock];
       for (int k = 0; k < kBlock; ++k) {
         const Component<F> m = components.at(d, c, k);
-        terms[k] = log_density(m, standardised(m, F(z[d])));
-        joint[k] = joint[k] + terms[k];
-        if (kMarginals) terms[k] = terms[k] + weights[k];
+        const F u = standardised(m, F(z[d]));
+        joint[k] = fma(-u, u, joint[k]);
+        if (kMarginals) terms[k] = fma(-u, u, m.bias) + weights[k];
       }
       if (kMarginals) s.add(1 + d, terms);
     }
+    for (int k = 0; k < kBlock; ++k) joint[k] = joint[k] + (components.whole_bias(c, k) + weights[k]);
     s.add(0, joint);
   }
 
@@ -184,7 +193,7 @@ struct MixtureLoops {
     for (int64_t i = 0; i < n; ++i) sum += sums[i * stride] * ::exp(maxima[i * stride] - max);
   }
   static void put(const GaussianMixtureForward& a, int64_t point, int64_t i, T max, T sum) {
-    const T value = max + ::log(sum), total = sum * ::exp(max - value);
+    const T value = max + ::log(sum), total = total_of_shares(sum, sum * ::exp(max - value));
     const int64_t place = i == 0 ? point : point * a.dims + i - 1;
     static_cast<T*>(i == 0 ? a.joint : a.marginal)[place] = value;
     static_cast<T*>(i == 0 ? a.joint_total : a.marginal_total)[place] = total;
@@ -262,15 +271,18 @@ struct MixtureLoops {
     const T* z = static_cast<const T*>(a.z) + point * a.dims;
     F weights[kBlock], posterior[kBlock], d_weights[kBlock];
     components.weights_of(point, c, weights);
-    for (int k = 0; k < kBlock; ++k) posterior[k] = a.grad_joint ? weights[k] : F(T(0));
+    for (int k = 0; k < kBlock; ++k) posterior[k] = F(T(0));
     if (a.grad_joint) {
       for (int64_t d = 0; d < a.dims; ++d)
         for (int k = 0; k < kBlock; ++k) {
           const Component<F> m = components.at(d, c, k);
-          posterior[k] = posterior[k] + log_density(m, standardised(m, F(z[d])));
+          const F u = standardised(m, F(z[d]));
+          posterior[k] = fma(-u, u, posterior[k]);
         }
-      const F joint(static_cast<const T*>(a.joint)[point]), grad(static_cast<const T*>(a.grad_joint)[point]);
-      for (int k = 0; k < kBlock; ++k) posterior[k] = exp(posterior[k] - joint) * grad;
+      const F joint(value_for_shares(static_cast<const T*>(a.joint)[point]));
+      const F grad(static_cast<const T*>(a.grad_joint)[point]);
+      for (int k = 0; k < kBlock; ++k)
+        posterior[k] = exp(posterior[k] + (components.whole_bias(c, k) + weights[k]) - joint) * grad;
     }
     for (int k = 0; k < kBlock; ++k) d_weights[k] = posterior[k];
     for (int64_t d = 0; d < a.dims; ++d) {
@@ -278,16 +290,15 @@ struct MixtureLoops {
       for (int k = 0; k < kBlock; ++k) {
         T* to = received.values + (c * a.dims + d * kStride) * 2 + k * lanes;
         const Component<F> m = components.at(d, c, k);
-        const F u = standardised(m, F(z[d]));
         F weight = posterior[k];
         if (kMarginals) {
-          const F marginal(static_cast<const T*>(a.marginal)[point * a.dims + d]);
-          const F own = exp(log_density(m, u) + weights[k] - marginal) *
+          const F marginal(value_for_shares(static_cast<const T*>(a.marginal)[point * a.dims + d]));
+          const F own = exp(log_density(m, F(z[d])) + weights[k] - marginal) *
                         F(static_cast<const T*>(a.grad_marginal)[point * a.dims + d]);
           weight = weight + own;
           d_weights[k] = d_weights[k] + own;
         }
-        const ComponentGradient<F> g = gradient(m, u, weight);
+        const ComponentGradient<F> g = gradient(m, F(z[d]), weight);
         Received::add(to, g.loc);
         Received::add(to + kStride, g.log_scale);
         by_z = by_z - g.loc;

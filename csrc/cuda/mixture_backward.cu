@@ -14,7 +14,7 @@ struct Gradients {
   // Of a pair: the gradient by its log density in one dimension, as part of the marginals.
   GK_DEVICE T by_marginal(const Mixture<T>& m, int64_t b, int64_t c, int64_t d, T log_density) const {
     const int64_t i = b * m.a.dims + d;
-    return exp_below(log_density + m.log_weight(b, c) - marginal[i]) * grad_marginal[i];
+    return exp_below(log_density + m.log_weight(b, c) - value_for_shares(marginal[i])) * grad_marginal[i];
   }
 };
 
@@ -34,7 +34,7 @@ GK_DEVICE void posterior_tile(const Mixture<T>& m, const Gradients<T>& g, int64_
   for (int j = 0; j < kOwn; ++j) {
     const int64_t b = point + at.y + i * kSide;
     T value = T(0);
-    if (g.grad_joint && b < m.a.points) value = tail_exp(logits[i][j] - g.joint[b]) * g.grad_joint[b];
+    if (g.grad_joint && b < m.a.points) value = tail_exp(logits[i][j] - value_for_shares(g.joint[b])) * g.grad_joint[b];
     posterior[at.y + i * kSide][at.x + j * kSide] = value;
   }
   __syncthreads();
@@ -66,10 +66,9 @@ __global__ void __launch_bounds__(kThreads, 1)
           GK_UNROLL
           for (int i = 0; i < kOwn; ++i) {
             const int64_t b = point + at.y + i * kSide;
-            const T u = standardised(c, z[i]);
             T weight = posterior[at.y + i * kSide][j];
-            if (kMarginals && b < a.points) weight += g.by_marginal(m, b, component + j, d, log_density(c, u));
-            sum[i] -= gradient(c, u, weight).loc;
+            if (kMarginals && b < a.points) weight += g.by_marginal(m, b, component + j, d, log_density(c, z[i]));
+            sum[i] -= gradient(c, z[i], weight).loc;
           }
         }
         GK_UNROLL
@@ -109,10 +108,9 @@ __global__ void __launch_bounds__(kThreads, 1)
           GK_UNROLL
           for (int i = 0; i < kOwn; ++i) {
             const int64_t c = component + at.y + i * kSide;
-            const T u = standardised(own[i], z);
             T weight = posterior[j][at.y + i * kSide];
-            if (kMarginals && c < a.components) weight += g.by_marginal(m, point + j, c, d, log_density(own[i], u));
-            const ComponentGradient<T> by = gradient(own[i], u, weight);
+            if (kMarginals && c < a.components) weight += g.by_marginal(m, point + j, c, d, log_density(own[i], z));
+            const ComponentGradient<T> by = gradient(own[i], z, weight);
             loc[i] += by.loc;
             log_scale[i] += by.log_scale;
           }
@@ -151,7 +149,7 @@ __global__ void __launch_bounds__(kThreads, 1)
         if (kMarginals)
           for (int64_t d = 0; d < a.dims; ++d) {
             const Component<T> own = m.at(c, d);
-            value += g.by_marginal(m, point + i, c, d, log_density(own, standardised(own, m.z(point + i, d))));
+            value += g.by_marginal(m, point + i, c, d, log_density(own, m.z(point + i, d)));
           }
         if (a.log_weights_row) g.d_weights[(point + i) * a.components + c] = value;
         sum += value;

@@ -24,7 +24,7 @@ struct Streamed {
     top = greater;
   }
   GK_DEVICE T value() const { return top + (log(sum) + (top - top)); }  // of an infinite density nan
-  GK_DEVICE T total() const { return sum * exp(top - value()); }
+  GK_DEVICE T total() const { return total_of_shares(sum, sum * exp(top - value())); }
 };
 
 // Where sums go: to the result, or, of one part of several, to [parts, n] of them.
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       GK_UNROLL
       for (int i = 0; i < kPoints; ++i) {
         const int64_t b = first + i < a.points ? first + i : first;
-        const T exponent = log_density(component, standardised(component, z[i])) + m.log_weight(b, c);
+        const T exponent = log_density(component, z[i]) + m.log_weight(b, c);
         streamed[i].add(exponent, [](T x) { return exp_below(x); });
       }
     }

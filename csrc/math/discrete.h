@@ -47,8 +47,6 @@ GK_INLINE DiscreteTerm<F> divergence_term(F p, F q) {
   return {select(none, F(0), p * ratio), select(none, F(0), ratio + F(1)), select(none, F(0), -quotient)};
 }
 
-inline constexpr float kMinusInfinity = -__builtin_huge_valf();
-
 // Over logits, from the largest on: what log-softmax and entropy need.
 template <class F>
 struct SoftmaxSums {

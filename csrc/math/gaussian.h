@@ -10,8 +10,7 @@ namespace genkern {
 template <class F>
 struct Divergence {
   F value;
-  F inverse_sigma_p;
-  F per_distance;  // the same, but a number where delta is 0
+  F per_distance;  // 1 / sigma_p, but a number where delta is 0
   F delta;
   F expm1;  // exp(d) - 1
 };
@@ -19,13 +18,13 @@ struct Divergence {
 template <class F>
 GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F distance, F inverse_sigma_p) {
   const F per_distance = finite_at_zero(distance, inverse_sigma_p), delta = distance * per_distance;
-  return {F(0.5f) * fma(delta, delta, d.minus_x), inverse_sigma_p, per_distance, delta, d.value};
+  return {F(0.5f) * fma(delta, delta, d.minus_x), per_distance, delta, d.value};
 }
 
 // To N(0, I), or to a Gaussian with a scale of its own.
 template <class F>
 GK_INLINE Divergence<F> divergence(const Scale<F>& q, F delta) {
-  return {F(0.5f) * fma(delta, delta, q.variance.minus_x), F(1), F(1), delta, q.variance.value};
+  return {F(0.5f) * fma(delta, delta, q.variance.minus_x), F(1), delta, q.variance.value};
 }
 
 template <class F, bool kPlain>
@@ -68,8 +67,6 @@ GK_INLINE NllGradient<F> gaussian_nll_gradient(F standard, F g) {
   return {by_standard, fma(F(-0.5f) * by_standard, standard, F(0.5f) * g)};
 }
 
-inline constexpr double kLog2 = 0.69314718055994530941723212145818;
-
 // -log Laplace(x; loc, b), standard = (x - loc) / b, logvar = log b^2, without the constant log 2.
 template <class F>
 GK_INLINE F laplace_nll(F standard, F logvar) {
@@ -87,10 +84,10 @@ GK_INLINE F gaussian_entropy(F logvar) {
   return F(0.5f) * (logvar + F(scalar_t<F>(1.0 + kLog2Pi)));
 }
 
-// z = loc + temperature sigma eps
+// z = loc + sigma e, e = temperature eps
 template <class F>
-GK_INLINE F gaussian_sample(F loc, F sigma, F temperature, F eps) {
-  return fma(temperature * sigma, eps, loc);
+GK_INLINE F gaussian_sample(F loc, F sigma, F e) {
+  return fma(sigma, e, loc);
 }
 
 }  // namespace genkern

@@ -24,18 +24,20 @@ GK_INLINE Residual<F> residual(const ScaleMap<F, kPlain>& map, const Scale<F>& p
 }
 
 template <class F>
-GK_INLINE F residual_sample(F mu_p, F mu_d, const Scale<F>& p, const Scale<F>& d, F temperature, F eps) {
-  return gaussian_sample(mu_p + mu_d, p.sigma * d.sigma, temperature, eps);
+GK_INLINE F residual_sample(F mu_p, F mu_d, const Scale<F>& p, const Scale<F>& d, F e) {
+  return gaussian_sample(mu_p + mu_d, p.sigma * d.sigma, e);
 }
 
 // Sums of gradients, from 0: by the locations, by the clamped raw scales, and by e. An output whose cotangent is
 // absent is left out, not added with 0, so that its infinities leave no nan.
-template <class F>
+template <class F, bool kPlain>
 struct ResidualGradient {
+  const ScaleMap<F, kPlain>& map;
   F mu_p, raw_p, mu_d, raw_d, e;
 
   // Written out: a constructor that the compiler makes is not compiled for the vectors' instruction set.
-  GK_INLINE ResidualGradient() : mu_p(F(0)), raw_p(F(0)), mu_d(F(0)), raw_d(F(0)), e(F(0)) {}
+  GK_INLINE explicit ResidualGradient(const ScaleMap<F, kPlain>& map)
+      : map(map), mu_p(F(0)), raw_p(F(0)), mu_d(F(0)), raw_d(F(0)), e(F(0)) {}
 
   GK_INLINE void add_sample(F g, const Scale<F>& p, const Scale<F>& d, F e_value) {
     const F by_scale = g * e_value;
@@ -54,15 +56,15 @@ struct ResidualGradient {
     // Where they cancel, infinities do too.
     const F logvar = select(crossing == F(0), F(0), both.logvar_q);
     mu_d = mu_d + by.loc;
-    raw_d = fma(by.logvar_q, d.d_logvar, raw_d);
+    raw_d = raw_d + map.by_clamped(d, by.logvar_q);
     mu_p = mu_p + select(crossing == F(0), F(0), both.loc);
-    raw_p = fma(fma(F(-0.5f) * g_p * r.kl.delta, r.kl.delta, logvar), p.d_logvar, raw_p);
+    raw_p = raw_p + map.by_clamped(p, fma(F(-0.5f) * g_p * r.kl.delta, r.kl.delta, logvar));
   }
 
   GK_INLINE void add_log_q(F g, const Scale<F>& p, const Scale<F>& d, F e_value) {
     const F half = F(-0.5f) * g;
-    raw_p = fma(half, p.d_logvar, raw_p);
-    raw_d = fma(half, d.d_logvar, raw_d);
+    raw_p = raw_p + map.by_clamped(p, half);
+    raw_d = raw_d + map.by_clamped(d, half);
     e = fma(-g, e_value, e);
   }
 
@@ -71,7 +73,7 @@ struct ResidualGradient {
     const F by_u = -(g * r.u);
     mu_d = mu_d + times(by_u, r.kl.per_distance);
     const F by_delta = select(r.kl.delta == F(0), F(0), by_u * r.kl.delta);  // 0 where u is no number, too
-    raw_p = fma(F(-0.5f) * (by_delta + g), p.d_logvar, raw_p);
+    raw_p = raw_p + map.by_clamped(p, F(-0.5f) * (by_delta + g));
     raw_d = fma(by_u * e_value, d.d_sigma, raw_d);
     e = fma(by_u, d.sigma, e);
   }

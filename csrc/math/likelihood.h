@@ -103,14 +103,15 @@ GK_INLINE F mean_over_bin(F y, F w) {
 //   to one side: Q(a) - Q(b) = exp(-a^2 / 2) (scaled_tail(a) - exp(-2 y) scaled_tail(b))
 // The gradients are (phi(a) - phi(b)) / mass by u, and (b phi(b) - a phi(a)) / mass by log sigma, with phi(b) / phi(a)
 // = exp(-2 y).
-// Of a bin so narrow that w has lost its digits the density is enough, with the logarithm of w, log_w.
+// The density is enough of a bin so narrow that the rest, of the order of w^2, is nothing beside 1. Its w may have lost
+// all digits, so the logarithm, log_w, is taken apart.
 template <class F>
 GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w, F g) {
   using T = scalar_t<F>;
   constexpr double inverse_sqrt_2pi = 0.39894228040143267793994605993438;
   const F y = select(bin.tail, F(T(1e4)), bin.u * bin.w);  // exp(-2e4): nothing beyond b
   const auto narrow = (bin.w <= F(0.5f)) & (y <= F(0.5f));
-  const auto point = (bin.w < F(kNegligible<F>)) & narrow;
+  const auto point = (bin.w < F(T(sizeof(T) == 8 ? 1e-8 : 1e-4))) & narrow;
   const auto inside = (bin.a < F(0)) & !narrow;
   const ExpRoot<F> fall = tail_root_terms(F(-2) * y);
   const F ratio = fall.root * fall.root, fallen = -fall.square.value;

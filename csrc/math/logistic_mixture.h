@@ -76,6 +76,12 @@ struct MixtureSum {
   GK_INLINE F nll() const { return log(logits / terms) - top; }
   GK_INLINE F weight(F logit) const { return tail_exp(logit - top_logit) / logits; }
   GK_INLINE F posterior(F logit, F log_mass) const { return tail_exp(term(logit, log_mass) - top) / terms; }
+  // Where there is no mass at all no component has a weight or a share.
+  GK_INLINE MixtureSum for_shares() const {
+    const F infinity = -F(kMinusInfinity);
+    const auto none = terms == F(0);
+    return {top_logit, select(none, infinity, logits), top, select(none, infinity, terms)};
+  }
 };
 
 }  // namespace genkern

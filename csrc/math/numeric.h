@@ -6,10 +6,18 @@
 
 namespace genkern {
 
+inline constexpr double kLog2 = 0.69314718055994530941723212145818;
+
 // The largest number.
 template <class F>
 inline constexpr scalar_t<F> kLargest =
     static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38);
+
+// Its logarithm.
+template <class F>
+inline constexpr scalar_t<F> kLogLargest =
+    static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 709.78271289338397 : 88.722839052068);
+inline constexpr float kMinusInfinity = -__builtin_huge_valf();
 
 // What is below is nothing beside 1, and its reciprocal still a number.
 template <class F>

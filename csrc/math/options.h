@@ -14,12 +14,12 @@ struct ScaleOptions {
   double offset = 0.0, lo = 0.0, hi = 0.0;
 };
 
-// Bins of width 2 half; that of an x beyond `below` or `above` reaches to infinity.
 enum class Cdf : uint8_t { exact, tanh };
 
+// Bins of width 2 half; that of an x beyond `below` or `above` reaches to infinity. log_half is a number even where
+// half, in the type of arithmetic, is 0.
 struct Bins {
-  Cdf cdf = Cdf::exact;
-  double half = 0.0, below = 0.0, above = 0.0;
+  double half = 0.0, log_half = 0.0, below = 0.0, above = 0.0;
 };
 
 // What a GAN's loss makes of a logit x: weight ((1 - smoothing) f(u) + smoothing f(-u)), u = sign x + shift.

@@ -45,16 +45,17 @@ struct ScaleMap {
     return select(s.slope == F(0), F(0), gradient * s.slope);
   }
 
-  // A gradient by log sigma^2, taken back to the raw value. The derivative may overflow where the product does not.
-  GK_INLINE F by_raw(const Scale<F>& s, F by_logvar) const {
+  // A gradient by log sigma^2, taken back to the clamped raw value. The derivative may overflow where the product does
+  // not.
+  GK_INLINE F by_clamped(const Scale<F>& s, F by_logvar) const {
     if (kPlain) return by_logvar;
-    F raw = by_logvar * s.d_logvar;
-    if (!logarithmic()) {
-      raw = select(abs(s.d_logvar) <= F(kLargest<F>), raw, F(2) * by_logvar * s.d_sigma / s.sigma);
-      raw = select(by_logvar == F(0), F(0), raw);
-    }
-    return through_clamp(s, raw);
+    const F product = by_logvar * s.d_logvar;
+    if (logarithmic()) return product;
+    const F careful = select(abs(s.d_logvar) <= F(kLargest<F>), product, F(2) * by_logvar * s.d_sigma / s.sigma);
+    return select(by_logvar == F(0), F(0), careful);
   }
+  // The same, to the raw value.
+  GK_INLINE F by_raw(const Scale<F>& s, F by_logvar) const { return through_clamp(s, by_clamped(s, by_logvar)); }
 
   // 1 / sigma, without a division where the exponent need only change its sign.
   GK_INLINE F inverse_sigma(const Scale<F>& s) const {
@@ -65,7 +66,11 @@ struct ScaleMap {
   GK_INLINE F log_variance_ratio(const Scale<F>& q, const Scale<F>& p) const {
     if (logarithmic()) return q.logvar - p.logvar;
     const F relative = (q.sigma - p.sigma) / p.sigma;
-    return F(2) * select(abs(relative) < F(0.5f), log1p(relative), log(q.sigma / p.sigma));
+    const F ratio = F(2) * select(abs(relative) < F(0.5f), log1p(relative), log(q.sigma / p.sigma));
+    const F larger = max(q.sigma, p.sigma), difference = q.logvar - p.logvar;
+    if (param_ == ScaleParam::softplus && !has_offset_) return select(larger < F(4e-18f), difference, ratio);
+    if (has_exponential()) return select(larger > F(kLargest<F>), difference, ratio);
+    return ratio;
   }
 
  private:
@@ -75,9 +80,8 @@ struct ScaleMap {
   F offset_, lo_, hi_;
 
   // Whether log sigma^2 is linear in the raw value.
-  GK_INLINE bool logarithmic() const {
-    return kPlain || (!has_offset_ && (param_ == ScaleParam::logvar || param_ == ScaleParam::logstd));
-  }
+  GK_INLINE bool logarithmic() const { return kPlain || (!has_offset_ && has_exponential()); }
+  GK_INLINE bool has_exponential() const { return param_ == ScaleParam::logvar || param_ == ScaleParam::logstd; }
 
   GK_INLINE F clamp(F x, F& slope) const {
     switch (mode_) {
@@ -136,11 +140,15 @@ struct ScaleMap {
       const bool direct = param_ == ScaleParam::var && !has_offset_;
       s.logvar = direct ? log(raw) : F(2) * log(s.sigma);
       s.d_logvar = F(2) * s.d_sigma / s.sigma;
-      if (param_ == ScaleParam::softplus && !has_offset_) {
-        const auto exponential = raw < F(-40);  // there softplus is, whose logarithm needs no sigma
-        s.logvar = select(exponential, F(2) * raw, s.logvar);
-        s.d_logvar = select(exponential, F(2), s.d_logvar);
-      }
+      // Where sigma is an exponential alone, its logarithm needs no sigma: far out in softplus, and where an offset is
+      // nothing beside what is beyond the range.
+      const auto alone = [&](auto exponential, F times) {
+        s.logvar = select(exponential, times * raw, s.logvar);
+        s.d_logvar = select(exponential, times, s.d_logvar);
+      };
+      if (param_ == ScaleParam::softplus && !has_offset_) alone(raw < F(-40), F(2));
+      if (param_ == ScaleParam::logvar) alone(raw > F(2) * F(kLogLargest<F>), F(1));
+      if (param_ == ScaleParam::logstd) alone(raw > F(kLogLargest<F>), F(2));
     }
     if (!kPlain && !(logarithmic() && param_ == ScaleParam::logvar)) s.variance = expm1_terms(s.logvar);
     return s;

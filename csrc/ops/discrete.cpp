@@ -3,8 +3,6 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include <algorithm>
-
 #include "ops/device.h"
 #include "ops/options.h"
 
@@ -45,9 +43,7 @@ class ClassLayout {
   void gradient(ClassOperand& operand, const Tensor& tensor) {
     if (!tensor.defined()) return;
     const bool whole = tensor.sizes() == at::IntArrayRef(shape_.full);
-    const bool wide =
-        std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.tensor.scalar_type() == at::kDouble; });
-    const auto options = tensor.options().dtype(wide ? at::kDouble : at::kFloat);
+    const auto options = tensor.options().dtype(arithmetic(slots_));
     slots_.push_back({&operand, whole ? tensor : at::empty(shape_.full, options), tensor});
   }
   void loss_gradient(Operand& operand, const Tensor& grad) {
@@ -150,7 +146,7 @@ ClassLoss masses(const Tensor& p, const Tensor& q, int64_t dim, REDUCE_OPTIONS) 
   check_tensor("p", p, p, "p");
   if (!q.defined()) return {"p", p.sizes(), dim, REDUCE, compute_type({&p})};
   check_tensor("q", q, p, "p");
-  return {"p and q", broadcast({{"p", &p}, {"q", &q}}), dim, REDUCE, compute_type({&p, &q})};
+  return {"p, q", broadcast({{"p", &p}, {"q", &q}}), dim, REDUCE, compute_type({&p, &q})};
 }
 
 Tensor discrete(const Tensor& p, const Tensor& q, int64_t dim, REDUCE_OPTIONS) {
@@ -226,8 +222,8 @@ ClassLoss pair(const Tensor& q, const Tensor& p, int64_t dim, double unimix, dou
   check_tensor("logits_p", p, q, "logits_q", true);
   TORCH_CHECK_VALUE(unimix >= 0 && unimix <= 1, "unimix: expected a number from 0 to 1, got ", unimix);
   TORCH_CHECK_VALUE(free_bits >= 0, "free_bits: expected a number >= 0, got ", free_bits);
-  return {p.defined() ? "logits_q and logits_p" : "logits_q", broadcast({{"logits_q", &q}, {"logits_p", &p}}), dim,
-          REDUCE, compute_type({&q, &p})};
+  return {p.defined() ? "logits_q, logits_p" : "logits_q", broadcast({{"logits_q", &q}, {"logits_p", &p}}), dim, REDUCE,
+          compute_type({&q, &p})};
 }
 
 ClassLayout fill(Categorical& a, const ClassLoss& loss, const Tensor& q, const Tensor& p, double unimix,

@@ -36,7 +36,7 @@ void Layout::out(Operand& operand, const at::Tensor& tensor) { add(operand, tens
 void Layout::gradient(Operand& operand, const at::Tensor& tensor) {
   if (!tensor.defined()) return;
   if (tensor.sizes() == at::IntArrayRef(shape_)) return add(operand, tensor, true);
-  add(operand, at::empty(shape_, tensor.options().dtype(arithmetic())), true);
+  add(operand, at::empty(shape_, tensor.options().dtype(arithmetic(slots_))), true);
   slots_.back().target = tensor;
 }
 
@@ -49,7 +49,7 @@ void Layout::gradient(Operand& operand, const at::Tensor& tensor, int64_t channe
   at::DimVector full(shape_.begin(), shape_.end());
   full.insert(full.begin() + channel_dim, tensor.size(channel_dim));
   if (tensor.sizes() == at::IntArrayRef(full)) return add(operand, tensor, true, channel_dim, &channel_stride);
-  add(operand, at::empty(full, tensor.options().dtype(arithmetic())), true, channel_dim, &channel_stride);
+  add(operand, at::empty(full, tensor.options().dtype(arithmetic(slots_))), true, channel_dim, &channel_stride);
   slots_.back().target = tensor;
 }
 
@@ -67,11 +67,6 @@ void Layout::add(Operand& operand, const at::Tensor& tensor, bool is_output, int
   for (size_t d = 0; d < sizes.size(); ++d)
     if (sizes[d] == shape_[missing + d]) slot.strides[missing + d] = strides[d];
   slots_.push_back(std::move(slot));
-}
-
-at::ScalarType Layout::arithmetic() const {
-  const auto wide = [](const Slot& s) { return s.tensor.scalar_type() == at::kDouble; };
-  return std::any_of(slots_.begin(), slots_.end(), wide) ? at::kDouble : at::kFloat;
 }
 
 bool Layout::fits() {

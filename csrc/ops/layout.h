@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/SmallVector.h>
 
+#include <algorithm>
+
 #include "kernels.h"
 #include "ops/sum.h"
 
@@ -38,7 +40,6 @@ class Layout {
     int64_t* channel_stride = nullptr;
   };
 
-  at::ScalarType arithmetic() const;  // double where an operand is, of those that came so far
   void add(Operand& operand, const at::Tensor& tensor, bool is_output, int64_t channel_dim = -1,
            int64_t* channel_stride = nullptr);
   bool all_contiguous() const;
@@ -53,6 +54,13 @@ class Layout {
   c10::SmallVector<int64_t, 6> order_;  // of the dimensions, where follow_memory() changed it
   c10::SmallVector<Slot, 8> slots_;
 };
+
+// The type of arithmetic: double where the tensor of an operand is, of those that came so far.
+template <class Slots>
+at::ScalarType arithmetic(const Slots& slots) {
+  const auto wide = [](const auto& slot) { return slot.tensor.scalar_type() == at::kDouble; };
+  return std::any_of(slots.begin(), slots.end(), wide) ? at::kDouble : at::kFloat;
+}
 
 // A tensor of sums over an event, seen over the elements: dimensions of size 1 behind those it has.
 at::Tensor trailing_ones(const at::Tensor& tensor, int64_t ndim);

@@ -1,8 +1,6 @@
 // Likelihoods of data: checks, allocation, launch.
 #include <torch/library.h>
 
-#include <algorithm>
-
 #include "ops/nll.h"
 
 namespace genkern {
@@ -70,7 +68,6 @@ std::tuple<Tensor, Tensor> bernoulli_nll_backward(const OptionalTensor& grad, co
 
 #define BIN_OPTIONS int64_t bins, double low, double high, std::string_view cdf
 
-// The outermost bins begin 0.1 % of half the range before its ends, or half a bin if that is less.
 template <class A>
 A discretized(double scale_value, BIN_OPTIONS, const ScaleOptions& scale) {
   TORCH_CHECK_VALUE(bins >= 2, "bins: expected an int >= 2, got ", bins);
@@ -79,11 +76,8 @@ A discretized(double scale_value, BIN_OPTIONS, const ScaleOptions& scale) {
   A a;
   a.scale_value = scale_value;
   a.scale_options = scale;
-  a.bins.cdf = cdf == "exact" ? Cdf::exact : Cdf::tanh;
-  a.bins.half = (high - low) / (2.0 * static_cast<double>(bins - 1));
-  const double margin = std::min(0.0005 * (high - low), a.bins.half);
-  a.bins.below = low + margin;
-  a.bins.above = high - margin;
+  a.bins = bins_of(bins, low, high);
+  a.cdf = cdf == "exact" ? Cdf::exact : Cdf::tanh;
   return a;
 }
 

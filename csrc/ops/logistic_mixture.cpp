@@ -1,8 +1,6 @@
 // The mixture of discretized logistics: checks, allocation, launch.
 #include <torch/library.h>
 
-#include <algorithm>
-
 #include "ops/device.h"
 #include "ops/options.h"
 
@@ -26,16 +24,12 @@ struct Mixture {
     if (units == "bits_per_dim") reduce.factor /= static_cast<double>(channels);
   }
 
-  // The outermost bins begin 0.1 % of half the range before its ends, or half a bin if that is less.
   Layout fill(LogisticMixture& a, MIXTURE_OPTIONS) const {
     a.wide = type() == at::kDouble;
     a.mixtures = mixtures;
     a.channels = channels;
     a.coupled = rgb_coupling;
-    a.half = (high - low) / (2.0 * static_cast<double>(bins - 1));
-    const double margin = std::min(0.0005 * (high - low), a.half);
-    a.below = low + margin;
-    a.above = high - margin;
+    a.bins = bins_of(bins, low, high);
     a.min_log_scale = min_log_scale;
     Layout layout(shape, reduce.event_ndim, true);
     layout.in(a.x, x, channel, a.x_channel);

@@ -2,6 +2,10 @@
 // and as values.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.h"
 #include "ops/common.h"
 #include "ops/random.h"
 
@@ -36,6 +40,13 @@ struct ReduceOptions {
   std::string_view reduction, units;
   std::optional<int64_t> event_ndim;
 };
+
+// The outermost bins begin 0.1 % of half the range before its ends, or half a bin if that is less.
+inline Bins bins_of(int64_t bins, double low, double high) {
+  const double half = (high - low) / (2.0 * static_cast<double>(bins - 1)),
+               margin = std::min(0.0005 * (high - low), half);
+  return {half, std::log(half), low + margin, high - margin};
+}
 
 struct SampleOptions {
   NoiseOrigin noise;

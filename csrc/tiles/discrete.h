@@ -200,16 +200,21 @@ struct CategoricalBackwardTile {
   // no mass for is left out.
   GK_DEVICE void divergence(F g) {
     const PairMap<F> pair = in.pair();
-    F value(T(0)), mean_q(T(0)), mean_p(T(0)), lost(T(0));
+    // The mean by p without its largest class, nearly all of it where p is nearly certain, keeps the digits of the
+    // rest.
+    F value(T(0)), mean_q(T(0)), of_largest(T(0)), of_rest(T(0)), lost(T(0));
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const PairTerm<F> t = in.term(pair, k);
       value = value + t.value;
       mean_q = fma(t.softmax_q, log_ratio.set(k, t.log_ratio), mean_q);
-      mean_p = mean_p + by_p.set(k, t.by_p);
+      const F difference = by_p.set(k, t.by_p);
+      const auto largest = in.logit_p(k) == pair.sums.top_p;
+      of_largest = of_largest + select(largest, difference, F(T(0)));
+      of_rest = of_rest + select(largest, F(T(0)), difference);
       lost = lost + t.lost;
     }
-    if (!pair.mixes) mean_p = -lost;
+    const F mean_p = pair.mixes ? of_largest + of_rest : -lost;
     if (a.free_nats > 0.0) g = select(value < F(T(a.free_nats)), F(T(0)), g);  // nan passes
     const F g_q = g * F(T(a.grad_scale_q)) * pair.keep, g_p = g * F(T(a.grad_scale_p)) * pair.keep;
     GK_NO_UNROLL

@@ -97,7 +97,7 @@ struct SampleForward {
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const Scale<F> q = in.map(in.scale[i]);
       also(i, q);
-      z.set(i, gaussian_sample(F(in.loc[i]), q.sigma, in.temperature, F(in.eps[i])));
+      z.set(i, gaussian_sample(F(in.loc[i]), q.sigma, in.temperature * in.eps[i]));
     }
     z.commit(s, k * a.z_sample);
   }
@@ -191,7 +191,7 @@ struct HeadBackward {
     if (a.free_nats > 0.0) g = select(kl.value < floor, F(T(0)), g);  // nan passes
     const DivergenceGradient<F> d = gradient(kl, to_q * g, to_p * g);
     loc = loc + d.loc;
-    scale = fma(d.logvar_q, q.d_logvar, scale);
+    scale = scale + in.map.by_clamped(q, d.logvar_q);
     if (!kPlain) d_prior_loc.set(i, d.prior_loc);
     return d.logvar_p;
   }

@@ -52,9 +52,9 @@ struct ResidualForward {
     z.prepare(s);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const Scale<F> p = in.map(in.prior_scale[i]), d = in.map(in.delta_scale[i]);
-      const F eps = in.eps[i], delta = in.delta_loc[i];
-      const Residual<F> r = residual(in.map, p, d, delta, in.temperature * eps);
-      z.set(i, residual_sample(F(in.prior_loc[i]), delta, p, d, in.temperature, eps));
+      const F e = in.temperature * in.eps[i], delta = in.delta_loc[i];
+      const Residual<F> r = residual(in.map, p, d, delta, e);
+      z.set(i, residual_sample(F(in.prior_loc[i]), delta, p, d, e));
       values[0].set(i, max(floor, r.kl.value));
       values[1].set(i, r.log_q + constant);
       values[2].set(i, r.log_p + constant);
@@ -106,7 +106,7 @@ struct ResidualBackward {
       const Scale<F> p = in.map(in.prior_scale[i]), d = in.map(in.delta_scale[i]);
       const F e = in.temperature * in.eps[i];
       const Residual<F> r = residual(in.map, p, d, F(in.delta_loc[i]), e);
-      ResidualGradient<F> g;
+      ResidualGradient<F, kPlain> g(in.map);
       if (grad_z) g.add_sample(F(grad_z[i]), p, d, e);
       if (grad_kl) {
         F g_kl = grad_kl[i] * factor;

@@ -73,7 +73,11 @@ struct DiscretizedGaussian {
   F half, below, above, log_half;
 
   GK_DEVICE explicit DiscretizedGaussian(const LocScaleNll& a)
-      : cdf(a.bins.cdf), half(T(a.bins.half)), below(T(a.bins.below)), above(T(a.bins.above)), log_half(log(half)) {}
+      : cdf(a.cdf),
+        half(T(a.bins.half)),
+        below(T(a.bins.below)),
+        above(T(a.bins.above)),
+        log_half(T(a.bins.log_half)) {}
   GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
     return genkern::nll(mass(x, loc, inverse, fma(F(-0.5f), logvar, log_half), F(1)));
   }

@@ -38,6 +38,9 @@ struct MixtureSums {
     sum.add(logit, log_mass);
     set(i, sum);
   }
+  GK_DEVICE void prepare_shares(const typename E::Span& s) {
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) set(i, (*this)[i].for_shares());
+  }
 };
 
 // The bin that a value lies in, for a mean and a raw log-scale; what was clamped receives no gradient.
@@ -47,11 +50,11 @@ struct LogisticBins {
   F half, below, above, min_log_scale, log_width;
 
   GK_DEVICE explicit LogisticBins(const LogisticMixture& a)
-      : half(T(a.half)),
-        below(T(a.below)),
-        above(T(a.above)),
+      : half(T(a.bins.half)),
+        below(T(a.bins.below)),
+        above(T(a.bins.above)),
         min_log_scale(T(a.min_log_scale)),
-        log_width(log(F(T(2.0 * a.half)))) {}
+        log_width(T(a.bins.log_half + kLog2)) {}
 
   GK_DEVICE F through_clamp(F log_scale, F gradient) const { return select(log_scale < min_log_scale, F(0), gradient); }
   GK_DEVICE LogisticMass<F> mass(F x, F mean, F log_scale) const {
@@ -169,6 +172,7 @@ struct RgbMixtureBackward {
     in.fetch(s);
     grad.fetch(s);
     in.sum(s, sums);
+    sums.prepare_shares(s);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       GK_UNROLL
       for (int c = 0; c < 3; ++c) sum_x[c].set(i, F(T(0)));
@@ -318,6 +322,7 @@ struct ChannelMixtureBackward {
   GK_DEVICE void operator()(const Span& s) {
     grad.fetch(s);
     in.sum(s, sums);
+    sums.prepare_shares(s);
     GK_NO_UNROLL
     for (int64_t m = 0; d_logit && m < in.mixtures; ++m) by_params(s, m);
     GK_NO_UNROLL

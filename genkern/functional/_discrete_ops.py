@@ -31,7 +31,7 @@ def _fake_discrete_kl(
 ) -> Tensor:
     reference.check_masses(p, q)
     shape = _checks.broadcast(p=p, q=q)
-    dim = reference.check_classes(dim, "p and q", shape)
+    dim = reference.check_classes(dim, "p, q", shape)
     _checks.reduction(reduction, units, event_ndim, len(shape) - 1)
     return _loss(p, reference.rest(shape, dim), _checks.compute_dtype(p, q), reduction, event_ndim)
 

@@ -47,11 +47,17 @@ def _noise_by_row(
     return torch.stack(rows) if rows else like.new_empty(tuple(shape), dtype=dtype)
 
 
+def widest(*tensors: Tensor) -> Tensor:
+    """That of which the noise has the type: the first in float64, or the first of all."""
+    return next((t for t in tensors if t.dtype == torch.float64), tensors[0])
+
+
 def written_out(
     noise: Noise, like: Tensor, shape: Sequence[int], element_offset: int, draw: Callable[..., Tensor] = random.normal
 ) -> Tensor:
     """The noise as a tensor of the type of arithmetic, for what is to be done with it before the operation."""
     key, eps, generator = noise
+    element_offset = _checks.integer("element_offset", element_offset, minimum=0)
     dtype = _checks.compute_dtype(like)
     if eps is not None:
         _checks.tensor("eps", eps)

@@ -118,9 +118,9 @@ def importance_weighted_bound(
     """
     log_w, dim = _weights(log_w, dim)
     _checks.choice("estimator", estimator, ESTIMATORS)
-    _checks.number("beta", beta, optional=True)
-    _checks.integer("groups", groups, optional=True, minimum=1)
-    _checks.number("alpha", alpha, optional=True)
+    beta = _checks.number("beta", beta, optional=True)
+    groups = _checks.integer("groups", groups, optional=True, minimum=1)
+    alpha = _checks.number("alpha", alpha, optional=True)
     _checks.tensor("latent", latent, optional=True)
     for name, value in (("beta", beta), ("groups", groups), ("alpha", alpha), ("latent", latent)):
         if (value is not None) != (_OPTION_OF.get(estimator) == name):
@@ -231,18 +231,22 @@ def _dimension(dim: int, log_w: Tensor) -> int:
 def _log_mean_power(log_w: Tensor, power: float, dim: int) -> Tensor:
     """1/power · log mean exp(power · log_w), whose limit at power 0 is the mean.
 
-    The largest term is taken out. Where the others are close to it, log1p of the mean of expm1 keeps the digits that
-    the difference of logsumexp and log K would lose, to which division by a small power would give their weight.
+    A centre is taken out: the mean where all terms are close, which is then all but the result, else the largest term.
+    Near it log1p of the mean of expm1 keeps the digits that the difference of logsumexp and log K would lose, to which
+    division by a small power would give their weight.
     """
     if power == 0:
         return _ordered.mean(log_w, dim)
-    largest = log_w.detach().amax(dim, keepdim=True) if power > 0 else log_w.detach().amin(dim, keepdim=True)
-    gaps = power * torch.where(largest.isinf(), 0.0, log_w - largest)
-    mean = _ordered.mean(_expm1(gaps), dim)
-    near = mean > -0.5
+    least, greatest = log_w.detach().aminmax(dim=dim, keepdim=True)
+    mean = _ordered.mean(log_w.detach(), dim).unsqueeze(dim).clamp(least, greatest)  # whose sum may overflow
+    close = abs(power) * (greatest - least) < 0.5
+    centre = torch.where(close, mean, greatest if power > 0 else least)
+    gaps = power * torch.where(centre.isinf(), 0.0, log_w - centre)
+    growth = _ordered.mean(_expm1(gaps), dim)
+    near = growth > -0.5
     log_sum = _ordered.logsumexp(gaps, dim)
-    log_mean = torch.where(near, torch.log1p(torch.where(near, mean, 0.0)), log_sum - math.log(log_w.shape[dim]))
-    return largest.squeeze(dim) + log_mean / power
+    log_mean = torch.where(near, torch.log1p(torch.where(near, growth, 0.0)), log_sum - math.log(log_w.shape[dim]))
+    return centre.squeeze(dim) + log_mean / power
 
 
 def _expm1(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genkern import _checks, _dtensor, random
 from genkern.functional import _gan_ops as _ops
-from genkern.functional._noise import Generators, source
+from genkern.functional._noise import Generators, source, widest
 
 __all__ = [
     "ema_update_",
@@ -188,8 +188,7 @@ def interpolate(
     if generator is not None and not isinstance(generator, torch.Generator):
         _checks.tensor("real", real)
         _checks.tensor("fake", fake)
-        like = fake if fake.dtype == torch.float64 else real
-        key, eps, generator = source(like, key, generator, eps, real.shape[:1], random.uniform)
+        key, eps, generator = source(widest(real, fake), key, generator, eps, real.shape[:1], random.uniform)
     else:
         key, eps, generator = source(real, key, generator, eps)
     return _ops.interpolate(real, fake, key, eps, generator, element_offset)

@@ -15,7 +15,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.functional import _free_bits
 from genkern.functional import _gaussian_ops as _ops
-from genkern.functional._noise import Generators, Noise, source, tempered
+from genkern.functional._noise import Generators, Noise, source, tempered, widest
 from genkern.functional._optimal import optimal_nll
 from genkern.reference import gaussian as reference
 
@@ -377,7 +377,7 @@ def gaussian_nll(
         if scale != "optimal":
             raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
         full = _checks.boolean("full", full)
-        _, _, lo, hi, _ = _checks.scale("logvar", 0.0, *_bounds(clamp), clamp_mode)
+        _, lo, hi = _checks.scale("logvar", 0.0, *_bounds(clamp), clamp_mode)
         return optimal_nll(x, loc, full, lo, hi, clamp_mode, reduction, units, event_ndim)
     sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
     return _ops.nll(x, loc, *_learned(scale), full, *sigma, reduction, units, event_ndim)
@@ -456,16 +456,15 @@ def _noise(
     element_offset: int,
     packed: tuple[int, int | None] | None = None,
 ) -> tuple[Noise, float, int]:
-    """Noise, temperature and offset for an operation; a temperature that is learned becomes a part of the noise."""
-    learned = isinstance(temperature, Tensor)
-    if not learned and (generator is None or isinstance(generator, torch.Generator)):
-        return source(loc, key, generator, eps), temperature, element_offset  # type: ignore[return-value]
+    """`tempered` noise; the shape of the sample is worked out only where it is needed for that."""
+    if not isinstance(temperature, Tensor) and (generator is None or isinstance(generator, torch.Generator)):
+        return source(loc, key, generator, eps), temperature, element_offset
     if packed is not None:
         loc, scale = reference.unpack(loc, *packed)
     else:
         reference.check_kl(loc, scale, None, None)
     shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(loc=loc, scale=scale))
-    like = scale if scale.dtype == torch.float64 else loc
+    like = widest(loc, scale)
     return tempered(source(like, key, generator, eps, shape), like, shape, temperature, element_offset)
 
 

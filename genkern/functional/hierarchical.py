@@ -8,7 +8,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.functional import _free_bits
 from genkern.functional import _gaussian_ops as _ops
-from genkern.functional._noise import Generators, source, tempered
+from genkern.functional._noise import Generators, source, tempered, widest
 from genkern.functional.gaussian import Clamp, _scale_arguments
 from genkern.reference import hierarchical as reference
 
@@ -104,7 +104,7 @@ def gaussian_residual_rsample_kl(
     if isinstance(generator, list | tuple) or isinstance(temperature, Tensor):
         parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
         shape = _checks.broadcast(**parameters)
-        like = next((t for t in parameters.values() if t.dtype == torch.float64), prior_loc)
+        like = widest(*parameters.values())
     noise, temperature, element_offset = tempered(
         source(like, key, generator, eps, shape), like, shape, temperature, element_offset
     )

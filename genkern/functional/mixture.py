@@ -273,9 +273,7 @@ def _log_scale(
     name: str = "scale",
 ) -> Tensor:
     """log sigma, [1 or C, 1 or D]: a handful of operations on as many numbers as the scale has."""
-    scale_param, scale_offset, lo, hi, clamp_mode = _checks.scale(
-        scale_param, scale_offset, *_bounds(clamp), clamp_mode
-    )
+    scale_offset, lo, hi = _checks.scale(scale_param, scale_offset, *_bounds(clamp), clamp_mode)
     if isinstance(scale, Tensor):
         _checks.tensor(name, scale)
         raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale

@@ -126,7 +126,7 @@ class GAN(nn.Module):
             raise ValueError(
                 "latent_shape: expected the shape of one latent, given to GAN or known to the generator, got None"
             )
-        _checks.sizes("latent_shape", shape)
+        shape = _checks.sizes("latent_shape", shape)
         self.generator = generator
         self.discriminator = discriminator
         self.average: nn.Module | None = None
@@ -137,7 +137,7 @@ class GAN(nn.Module):
         self.penalty_weight = PENALTIES.get(penalty or "", 0.0) if penalty_weight is None else penalty_weight
         self.penalty_interval = penalty_interval
         self.discriminator_options: dict[str, Any] = {"label_smoothing": label_smoothing, "hinge_scale": hinge_scale}
-        self.latent_shape = tuple(shape)
+        self.latent_shape = shape
         self.ema_decay = ema_decay
         self._steps = 0  # of the discriminator, where penalties are lazy
         self._updates = 0  # of the average
@@ -190,7 +190,7 @@ class GAN(nn.Module):
         _check_augment(augment)
         if penalized is not None:
             penalized = _checks.boolean("penalized", penalized)
-        due = self._due() if penalized is None else bool(penalized) and self.penalty is not None
+        due = self._due() if penalized is None else penalized and self.penalty is not None
         keys, first = self._noise(key, generator, element_offset)
         with torch.no_grad():
             fakes = self._fakes(real, keys, element_offset)
@@ -365,6 +365,8 @@ def _copied(generator: nn.Module) -> nn.Module:
     ]
     try:
         return copy.deepcopy(generator, {id(value): value.detach().clone() for value in made})
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
         raise TypeError(
             "generator: expected a Module that copy.deepcopy copies, for its average, or ema_decay=None, got "

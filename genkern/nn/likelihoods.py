@@ -16,7 +16,7 @@ from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.nn._buffers import update_buffers
 from genkern.reference import logistic_mixture
-from genkern.reference.likelihood import check_bins
+from genkern.reference.likelihood import check_bins, check_range
 
 __all__ = [
     "LIKELIHOODS",
@@ -144,7 +144,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
     def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
         super().__init__(sigma, init, channels)
         if sigma == "optimal":
-            self.register_buffer("running_variance", torch.full((), init**2))
+            self.register_buffer("running_variance", torch.full((), float(init) ** 2))
             self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
@@ -170,7 +170,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
 
 def _average(variance: Tensor, batches: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     """A plain mean over the first batches, then an exponential one; one that is not finite would stay for good."""
-    error = error.mean().to(variance.dtype)
+    error = error.mean().to(variance.dtype)  # of several where vmap maps x; else there is one
     taken = error.isfinite()
     batches = batches + taken
     weight = (1.0 / batches).clamp(min=_SLOWEST_UPDATE).to(variance.dtype)
@@ -264,8 +264,8 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
         cdf: str = "exact",
     ) -> None:
         super().__init__(sigma, init, channels)
-        check_bins(bins, low, high, cdf)
-        self.bins, self.low, self.high, self.cdf = bins, low, high, cdf
+        self.bins, self.low, self.high = check_bins(bins, low, high, cdf)
+        self.cdf = cdf
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         loc, logvar = self._moments(params)
@@ -363,16 +363,11 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
         min_log_scale: float = -7.0,
     ) -> None:
         super().__init__()
-        mixtures = _checks.integer("mixtures", mixtures, minimum=1)
-        bins = _checks.integer("bins", bins, minimum=2)
-        low = _checks.number("low", low)
-        high = _checks.number("high", high)
-        if not low < high:
-            raise ValueError(f"high: expected a number above low {low}, got {high}")
-        rgb_coupling = _checks.boolean("rgb_coupling", rgb_coupling)
-        min_log_scale = _checks.number("min_log_scale", min_log_scale)
-        self.mixtures, self.bins, self.low, self.high = mixtures, bins, low, high
-        self.rgb_coupling, self.min_log_scale = rgb_coupling, min_log_scale
+        self.mixtures = _checks.integer("mixtures", mixtures, minimum=1)
+        self.bins = _checks.integer("bins", bins, minimum=2)
+        self.low, self.high = check_range(low, high)
+        self.rgb_coupling = _checks.boolean("rgb_coupling", rgb_coupling)
+        self.min_log_scale = _checks.number("min_log_scale", min_log_scale)
 
     def param_channels(self, channels: int) -> int:
         """How many channels the decoder of data with so many channels has."""
@@ -444,7 +439,7 @@ def make_likelihood(likelihood: str | Likelihood) -> Likelihood:
 def _check_data(x: Tensor, mean: Tensor, frozen: bool) -> None:
     """Not even broadcast: a batch scored against another shape would be a wrong number without a word."""
     _checks.tensor("x", x)
-    frozen = _checks.boolean("frozen", frozen)
+    _checks.boolean("frozen", frozen)
     _checks.same_device(params=mean, x=x)
     if x.shape != mean.shape:
         raise ValueError(f"x: expected shape {tuple(mean.shape)}, that of the mean in params, got {tuple(x.shape)}")

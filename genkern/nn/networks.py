@@ -180,8 +180,8 @@ class MLPEncoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_perceptron(event_shape, latent_dim, hidden)
-        self.event_shape = tuple(event_shape)
+        event_shape, latent_dim, hidden = _check_perceptron(event_shape, latent_dim, hidden)
+        self.event_shape = event_shape
         self.latent_shape = (latent_dim,)
         self.layers = _mlp([math.prod(event_shape), *hidden, 2 * latent_dim], factory(device, dtype))
 
@@ -224,8 +224,8 @@ class MLPDecoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_perceptron(event_shape, latent_dim, hidden)
-        self.event_shape = tuple(event_shape)
+        event_shape, latent_dim, hidden = _check_perceptron(event_shape, latent_dim, hidden)
+        self.event_shape = event_shape
         self.latent_shape = (latent_dim,)
         self.layers = _mlp([latent_dim, *hidden, math.prod(event_shape)], factory(device, dtype))
 
@@ -254,16 +254,18 @@ def _stage_widths(width: int, stages: int) -> list[int]:
 
 
 def _image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    _checks.sizes("image_shape", image_shape, minimum=1)
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape: expected (channels, height, width), got {tuple(image_shape)}")
-    channels, height, width = image_shape
+    shape = _checks.sizes("image_shape", image_shape, minimum=1)
+    if len(shape) != 3:
+        raise ValueError(f"image_shape: expected (channels, height, width), got {shape}")
+    channels, height, width = shape
     return channels, height, width
 
 
-def _check_perceptron(event_shape: Sequence[int], latent_dim: int, hidden: Sequence[int]) -> None:
-    _checks.sizes("event_shape", event_shape, minimum=1)
-    if not event_shape:
+def _check_perceptron(
+    event_shape: Sequence[int], latent_dim: int, hidden: Sequence[int]
+) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    """The same as torch takes them."""
+    shape = _checks.sizes("event_shape", event_shape, minimum=1)
+    if not shape:
         raise ValueError("event_shape: expected one or more sizes, got ()")
-    latent_dim = _checks.positive("latent_dim", latent_dim)
-    _checks.sizes("hidden", hidden, minimum=1)
+    return shape, _checks.positive("latent_dim", latent_dim), _checks.sizes("hidden", hidden, minimum=1)

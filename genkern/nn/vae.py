@@ -101,9 +101,7 @@ class VAE(nn.Module):
         self.likelihood = make_likelihood(likelihood)
         self.objective: Objective = ELBO() if objective is None else objective
         shape = getattr(encoder, "latent_shape", None) if latent_shape is None else latent_shape
-        if shape is not None:
-            _checks.sizes("latent_shape", shape)
-        self.latent_shape = None if shape is None else tuple(shape)
+        self.latent_shape = None if shape is None else _checks.sizes("latent_shape", shape)
         self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
 
     def forward(self, x: Tensor, **noise: Any) -> Tensor:

@@ -113,11 +113,9 @@ class VAEGAN(GAN):
         for part in ("features", "classify"):
             if not callable(getattr(discriminator, part, None)):
                 raise TypeError(f"discriminator: expected a Module with features and classify, got no {part}")
-        gamma = _checks.number("gamma", gamma, minimum=0)
-        _positive_number("sigma", sigma)
         self.encoder = encoder
-        self.gamma = gamma
-        self.sigma = sigma
+        self.gamma = _checks.number("gamma", gamma, minimum=0)
+        self.sigma = _positive_number("sigma", sigma)
 
     def extra_repr(self) -> str:
         return f"gamma={self.gamma!r}, sigma={self.sigma!r}, {super().extra_repr()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,9 @@ def negligible(dtype: torch.dtype) -> float:
     return 1e-290 if dtype == torch.float64 else 1e-30
 
 
-def squarable(dtype: torch.dtype) -> float:
-    """The square of such a number is one, too."""
-    return 1e150 if dtype == torch.float64 else 1e18
+def log(width: float) -> float:
+    """math.log, but -inf at 0, which it refuses: a width may be too small to be a number."""
+    return math.log(width) if width else -math.inf
 
 
 def log1mexp(x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def discrete_kl(
     """sum p log(p / q); a class where p has no mass is left out, of the gradient too."""
     check_masses(p, q)
     shape = _checks.broadcast(p=p, q=q)
-    dim = check_classes(dim, "p and q", shape)
+    dim = check_classes(dim, "p, q", shape)
     _checks.reduction(reduction, units, event_ndim, len(shape) - 1)
     dtype = _checks.compute_dtype(p, q)
     some = (p != 0).expand(shape)
@@ -178,7 +178,7 @@ def check_categorical_kl(logits_q: object, logits_p: object, dim: object, unimix
     _checks.same_device(logits_q=logits_q, logits_p=logits_p)  # type: ignore[arg-type]
     _checks.fraction("unimix", unimix)
     shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)  # type: ignore[arg-type]
-    return shape, check_classes(dim, "logits_q" if logits_p is None else "logits_q and logits_p", shape)
+    return shape, check_classes(dim, "logits_q" if logits_p is None else "logits_q, logits_p", shape)
 
 
 def check_gumbel_softmax(

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
-from genkern.reference.bins import squarable
 from genkern.reference.random import random_normal
 from genkern.reference.reduce import at_least, reduce
 
@@ -48,7 +47,7 @@ def gaussian_rsample(
         eps = random_normal(key, noise_shape, dtype, element_offset, loc.device)
     raw = _scale.clamp(scale.to(dtype), clamp_lo, clamp_hi, clamp_mode)
     sigma = _scale.std(raw, scale_param, scale_offset)
-    z = loc.to(dtype) + temperature * sigma * eps.to(dtype)
+    z = loc.to(dtype) + sigma * (temperature * eps.to(dtype))
     return z.to(torch.promote_types(loc.dtype, scale.dtype))
 
 
@@ -124,8 +123,6 @@ def gaussian_rsample_kl(
 ) -> tuple[Tensor, Tensor]:
     """A sample of q and KL(q || p)."""
     check_kl(loc, scale, prior_loc, prior_scale)
-    shape = _checks.broadcast(loc=loc, scale=scale)
-    _checks.within(shape, "loc and scale", prior_loc=prior_loc, prior_scale=prior_scale)
     parameter: dict[str, Any] = {
         "scale_param": scale_param,
         "scale_offset": scale_offset,
@@ -143,6 +140,8 @@ def gaussian_rsample_kl(
         element_offset=element_offset,
         **parameter,
     )
+    shape = _checks.broadcast(loc=loc, scale=scale)
+    _checks.within(shape, "loc and scale", prior_loc=prior_loc, prior_scale=prior_scale)
     kl = gaussian_kl(
         loc,
         scale,
@@ -318,12 +317,17 @@ def _log_variance_ratio(raw_q: Tensor, raw_p: Tensor, scale_param: str, scale_of
     """log(sigma_q^2 / sigma_p^2), accurate where the two are nearly equal."""
     if scale_offset == 0 and scale_param in _scale.LOG_PARAMS:
         return (raw_q - raw_p) * (1 if scale_param == "logvar" else 2)
+    far = _scale.exponential(torch.maximum(raw_q, raw_p), scale_param, scale_offset)
+    if far:
+        logvar_q, logvar_p = (_scale.logvar(raw, scale_param, scale_offset) for raw in (raw_q, raw_p))
+        raw_q, raw_p = (torch.where(far[0], 0.0, raw) for raw in (raw_q, raw_p))
     sigma_q, sigma_p = (_scale.std(raw, scale_param, scale_offset) for raw in (raw_q, raw_p))
     relative = (sigma_q - sigma_p) / sigma_p
     near = relative.abs() < 0.5
     inner = torch.where(near, relative, torch.zeros_like(relative))
     ratio = torch.where(near, torch.ones_like(relative), sigma_q / sigma_p)
-    return 2 * torch.where(near, torch.log1p(inner), torch.log(ratio))
+    value = 2 * torch.where(near, torch.log1p(inner), torch.log(ratio))
+    return torch.where(far[0], logvar_q - logvar_p, value) if far else value
 
 
 def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
@@ -333,11 +337,13 @@ def standardised(delta: Tensor, raw: Tensor, scale_param: str, scale_offset: flo
         exponent = raw * (-0.5 if scale_param == "logvar" else -1.0)
         beyond = (exponent > math.log(largest)) & (delta == 0)
         return delta * torch.where(beyond, largest, torch.exp(torch.where(beyond, 0.0, exponent)))
-    if scale_offset == 0 and scale_param == "softplus":
-        exponential = _scale.is_exponential(raw)
-        small = standardised(delta, torch.where(exponential, raw, 0.0), "logstd", 0.0)
-        return torch.where(exponential, small, delta / _scale.softplus(torch.where(exponential, 0.0, raw)))
+    far = _scale.exponential(raw, scale_param, scale_offset)
+    if far:
+        there, param = far
+        alone = standardised(delta, torch.where(there, raw, 0.0), param, 0.0)
+        raw = torch.where(there, 0.0, raw)
     sigma = _scale.std(raw, scale_param, scale_offset)
-    beyond = (sigma.abs() < 1 / squarable(raw.dtype)) & (delta == 0)  # the derivative by sigma has its square
+    beyond = (sigma.abs() < 1 / _scale.squarable(raw.dtype)) & (delta == 0)  # the derivative by sigma has its square
     rate = torch.where(beyond, (1 / sigma.detach()).clamp(-largest, largest), 1.0)
-    return delta * rate / torch.where(beyond, 1.0, sigma)
+    value = delta * rate / torch.where(beyond, 1.0, sigma)
+    return torch.where(there, alone, value) if far else value

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
-from genkern.reference.bins import edges, log1mexp, negligible, squarable
+from genkern.reference.bins import edges, log, log1mexp, negligible
 from genkern.reference.gaussian import check_nll, standardised
 from genkern.reference.reduce import reduce
 from genkern.reference.scale import softplus
@@ -124,17 +124,16 @@ def discretized_gaussian_nll(
     distance = torch.where(mirrored, -delta, delta)
     half = _scale.constant(half, dtype)
 
-    def in_sigmas(distance: Tensor, raw: Tensor) -> list[Tensor]:
-        ends = (distance - half, distance + half, distance, torch.full_like(distance, half))
-        return [standardised(each, raw, scale_param, scale_offset).expand(shape) for each in ends]
+    def in_sigmas(raw: Tensor, *distances: Tensor) -> list[Tensor]:
+        return [standardised(each, raw, scale_param, scale_offset).expand(shape) for each in distances]
 
     with torch.no_grad():
-        a, b, _, _ = in_sigmas(distance, raw)
+        a, b = in_sigmas(raw, distance - half, distance + half)
         certain = (a < -1e4) & ((b > 1e4) | tail)
     # Nothing is outside of such a bin, and its scale may be so small that derivatives by it are infinite.
     distance, raw = torch.where(certain, 0.0, distance), torch.where(certain, 1.0, raw)
-    a, b, u, w = in_sigmas(distance, raw)
-    log_w = math.log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)
+    a, b, u, w = in_sigmas(raw, distance - half, distance + half, distance, torch.full_like(distance, half))
+    log_w = log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
     elements = torch.where(certain, 0.0, mass(a, b, u, w, log_w, tail.expand(shape)))
     return reduce(elements, reduction, units, event_ndim)
@@ -187,7 +186,7 @@ def _scaled_tail(t: Tensor) -> Tensor:
 
 def _tanh_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
     """The same by sigmoids: the approximate cdf is sigmoid(g), and g(b) - g(a) takes no difference."""
-    far = squarable(w.dtype)
+    far = _scale.squarable(w.dtype)
     u, w = (torch.where(t.abs() > far, far, t) for t in (u, w))
     per_w = 2 * _TANH_SLOPE * (1 + _TANH_CUBE * (3 * u * u + w * w))
     gap = torch.where(tail, torch.ones_like(w), per_w * w)
@@ -212,9 +211,16 @@ def check_discretized(
     check_bins(bins, low, high, cdf)
 
 
-def check_bins(bins: object, low: object, high: object, cdf: object) -> None:
-    _checks.integer("bins", bins, minimum=2)
+def check_bins(bins: object, low: object, high: object, cdf: object) -> tuple[int, float, float]:
+    """The number of bins and the range, as torch takes them."""
+    count, (lowest, highest) = _checks.integer("bins", bins, minimum=2), check_range(low, high)
+    _checks.choice("cdf", cdf, CDFS)
+    return count, lowest, highest
+
+
+def check_range(low: object, high: object) -> tuple[float, float]:
+    """The first and the last level, as torch takes them."""
     lowest, highest = _checks.number("low", low), _checks.number("high", high)
     if not lowest < highest:
         raise ValueError(f"high: expected a number above low {lowest}, got {highest}")
-    _checks.choice("cdf", cdf, CDFS)
+    return lowest, highest

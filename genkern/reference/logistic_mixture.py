@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from genkern import _checks
-from genkern.reference.bins import edges, log1mexp, negligible
+from genkern.reference.bins import edges, log, log1mexp, negligible
 from genkern.reference.reduce import logsumexp, reduce
 from genkern.reference.scale import clamp
 
@@ -70,7 +68,7 @@ def _log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, bins: int, low: float,
     from_below, from_above = -softplus(-(centre + width), threshold=40.0), -softplus(centre - width, threshold=40.0)
     gap = 2 * width
     narrow = gap < negligible(gap.dtype)
-    log_gap = torch.where(narrow, math.log(2 * half) - log_scale, log1mexp(torch.where(narrow, 1.0, gap)))
+    log_gap = torch.where(narrow, log(2 * half) - log_scale, log1mexp(torch.where(narrow, 1.0, gap)))
     middle = from_below + from_above + log_gap
     return torch.where(x < below, from_below, torch.where(x > above, from_above, middle))
 

@@ -41,8 +41,11 @@ def at_least(elements: Tensor, free_bits: float, units: str) -> Tensor:
 def logsumexp(x: Tensor, dim: int) -> Tensor:
     """torch's, but with a gradient, the softmax, that does not depend on how the result is rounded.
 
-    torch rebuilds it as exp(x - result), which is off by a factor where the result is in the thousands.
+    torch rebuilds it as exp(x - result), which is off by a factor where the result is in the thousands. Where all are
+    -inf the gradient is 0.
     """
-    top = x.detach().amax(dim, keepdim=True)
-    top = torch.where(top == -torch.inf, 0.0, top)
-    return top.squeeze(dim) + torch.log(torch.exp(x - top).sum(dim))
+    top = x.detach().amax(dim)
+    none = top == -torch.inf
+    top = torch.where(none, 0.0, top)
+    total = torch.exp(x - top.unsqueeze(dim)).sum(dim)
+    return torch.where(none, -torch.inf, top + torch.log(torch.where(none, 1.0, total)))

@@ -12,9 +12,16 @@ from torch.nn import functional
 LOG_PARAMS = ("logvar", "logstd")
 
 
-def is_exponential(raw: Tensor) -> Tensor:
-    """Where softplus is, whose logarithm and reciprocal then need no sigma."""
-    return raw < (-40 if raw.dtype == torch.float64 else -20)
+def exponential(raw: Tensor, scale_param: str, scale_offset: float) -> tuple[Tensor, str] | None:
+    """Where sigma is an exponential alone, whose logarithm and reciprocal then need no sigma, and what raw is there.
+
+    Far out in softplus, and where an offset is nothing beside what is beyond the range.
+    """
+    if scale_param == "softplus" and scale_offset == 0:
+        return raw < (-40 if raw.dtype == torch.float64 else -20), "logstd"
+    if scale_param in LOG_PARAMS and scale_offset != 0:
+        return raw > math.log(torch.finfo(raw.dtype).max) * (2 if scale_param == "logvar" else 1), scale_param
+    return None
 
 
 def raw(like: Tensor, scale: Tensor | None, value: float, dtype: torch.dtype) -> Tensor:
@@ -27,6 +34,11 @@ def raw(like: Tensor, scale: Tensor | None, value: float, dtype: torch.dtype) ->
 def constant(value: float, dtype: torch.dtype) -> float:
     """A number as arithmetic of this dtype has it: infinite where that ends, and where torch would refuse to fill."""
     return math.copysign(math.inf, value) if abs(value) > torch.finfo(dtype).max else value
+
+
+def squarable(dtype: torch.dtype) -> float:
+    """A large number whose square is finite, and whose reciprocal has a square that is not 0."""
+    return 1e150 if dtype == torch.float64 else 1e18
 
 
 def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
@@ -69,10 +81,10 @@ def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
         return 2 * raw
     if scale_offset == 0 and scale_param == "var":
         return torch.log(raw)
-    if scale_offset == 0 and scale_param == "softplus":
-        exponential = is_exponential(raw)
-        sigma = softplus(torch.where(exponential, 0.0, raw))
-        return 2 * torch.where(exponential, raw, torch.log(sigma))
+    if far := exponential(raw, scale_param, scale_offset):
+        there, param = far
+        sigma = std(torch.where(there, 0.0, raw), scale_param, scale_offset)
+        return torch.where(there, logvar(raw, param, 0.0), 2 * torch.log(sigma))
     return 2 * torch.log(std(raw, scale_param, scale_offset))
 
 

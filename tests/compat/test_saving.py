@@ -220,7 +220,8 @@ def test_a_fresh_process_loads_everything(tmp_path: Path) -> None:
     for name, (module, found) in loaded.items():
         assert module.startswith("genkern.") != name.endswith("project"), name
         for mine, its in zip(found, expected[name], strict=True):
-            torch.testing.assert_close(mine, its, rtol=0, atol=0, equal_nan=True, msg=name)
+            # A model computes in float64, and a matrix product rounds by how its memory happens to lie.
+            torch.testing.assert_close(mine, its, rtol=1e-12, atol=0, equal_nan=True, msg=name)
 
 
 @pytest.mark.parametrize("name", MODELS)

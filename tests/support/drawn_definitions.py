@@ -58,23 +58,20 @@ def _log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
 
 
 def _log_mean_power(log_w: Tensor, power: float, dim: int) -> Tensor:
-    """log mean exp(power log_w) / power, the value accurate for equal weights, the gradient that of logsumexp.
+    """log mean exp(power log_w) / power, the value accurate for equal weights; its gradient is the softmax.
 
     The gradient is 0 where the value is infinite.
     """
     if power == 0:
         return log_w.mean(dim)
-    scaled = power * log_w
-    largest = scaled.detach().amax(dim, keepdim=True)
-    gaps = scaled.detach() - torch.where(largest.isinf(), 0.0, largest)
+    scaled = power * log_w.detach()
+    largest = scaled.amax(dim, keepdim=True)
+    gaps = scaled - torch.where(largest.isinf(), 0.0, largest)
     value = (largest.squeeze(dim) + torch.log1p(torch.expm1(gaps).mean(dim))) / power
     value = torch.where(largest.squeeze(dim).isinf(), largest.squeeze(dim) / power, value)
-    if abs(power) < 1e-6:  # whose logarithm says no more than 1
-        plain = log_w.mean(dim) + 0.5 * power * log_w.var(dim, correction=0)
-        value = plain.detach()
-    else:
-        plain = torch.logsumexp(scaled, dim) / power
-    return torch.where(value.isinf(), value, value + (plain - plain.detach()))
+    shares = torch.softmax(gaps, dim)
+    nothing = torch.where(shares == 0, 0.0, log_w - log_w.detach())  # with the gradient 1
+    return torch.where(value.isinf(), value, value + (shares * nothing).sum(dim))
 
 
 def _bound(
@@ -113,7 +110,10 @@ def _log_densities(
     logvar_ = logvar(raw, scale_options.get("scale_param", "logvar"), scale_options.get("scale_offset", 0.0))
 
     def log_normal(x: Tensor, loc: Tensor | float, logvar: Tensor | float) -> Tensor:
-        return -0.5 * ((x - loc) ** 2 / torch.as_tensor(logvar).exp() + logvar + math.log(2 * math.pi))
+        distance, variance = x - loc, torch.as_tensor(logvar, dtype=dtype).exp()
+        none = (distance == 0) & (variance == 0)
+        square = torch.where(none, 0.0, distance) ** 2 / torch.where(none, 1.0, variance)
+        return -0.5 * (square + logvar + math.log(2 * math.pi))
 
     batch = z.shape[0]
     weights = z.new_full((batch, batch), -math.log(dataset_size * max(batch, 1)))
@@ -131,6 +131,14 @@ def _log_densities(
     log_q = torch.logsumexp(pairs.sum(2) + times * weights, 1)
     marginal = torch.logsumexp(pairs + weights[:, :, None], 1).sum(1)
     return log_normal(z, loc, logvar_).sum(1), log_q, marginal, log_normal(z, 0.0, 0.0).sum(1)
+
+
+def densities_beyond(arguments: Tensors, options: Options) -> list[Tensor]:
+    """Where one of the two densities whose difference a result is is no number in the type of arithmetic."""
+    dtype = _checks.compute_dtype(*arguments.values())
+    densities = _log_densities(**{name: t.detach().double() for name, t in arguments.items()}, **options)
+    beyond = [~density.to(dtype).isfinite() for density in densities]
+    return [a | b for a, b in itertools.pairwise(beyond)]
 
 
 # Operations that are plain torch with each backend, or much of it: what their definition would be.

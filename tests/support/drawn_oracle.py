@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from genkern._checks import compute_dtype
-from genkern.reference.bins import squarable
 from genkern.reference.reduce import reduce
+from genkern.reference.scale import squarable
 from support.cases import Options, Tensors
 from support.drawn_call import Call, Cotangents, by_backend, by_definition, by_reference, evaluate
-from support.drawn_definitions import IN_DOUBLE, TERMS, gradient_terms_of_total_correlation
+from support.drawn_definitions import IN_DOUBLE, TERMS, densities_beyond, gradient_terms_of_total_correlation
 from support.tolerance import ULPS
 
 NEIGHBOURS = 3
@@ -145,11 +145,18 @@ class Comparison:
         return f"{name}: {self._shown(name, int((~same).double().argmax()))}"
 
     def _of_no_number(self, name: str) -> Tensor:
-        """Where a value is no number that the argument takes part in: gradients are promised where it is one."""
+        """Where a value is no number that the argument takes part in: gradients are promised where it is one.
+
+        Or where a result is the difference or the sum, before its unit, of what is beyond the range.
+        """
         argument = name.removeprefix("gradient of ")
-        if argument != name and {"z", "loc"} <= self.tensors.keys():
+        if argument == name:
+            if self.call.operation == "total_correlation":
+                return densities_beyond(self.tensors, self.options)[int(name[-1])]
+            return self._sum_overflows(name)
+        if {"z", "loc"} <= self.tensors.keys():
             return self._distance_overflows()
-        if not self.call.elementwise or argument in (name, "eps") or "event_ndim" not in self.call.parameters:
+        if not self.call.elementwise or argument == "eps" or "event_ndim" not in self.call.parameters:
             return torch.zeros((), dtype=torch.bool)
         wide = {n: t.detach().double() for n, t in self.tensors.items()}
         values = by_definition(self.call, wide, {**self.options, "reduction": "none", "units": "nats"})
@@ -222,6 +229,13 @@ class Comparison:
         return found | {
             name: t.double().flatten().nan_to_num(0.0, torch.inf) for name, t in sums.items() if name in found
         }
+
+    def _sum_overflows(self, name: str) -> Tensor:
+        wide = {n: t.detach().double() for n, t in self.tensors.items()}
+        how = {"mean": "sum", "batchmean": "sum"}.get(reduction := self.options.get("reduction", "event"), reduction)
+        sums = _summed(self.call, wide, {**self.options, "reduction": how, "units": "nats"})
+        largest = torch.finfo(compute_dtype(*self.tensors.values())).max
+        return sums[name].flatten() > largest if name in sums else torch.zeros((), dtype=torch.bool)
 
     def _distance_overflows(self) -> Tensor:
         """Whether a point of a mixture may be more sigmas away from a component than numbers count."""

@@ -95,11 +95,9 @@ def disagreement(call: WrongCall, backend: Backend) -> list[str]:
     if is_error(expected):
         if expected[1] is None or got[1] is None:
             return [f"names no argument: {expected[2]} | {got[2]}"]
-        return (
-            None
-            if expected[:2] == got[:2]
-            else f"{got[0].__name__} {got[2]} instead of {expected[0].__name__} {expected[2]}"
-        )
+        if expected[:2] == got[:2]:
+            return []
+        return [f"{got[0].__name__} {got[2]} instead of {expected[0].__name__} {expected[2]}"]
     pairs = list(zip(_tensors(expected), _tensors(got), strict=True))
     kinds = [[(t.shape, t.dtype, t.device) for t in pair] for pair in pairs]
     return [f"gives {b} instead of {a}" for a, b in kinds if a != b]

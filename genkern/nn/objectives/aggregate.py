@@ -78,7 +78,7 @@ class BetaTCVAE(Objective):
     def forward(
         self, reconstruction: Tensor, mutual_information: Tensor, total_correlation: Tensor, dimension_wise_kl: Tensor
     ) -> Tensor:
-        check_parts(reconstruction=reconstruction)
+        _checks.tensor("reconstruction", reconstruction)
         check_parts(  # of the global batch, where that is asked for
             mutual_information=mutual_information,
             total_correlation=total_correlation,

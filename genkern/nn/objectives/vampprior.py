@@ -74,10 +74,10 @@ class VampPrior(ELBO):
             count = _checks.positive("components", components)
             if data_shape is None:
                 raise ValueError("data_shape: expected the shape of one datum, got None")
-            _checks.sizes("data_shape", data_shape, minimum=1)
-            if not data_shape:
+            sizes = _checks.sizes("data_shape", data_shape, minimum=1)
+            if not sizes:
                 raise ValueError("data_shape: expected one or more sizes, got ()")
-            start = torch.rand(count, *data_shape)
+            start = torch.rand(count, *sizes)
         self.pseudo_inputs = nn.Parameter(start)
 
     def prior(self, vae: VAE) -> Prior:
