@@ -64,15 +64,18 @@ struct MixtureLoops {
           const auto *w = static_cast<const T*>(a.log_weights), *log_scale = static_cast<const T*>(a.log_scale);
           weights[c] = from < c ? kNone : w && a.log_weights_row == 0 ? w[c] : uniform;
           T* to = values + c / kStride * kStride * 3 * a.dims + c % kStride;
-          double whole = 0.0;
           for (int64_t d = 0; d < a.dims; ++d, to += 3 * kStride) {
             const Component<T> made = component(static_cast<const T*>(a.loc)[from * a.dims + d],
                                                 log_scale[from * a.log_scale_row + d * a.log_scale_elem]);
             to[0] = made.loc, to[kStride] = made.rate, to[2 * kStride] = made.bias;
-            whole += static_cast<double>(made.bias);
           }
-          biases[c] = static_cast<T>(whole);
         }
+        for (int64_t c = begin * kStride; c < end * kStride; c += kStride)
+          for (int k = 0; k < kBlock; ++k) {
+            F whole(T(0));
+            for (int64_t d = 0; d < a.dims; ++d) whole = whole + at(d, c, k).bias;
+            whole.store(biases + c + k * lanes);
+          }
       });
     }
 
@@ -286,15 +289,18 @@ struct MixtureLoops {
     }
     for (int k = 0; k < kBlock; ++k) d_weights[k] = posterior[k];
     for (int64_t d = 0; d < a.dims; ++d) {
-      F by_z(T(0));
+      F by_z(T(0)), marginal(T(0)), by_marginal(T(0));
+      if (kMarginals) {
+        const int64_t at = point * a.dims + d;
+        marginal = F(value_for_shares(static_cast<const T*>(a.marginal)[at]));
+        by_marginal = F(static_cast<const T*>(a.grad_marginal)[at]);
+      }
       for (int k = 0; k < kBlock; ++k) {
         T* to = received.values + (c * a.dims + d * kStride) * 2 + k * lanes;
         const Component<F> m = components.at(d, c, k);
         F weight = posterior[k];
         if (kMarginals) {
-          const F marginal(value_for_shares(static_cast<const T*>(a.marginal)[point * a.dims + d]));
-          const F own = exp(log_density(m, F(z[d])) + weights[k] - marginal) *
-                        F(static_cast<const T*>(a.grad_marginal)[point * a.dims + d]);
+          const F own = exp(log_density(m, F(z[d])) + weights[k] - marginal) * by_marginal;
           weight = weight + own;
           d_weights[k] = d_weights[k] + own;
         }

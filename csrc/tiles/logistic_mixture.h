@@ -38,9 +38,7 @@ struct MixtureSums {
     sum.add(logit, log_mass);
     set(i, sum);
   }
-  GK_DEVICE void prepare_shares(const typename E::Span& s) {
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) set(i, (*this)[i].for_shares());
-  }
+  GK_DEVICE void prepare_shares(int64_t i) { set(i, (*this)[i].for_shares()); }
 };
 
 // The bin that a value lies in, for a mean and a raw log-scale; what was clamped receives no gradient.
@@ -83,21 +81,19 @@ struct RgbInputs {
         x_channel(a.x_channel),
         params_channel(a.params_channel) {}
 
-  // The channels before a colour's.
-  GK_DEVICE int64_t before(int c) const { return mixtures * (1 + 3 * c); }
-
   GK_DEVICE void fetch(const typename E::Span& s) {
     GK_UNROLL
     for (int c = 0; c < 3; ++c) x[c].fetch(s, c * x_channel);
   }
   GK_DEVICE void fetch_logit(const typename E::Span& s, int64_t m) { logit.fetch(s, m * params_channel); }
   GK_DEVICE void fetch(const typename E::Span& s, int64_t m) {
-    fetch_logit(s, m);
+    int64_t at = m * params_channel;
+    logit.fetch(s, at);
     GK_UNROLL
     for (int c = 0; c < 3; ++c) {
-      mean[c].fetch(s, (before(c) + m) * params_channel);
-      log_scale[c].fetch(s, (before(c) + mixtures + m) * params_channel);
-      coefficient[c].fetch(s, (before(c) + 2 * mixtures + m) * params_channel);
+      mean[c].fetch(s, at += mixtures * params_channel);
+      log_scale[c].fetch(s, at += mixtures * params_channel);
+      coefficient[c].fetch(s, at += mixtures * params_channel);
     }
   }
 
@@ -172,8 +168,8 @@ struct RgbMixtureBackward {
     in.fetch(s);
     grad.fetch(s);
     in.sum(s, sums);
-    sums.prepare_shares(s);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+      sums.prepare_shares(i);
       GK_UNROLL
       for (int c = 0; c < 3; ++c) sum_x[c].set(i, F(T(0)));
     }
@@ -195,12 +191,13 @@ struct RgbMixtureBackward {
  private:
   template <class Use>
   GK_DEVICE void each_output(int64_t m, const Use& use) {
-    use(d_logit, m * d_params_channel);
+    int64_t at = m * d_params_channel;
+    use(d_logit, at);
     GK_UNROLL
     for (int c = 0; c < 3; ++c) {
-      use(d_mean[c], (in.before(c) + m) * d_params_channel);
-      use(d_log_scale[c], (in.before(c) + in.mixtures + m) * d_params_channel);
-      use(d_coefficient[c], (in.before(c) + 2 * in.mixtures + m) * d_params_channel);
+      use(d_mean[c], at += in.mixtures * d_params_channel);
+      use(d_log_scale[c], at += in.mixtures * d_params_channel);
+      use(d_coefficient[c], at += in.mixtures * d_params_channel);
     }
   }
 
@@ -322,7 +319,7 @@ struct ChannelMixtureBackward {
   GK_DEVICE void operator()(const Span& s) {
     grad.fetch(s);
     in.sum(s, sums);
-    sums.prepare_shares(s);
+    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) sums.prepare_shares(i);
     GK_NO_UNROLL
     for (int64_t m = 0; d_logit && m < in.mixtures; ++m) by_params(s, m);
     GK_NO_UNROLL
