@@ -20,7 +20,7 @@ from genkern import _backend, _checks, _dtensor
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
-# What users call the arguments that a schema calls otherwise.
+# Arguments whose name in a schema is not the one that users know.
 _PUBLIC_NAMES = {"clamp_lo": "clamp", "clamp_hi": "clamp", "scale_value": "scale", "latent": "latent_channels"}
 
 

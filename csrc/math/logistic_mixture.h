@@ -30,7 +30,7 @@ struct LogisticMass {
   F log, by_x, by_log_scale;
 };
 
-// With log_width, the logarithm of the gap, for a bin so narrow that the gap has lost its digits.
+// log_width is the logarithm of the gap, which counts where the bin is so narrow that the gap has lost its digits.
 template <class F>
 GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F inverse_scale, F log_width) {
   const F e_a = tail_exp(-abs(bin.a)), e_b = tail_exp(-abs(bin.b));

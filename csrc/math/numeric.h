@@ -13,22 +13,23 @@ template <class F>
 inline constexpr scalar_t<F> kLargest =
     static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38);
 
-// Its logarithm.
+// The logarithm of the largest number.
 template <class F>
 inline constexpr scalar_t<F> kLogLargest =
     static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 709.78271289338397 : 88.722839052068);
+
 inline constexpr float kMinusInfinity = -__builtin_huge_valf();
 
-// What is below is nothing beside 1, and its reciprocal still a number.
+// A number that is nothing beside 1, and whose reciprocal is still a number.
 template <class F>
 inline constexpr scalar_t<F> kNegligible = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e-290 : 1e-30);
 
-// The square of such a number is one, too.
+// A large number whose square is a number, too.
 template <class F>
 inline constexpr scalar_t<F> kSquarable = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e150 : 1e18);
 
-// Where an end of a bin is so far out that nothing is left beyond it, its product with what is left shall be 0, not
-// nan. The square of such a number is infinite.
+// A large number whose square is infinite. An end of a bin counts as no farther out than this: its product with the 0
+// that is left beyond it is 0, not nan.
 template <class F>
 inline constexpr scalar_t<F> kFarthest = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1e300 : 1e37);
 template <class F>

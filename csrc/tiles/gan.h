@@ -249,7 +249,7 @@ struct GroupMoments {
     average(s, shift, [&](int64_t i) { return x[i] - first[i]; });
     average(s, variance, [&](int64_t i) { return deviation(i) * deviation(i); });
   }
-  // Of the member that was fetched last, from the mean.
+  // How far the member that was fetched last is from the mean.
   GK_DEVICE F deviation(int64_t i) const { return (x[i] - first[i]) - shift[i]; }
   GK_DEVICE F stddev(int64_t i) const { return sqrt(variance[i] + eps); }
 

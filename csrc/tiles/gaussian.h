@@ -247,7 +247,7 @@ struct NllInputs {
   GK_DEVICE Scale<F> sigma(int64_t i) const { return map(scale ? F(scale[i]) : value); }
 };
 
-// What a density makes of one element: its negative logarithm, and g times the gradient of that.
+// A density at one element: its negative logarithm, and g times the gradient of that.
 template <class F>
 struct GaussianDensity {
   F constant;

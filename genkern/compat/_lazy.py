@@ -47,13 +47,13 @@ class Lazy:
 
 
 class LazyAttributes:
-    """What has :class:`Lazy` attributes. A copy or a pickle holds those that were changed, and makes the others again.
+    """An object with :class:`Lazy` attributes. Its copies and pickles hold those that were changed and make the others.
 
     The state of the project's own object is taken as well: its pickle names a class that a patch may have replaced.
     """
 
     _made: dict[str, _Made | None]
-    """What each attribute was made, by its name; None where it was assigned before it was read. No entry: not made."""
+    """What each attribute was made, by its name; None for one assigned before it was read, no entry for one not made."""
 
     def __init__(self) -> None:
         self._made = {}
