@@ -103,8 +103,8 @@ GK_INLINE F mean_over_bin(F y, F w) {
 //   to one side: Q(a) - Q(b) = exp(-a^2 / 2) (scaled_tail(a) - exp(-2 y) scaled_tail(b))
 // The gradients are (phi(a) - phi(b)) / mass by u, and (b phi(b) - a phi(a)) / mass by log sigma, with phi(b) / phi(a)
 // = exp(-2 y).
-// Where a bin is so narrow that w^2 is nothing beside 1, its mass is the density times its width. Its w may have lost all
-// digits there, so log_w, the logarithm, comes by itself.
+// Where a bin is so narrow that w^2 is nothing beside 1, its mass is the density times its width. Its w may have lost
+// all digits there, so log_w, the logarithm, comes by itself.
 template <class F>
 GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w, F g) {
   using T = scalar_t<F>;

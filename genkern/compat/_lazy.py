@@ -53,7 +53,7 @@ class LazyAttributes:
     """
 
     _made: dict[str, _Made | None]
-    """What each attribute was made, by its name; None for one assigned before it was read, no entry for one not made."""
+    """What each attribute was made, by name; None for one assigned before it was read, no entry for one not made."""
 
     def __init__(self) -> None:
         self._made = {}
