@@ -169,8 +169,8 @@ def gaussian_rsample_kl_packed(
 def unpack(moments: Tensor, chunk_dim: int, latent: int | None) -> tuple[Tensor, Tensor]:
     """The loc and scale views of a packed tensor: `latent` channels of loc, then as many of scale, or one for all."""
     _checks.tensor("moments", moments)
-    _checks.integer("chunk_dim", chunk_dim)
-    _checks.integer("latent_channels", latent, optional=True, minimum=1)
+    chunk_dim = _checks.integer("chunk_dim", chunk_dim)
+    latent = _checks.integer("latent_channels", latent, optional=True, minimum=1)
     if not -moments.dim() <= chunk_dim < moments.dim():
         raise ValueError(
             f"chunk_dim: expected a dimension of moments {_checks.shape_text(moments.shape)}, got {chunk_dim}"
