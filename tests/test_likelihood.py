@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import mpmath
 import pytest
@@ -332,3 +333,14 @@ def test_bad_bins_are_refused_by_name(backend: Backend) -> None:
         gk.discretized_gaussian_nll(x, x, x, bins=25.6)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="^scale: expected a number, got str"):
         gk.discretized_gaussian_nll(x, x, "optimal")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale_param", ["std", "var"])
+@pytest.mark.parametrize("options", [{}, {"clamp": (-0.25, 0.25), "clamp_mode": "tanh"}], ids=["free", "tanh"])
+def test_a_scale_of_minus_0_is_one_of_0(scale_param: str, options: dict[str, Any], every_isa: Backend) -> None:
+    x, loc = torch.tensor([1.0, 0.5, -1.0]), torch.tensor([1.25, 0.5, -1.5])  # in the bin that x is in
+    for zero in (0.0, -0.0):
+        leaves = [t.clone().requires_grad_() for t in (x, loc, torch.full_like(x, zero))]
+        nll = gk.discretized_gaussian_nll(*leaves, scale_param=scale_param, reduction="none", **options)
+        for result in (nll, *torch.autograd.grad(nll.sum(), leaves)):
+            assert not result.any()

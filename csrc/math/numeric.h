@@ -114,7 +114,7 @@ template <class F>
 GK_INLINE Tanh<F> tanh_terms(F x) {
   const F e = exp(F(-2) * abs(x));
   const F minus = expm1_terms(F(-2) * abs(x)).value;
-  const F value = -minus / (F(1) + e);
+  const F value = abs(minus) / (F(1) + e);  // of 0 it is 0, not -0
   return {select(x < F(0), -value, value), F(4) * e / ((F(1) + e) * (F(1) + e))};
 }
 

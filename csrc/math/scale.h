@@ -123,11 +123,11 @@ struct ScaleMap {
         s.d_logvar = F(2);
         break;
       case ScaleParam::std:
-        s.sigma = raw;
+        s.sigma = raw + F(0);  // -0 is 0, whose reciprocal is not negative
         s.d_sigma = F(1);
         break;
       case ScaleParam::var:
-        s.sigma = sqrt(raw);
+        s.sigma = sqrt(raw + F(0));
         s.d_sigma = F(0.5f) / s.sigma;
         break;
       case ScaleParam::softplus:

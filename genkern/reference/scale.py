@@ -65,9 +65,9 @@ def std(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
     elif scale_param == "logstd":
         value = torch.exp(raw)
     elif scale_param == "std":
-        value = raw
+        value = raw + 0.0  # -0 is 0, whose reciprocal is not negative
     elif scale_param == "var":
-        value = torch.sqrt(raw)
+        value = torch.sqrt(raw + 0.0)
     else:
         value = softplus(raw)
     return value + scale_offset if scale_offset else value
