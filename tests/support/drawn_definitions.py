@@ -134,7 +134,7 @@ def _log_densities(
 
 
 def densities_beyond(arguments: Tensors, options: Options) -> list[Tensor]:
-    """Where one of the two densities whose difference a result is is no number in the type of arithmetic."""
+    """Where a result is the difference of two densities of which one is no number in the type of arithmetic."""
     dtype = _checks.compute_dtype(*arguments.values())
     densities = _log_densities(**{name: t.detach().double() for name, t in arguments.items()}, **options)
     beyond = [~density.to(dtype).isfinite() for density in densities]
