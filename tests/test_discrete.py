@@ -383,3 +383,16 @@ def test_divergence_of_logits_of_any_size(unimix: float, dtype: torch.dtype, eve
             right = torch.tensor(slope, dtype=torch.float64)
             largest = max(1.0, right.abs().max().item())  # masses, up to 1, and what they are multiplied by
             torch.testing.assert_close(grad.double(), right, rtol=rounding, atol=rounding * largest)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_logits_at_both_ends_of_the_range(dtype: torch.dtype, every_isa: Backend) -> None:
+    most = torch.finfo(dtype).max
+    one = torch.tensor([[most], [-most], [-most]], dtype=dtype)
+    assert (gk.categorical_kl(one, one.flip(0)) == 0).all()  # a class alone is certain
+
+    q = torch.zeros(2, dtype=dtype).requires_grad_()
+    p = torch.tensor([most, -most], dtype=dtype).requires_grad_()
+    if every_isa.mode != "reference":  # which takes torch's log_softmax
+        (grad,) = torch.autograd.grad(gk.categorical_kl(q, p), p)
+        assert grad.tolist() == [0.5, -0.5]  # however far from each other they are

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -214,6 +215,23 @@ class TestOptimalScale:
         torch.testing.assert_close(
             loss, gk.gaussian_nll(x.double(), loc.double(), "optimal").float(), rtol=1e-6, atol=0
         )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("scale_param", ["logvar", "logstd"])
+def test_an_offset_is_nothing_beside_a_sigma_beyond_the_range(
+    scale_param: str, dtype: torch.dtype, every_isa: Backend
+) -> None:
+    beyond = math.log(torch.finfo(dtype).max) * (2 if scale_param == "logvar" else 1) + 5
+    largest = torch.finfo(dtype).max
+    x = torch.tensor([1.0, 1.0, math.inf, -math.inf, largest, largest], dtype=dtype)
+    loc = torch.tensor([math.inf, -math.inf, 0.0, 1.0, -1.0, 0.5 * largest], dtype=dtype)
+    scale = torch.full_like(x, beyond)
+    for nll in (gk.gaussian_nll, gk.laplace_nll, gk.discretized_gaussian_nll):
+        of = partial(nll, x, loc, scale=scale, scale_param=scale_param, event_ndim=0)
+        with_offset, without = of(scale_offset=1.0), of(scale_offset=0.0)
+        assert not with_offset.isnan().any()
+        torch.testing.assert_close(with_offset, without)
 
 
 class TestClamp:

@@ -422,3 +422,25 @@ def test_a_component_without_width_counts_at_its_location_alone(dtype: torch.dty
         elsewhere = gk.gaussian_mixture_log_prob(z.detach()[1:], loc[1:], 0.0) - math.log(2)
         torch.testing.assert_close(log_prob, torch.cat((elsewhere.new_tensor([at_location]), elsewhere)))
         torch.testing.assert_close(grad, torch.stack((torch.zeros(2, dtype=dtype), -z.detach()[1])))
+
+
+@pytest.mark.parametrize("marginals", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_component_at_the_other_end_of_the_range_takes_no_part(
+    dtype: torch.dtype, marginals: bool, every_isa: Backend
+) -> None:
+    largest = torch.finfo(dtype).max
+    z, loc = torch.tensor([[largest], [0.5]], dtype=dtype), torch.tensor([[-largest], [0.25]], dtype=dtype)
+    for logvar in (-200.0, -80.0, 0.0):
+        leaves = [t.clone().requires_grad_() for t in (z, loc, torch.tensor([[logvar], [0.0]], dtype=dtype))]
+        log_prob = gk.gaussian_mixture_log_prob(*leaves, marginals=marginals)
+        joint = sum(log_prob) if isinstance(log_prob, tuple) else log_prob
+        alone = gk.gaussian_mixture_log_prob(z[1:], loc[1:], 0.0) - math.log(2)
+        assert joint[0].isneginf()
+        for value in log_prob if isinstance(log_prob, tuple) else (log_prob,):
+            torch.testing.assert_close(value[1:].flatten(), alone)
+        times = 2.0 if marginals else 1.0
+        by_z, by_loc, by_scale = torch.autograd.grad(joint.sum(), leaves)
+        torch.testing.assert_close(by_z, torch.tensor([[0.0], [-0.25 * times]], dtype=dtype))
+        torch.testing.assert_close(by_loc, torch.tensor([[0.0], [0.25 * times]], dtype=dtype))
+        torch.testing.assert_close(by_scale, torch.tensor([[0.0], [times * (0.25**2 - 1) / 2]], dtype=dtype))

@@ -99,7 +99,7 @@ struct PairSums {
   // nearer to each other, so that neither nearly equal logits nor large ones lose the digits that matter.
   GK_INLINE F shifted(F logit_q, F logit_p) const {
     const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p;
-    return select(abs(apart) + tops <= -(from_q + from_p), apart - (top_q - top_p), from_q - from_p);
+    return select(abs(apart) < -(from_q + from_p) - tops, apart - (top_q - top_p), from_q - from_p);
   }
   // With q = exp(logit_q - top_q), and p likewise.
   GK_INLINE void add(F logit_q, F logit_p, F q, F p) {

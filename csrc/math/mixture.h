@@ -43,7 +43,7 @@ GK_INLINE T value_for_shares(T value) {
 }
 
 // The derivatives of a log density by loc (by z it is the negative) and by log sigma, times a weight. Where that is 0
-// they are, however far the point is: here its distance is a number for every sigma.
+// they are, however far the point is.
 template <class F>
 struct ComponentGradient {
   F loc, log_scale;
@@ -51,8 +51,9 @@ struct ComponentGradient {
 
 template <class F>
 GK_INLINE ComponentGradient<F> gradient(const Component<F>& c, F z, F weight) {
-  const F rate = min(F(kSquarable<F>), c.rate), u = (z - c.loc) * rate, weighted = (weight + weight) * u;
-  return {weighted * rate, fma(weighted, u, -weight)};
+  const F u = select(weight == F(scalar_t<F>(0)), F(scalar_t<F>(0)), standardised(c, z));
+  const F weighted = (weight + weight) * u;
+  return {weighted * c.rate, fma(weighted, u, -weight)};
 }
 
 }  // namespace genkern

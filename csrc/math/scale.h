@@ -57,9 +57,11 @@ struct ScaleMap {
   // The same, to the raw value.
   GK_INLINE F by_raw(const Scale<F>& s, F by_logvar) const { return through_clamp(s, by_clamped(s, by_logvar)); }
 
-  // 1 / sigma, without a division where the exponent need only change its sign.
+  // 1 / sigma, without a division where the exponent need only change its sign, and without sigma where that overflows.
   GK_INLINE F inverse_sigma(const Scale<F>& s) const {
-    return logarithmic() ? exp(F(-0.5f) * s.logvar) : F(1) / s.sigma;
+    if (logarithmic()) return exp(F(-0.5f) * s.logvar);
+    const F inverse = F(1) / s.sigma;
+    return has_exponential() ? select(inverse == F(0), exp(F(-0.5f) * s.logvar), inverse) : inverse;
   }
 
   // log(sigma_q^2 / sigma_p^2), accurate where the two are nearly equal.

@@ -214,7 +214,7 @@ struct CategoricalBackwardTile {
       of_rest = of_rest + select(largest, F(T(0)), difference);
       lost = lost + t.lost;
     }
-    const F mean_p = pair.mixes ? of_largest + of_rest : -lost;
+    const F mean_p = of_largest + of_rest;
     if (a.free_nats > 0.0) g = select(value < F(T(a.free_nats)), F(T(0)), g);  // nan passes
     const F g_q = g * F(T(a.grad_scale_q)) * pair.keep, g_p = g * F(T(a.grad_scale_p)) * pair.keep;
     GK_NO_UNROLL

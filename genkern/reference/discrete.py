@@ -235,7 +235,7 @@ def _unrounded(log_ratio: Tensor, logits_q: Tensor, logits_p: Tensor, neither: T
         top_q, top_p = (logits.amax(dim, keepdim=True) for logits in (logits_q, logits_p))
         # Of the two logits and the largest two, those are subtracted first that are nearer to each other.
         apart, tops, from_q, from_p = logits_q - logits_p, top_q - top_p, logits_q - top_q, logits_p - top_p
-        nearer = apart.abs() + tops.abs() <= -(from_q + from_p)
+        nearer = apart.abs() < -(from_q + from_p) - tops.abs()
         shifted = torch.where(nearer, apart - tops, from_q - from_p).masked_fill(neither, 0.0)
         q, p = torch.exp(logits_q - top_q), torch.exp(logits_p - top_p)
         total_q, total_p = q.sum(dim, keepdim=True), p.sum(dim, keepdim=True)

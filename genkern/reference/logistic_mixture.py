@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 from genkern import _checks
 from genkern.reference.bins import edges, log, log1mexp, negligible
 from genkern.reference.reduce import logsumexp, reduce
-from genkern.reference.scale import clamp
+from genkern.reference.scale import clamp, tanh
 
 COLOURS = 3
 
@@ -37,7 +37,7 @@ def discretized_logistic_mixture_nll(
     logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
     values = x.to(dtype).movedim(channel, 0).unsqueeze(1)  # [colour, 1, ...] beside [colour, mixture, ...]
     if rgb_coupling:
-        means = coupled(means, torch.tanh(coefficients), values)
+        means = coupled(means, tanh(coefficients), values)
     log_mass = _log_mass(values, means, clamp(log_scales, min_log_scale, None, "hard"), bins, low, high).sum(0)
     elements = -logsumexp(torch.log_softmax(logits, 0) + log_mass, 0)
     return reduce(elements / colours if units == "bits_per_dim" else elements, reduction, units, event_ndim)

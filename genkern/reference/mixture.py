@@ -9,7 +9,6 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference.reduce import logsumexp
-from genkern.reference.scale import squarable
 
 
 def check_mixture(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> None:
@@ -44,14 +43,13 @@ def gaussian_mixture(
     z, loc, log_scale = z.to(dtype), loc.to(dtype), log_scale.to(dtype)
     components = loc.shape[0]
     weights = z.new_full((components,), -math.log(components)) if log_weights is None else log_weights.to(dtype)
-    # For every sigma a point at the location has no distance from it, and one far away a gradient that is a number,
-    # which its weight of 0 makes 0.
-    distance, most = z.unsqueeze(1) - loc, math.log(squarable(dtype))
-    u = distance * torch.exp(torch.where(-log_scale > most, most, -log_scale))
-    with torch.no_grad():
-        exact = (distance * torch.exp(-log_scale).clamp(max=torch.finfo(dtype).max)).square()
-        missing = torch.where(exact.isinf(), torch.inf, exact - u * u)
-    elements = -0.5 * u * u - 0.5 * missing - (log_scale + 0.5 * math.log(2 * math.pi))
+    # For every sigma a point at the location has no distance from it, and one far away a distance that is a number,
+    # whose product with a weight of 0 is 0.
+    half, largest = 0.5 * z.unsqueeze(1) - 0.5 * loc, torch.finfo(dtype).max
+    most = math.log(largest / 2) * (1 - torch.finfo(dtype).eps) - half.detach().abs().clamp(0.5, largest).log()
+    u = 2 * (half * torch.exp(torch.minimum(-log_scale, most)))
+    beyond = torch.where((z.unsqueeze(1) - loc).isinf(), torch.inf, 0.0)
+    elements = -0.5 * u * u - beyond - (log_scale + 0.5 * math.log(2 * math.pi))
     joint = logsumexp(elements.sum(-1) + weights, 1)
     marginal = logsumexp(elements + weights.unsqueeze(-1), 1) if marginals else z.new_empty((z.shape[0], 0))
     return joint, marginal, z.new_ones(joint.shape), z.new_ones(marginal.shape)

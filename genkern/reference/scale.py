@@ -55,7 +55,7 @@ def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
         assert lo is not None
         return lo + softplus(raw - lo)
     assert hi is not None
-    return hi * torch.tanh(raw / hi)
+    return hi * tanh(raw / hi)
 
 
 def std(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
@@ -91,6 +91,13 @@ def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
 def softplus(x: Tensor) -> Tensor:
     # torch's softplus turns linear above `threshold`; at 40 that is exact in float64 too.
     return functional.softplus(x, threshold=40.0)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Where tanh^2 is near 1, torch's slope 1 - tanh^2 has no digits left; the exponential's keeps them."""
+    e = torch.exp(-2 * x.abs())
+    far = x.abs() > 0.5
+    return torch.where(far, x.sign() * (1 - e) / (1 + e), torch.tanh(torch.where(far, 0.0, x)))
 
 
 class _StraightThroughClamp(torch.autograd.Function):
