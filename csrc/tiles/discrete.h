@@ -197,7 +197,8 @@ struct CategoricalBackwardTile {
   }
 
   // By q's logits softmax_q (r - mean of r), by p's softmax_p times a mean less by_p, each with 1 - unimix. What p has
-  // no mass for is left out.
+  // no mass for is left out. The means are those of the numbers that came out, so that an error which all log ratios
+  // have in common leaves both gradients alone.
   GK_DEVICE void divergence(F g) {
     const PairMap<F> pair = in.pair();
     // The mean by p without its largest class, nearly all of it where p is nearly certain, keeps the digits of the

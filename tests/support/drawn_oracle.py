@@ -120,7 +120,7 @@ class Comparison:
         ]
 
     def _rounded_later(self, name: str, scale: Tensor) -> Tensor | None:
-        """What a scale's softplus, of which its own rounding near 0 says nothing, changes by when that is rounded."""
+        """How far a scale moves where its softplus is rounded, which near 0 is more than its own rounding."""
         if self.options.get("scale_param") != "softplus" or not name.endswith("scale"):
             return None
         s = scale.double()
@@ -145,7 +145,7 @@ class Comparison:
             # number stays one, and no infinity has the other sign.
             same |= (kinds == 2).any(0) | ((kinds != 0).any(0) & ((got == 0) | (got == 2)))
         same |= self._of_no_number(name)
-        # What is left of terms so large may be anything.
+        # A sum whose terms are rounded by more than its range may be anything.
         same |= self._rounding(name, terms) > torch.finfo(value.dtype).max
         if same.all():
             return None
