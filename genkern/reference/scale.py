@@ -94,7 +94,7 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Where tanh^2 is near 1, torch's slope 1 - tanh^2 has no digits left; the exponential's keeps them."""
+    """The hyperbolic tangent, whose slope keeps its digits where torch's, 1 - tanh^2, cancels."""
     e = torch.exp(-2 * x.abs())
     far = x.abs() > 0.5
     return torch.where(far, x.sign() * (1 - e) / (1 + e), torch.tanh(torch.where(far, 0.0, x)))

@@ -94,7 +94,7 @@ class Comparison:
 
     def faults(self) -> list[str]:
         terms = self._terms()
-        found = [self._class_fault(n, terms[n]) or self._value_fault(n, terms[n]) for n in self.result]
+        found = [self._class_fault(n) or self._value_fault(n, terms[n]) for n in self.result]
         return [text for text in found if text]
 
     def _evaluate(self, tensors: Tensors, arriving: Cotangents) -> Tensors:
@@ -108,28 +108,20 @@ class Comparison:
     def _neighbour(self, dtype: torch.dtype | None = None) -> tuple[Tensors, Cotangents]:
         """Arguments whose finite numbers are a rounding or two away, in their own dtype or in this one."""
 
-        def beside(t: Tensor, unit: Tensor | None = None) -> Tensor:
+        def beside(t: Tensor) -> Tensor:
             t = t.to(dtype or t.dtype)
             info = torch.finfo(t.dtype)
-            by = 2 * info.eps * (2 * torch.rand(t.shape, generator=self.generator, dtype=torch.float64) - 1)
-            moved = t.double() + by * (t.double() if unit is None else unit)
-            return torch.where(t.isfinite(), moved.to(t.dtype).clamp(info.min, info.max), t)
+            by = 1 + 2 * info.eps * (2 * torch.rand(t.shape, generator=self.generator, dtype=torch.float64) - 1)
+            return torch.where(t.isfinite(), (t.double() * by).to(t.dtype).clamp(info.min, info.max), t)
 
-        return {n: beside(t, self._rounded_later(n, t)) for n, t in self.tensors.items()}, [
+        return {n: beside(t) for n, t in self.tensors.items()}, [
             None if c is None else beside(c) for c in self.arriving
         ]
-
-    def _rounded_later(self, name: str, scale: Tensor) -> Tensor | None:
-        """How far a scale moves where its softplus is rounded, which near 0 is more than its own rounding."""
-        if self.options.get("scale_param") != "softplus" or not name.endswith("scale"):
-            return None
-        s = scale.double()
-        return torch.maximum(s.abs(), torch.nn.functional.softplus(s) / torch.sigmoid(s))
 
     def _stacked(self, evaluations: list[Tensors], name: str) -> Tensor:
         return torch.stack([e[name].detach().double().flatten() for e in evaluations])
 
-    def _class_fault(self, name: str, terms: Tensor) -> str | None:
+    def _class_fault(self, name: str) -> str | None:
         """Numbers, infinities and NaNs stand where the definition has them, in float64 or in the arguments' dtype."""
         value = self.result[name]
         if not value.numel():
@@ -145,8 +137,6 @@ class Comparison:
             # number stays one, and no infinity has the other sign.
             same |= (kinds == 2).any(0) | ((kinds != 0).any(0) & ((got == 0) | (got == 2)))
         same |= self._of_no_number(name)
-        # A sum whose terms are rounded by more than its range may be anything.
-        same |= self._rounding(name, terms) > torch.finfo(value.dtype).max
         if same.all():
             return None
         return f"{name}: {self._shown(name, int((~same).double().argmax()))}"
@@ -161,8 +151,6 @@ class Comparison:
             if self.call.operation == "total_correlation":
                 return densities_beyond(self.tensors, self.options)[int(name[-1])]
             return self._sum_overflows(name)
-        if self.call.operation == "categorical_kl":
-            return self._logits_too_far_apart()
         if not self.call.elementwise or argument == "eps" or "event_ndim" not in self.call.parameters:
             return torch.zeros((), dtype=torch.bool)
         wide = {n: t.detach().double() for n, t in self.tensors.items()}
@@ -191,7 +179,7 @@ class Comparison:
         usual = max(_usual(t) for t in (truth, *arriving))
         own = terms.clamp_min(usual)
         bound += ULPS[torch.float64] * EPS64 * own.nan_to_num(0.0, 0.0)
-        bound += self._rounding(name, terms)
+        bound += ULPS[compute_dtype(value)] * self._eps(name, value) * terms
         if self.moved:
             # The oracle and the result, each as if its arguments had been rounded twice.
             bound += 4 * _finite((self._stacked(self.moved, name) - truth).abs()).amax(0)
@@ -207,11 +195,6 @@ class Comparison:
             f"{name}: {int((excess > 1).sum())} of {excess.numel()} beyond the bound, the worst "
             f"{excess.max().item():.3g} times: {self._shown(name, int(excess.argmax()))}"
         )
-
-    def _rounding(self, name: str, terms: Tensor) -> Tensor:
-        """How far the rounding of terms may take their sum."""
-        value = self.result[name]
-        return ULPS[compute_dtype(value)] * self._eps(name, value) * terms
 
     def _eps(self, name: str, value: Tensor) -> float:
         """The type of arithmetic, which that of eps does not change."""
@@ -234,8 +217,6 @@ class Comparison:
         sums |= self._gradients_apart(wide)
         if self.call.operation == "gumbel_softmax":
             sums |= self._gradients_of_relaxed(wide)
-        if self.call.operation == "categorical_kl":
-            sums |= self._gradients_of_divergence(wide)
         if self.call.operation == "total_correlation":
             arriving = [None if c is None else c.double() for c in self.arriving]
             apart = gradient_terms_of_total_correlation(wide, self.options, arriving)
@@ -251,11 +232,6 @@ class Comparison:
         largest = torch.finfo(compute_dtype(*self.tensors.values())).max
         return sums[name].flatten() > largest if name in sums else torch.zeros((), dtype=torch.bool)
 
-    def _logits_too_far_apart(self) -> Tensor:
-        """Whether two float64 logits differ by more than numbers count, where torch's log_softmax knows no gradient."""
-        logits = [t[t.isfinite()].double() for t in self.tensors.values()]
-        return torch.as_tensor(any(bool((t.max() - t.min()).isinf()) for t in logits if t.numel()))
-
     def _gradients_of_relaxed(self, wide: Tensors) -> dict[str, Tensor]:
         """y (g - the mean of g) / tau has two terms of the size of y g / tau, of the relaxed sample y."""
         (y,) = by_definition(self.call, wide, {**self.options, "hard": False})
@@ -264,19 +240,6 @@ class Comparison:
         (arriving,) = self.arriving
         largest = arriving.double().abs().amax(dim, keepdim=True) / tau if arriving is not None and tau else 0.0 * y
         return {f"gradient of {name}": y.detach() * largest for name in ("logits", "eps")}
-
-    def _gradients_of_divergence(self, wide: Tensors) -> dict[str, Tensor]:
-        """q (r - the mean of r) with r = log(q / p) has two terms, of the sizes of q r and of q times that mean."""
-        logits_q = wide["logits_q"]
-        dim, (arriving,) = self.options.get("dim", -1), self.arriving
-        log_q, log_p = torch.broadcast_tensors(
-            *(torch.log_softmax(t, dim) for t in (logits_q, wide.get("logits_p", torch.zeros_like(logits_q))))
-        )
-        q, ratio = log_q.exp(), _finite((log_q - log_p).abs())
-        elements = torch.ones_like(q.sum(dim), requires_grad=True)
-        (factor,) = torch.autograd.grad(reduce(elements, *_how(self.options)), elements, arriving.double().abs())
-        terms = q * (ratio + (q * ratio).sum(dim, keepdim=True)) * factor.unsqueeze(dim)
-        return {"gradient of logits_q": terms.sum_to_size(logits_q.shape)}
 
     def _gradients_apart(self, wide: Tensors) -> dict[str, Tensor]:
         """What elementwise operations add up to the gradient of an argument that is broadcast."""
@@ -300,13 +263,8 @@ def _summed(call: Call, wide: Tensors, options: Options) -> dict[str, Tensor]:
     if "event_ndim" not in call.parameters or options.get("reduction") == "none":
         return {}
     elements = by_definition(call, wide, {**options, "reduction": "none", "units": "nats"})
-    losses = list(enumerate(elements))[_first_loss(call) :]
-    return {f"output {i}": reduce(e.detach().abs(), *_how(options)) for i, e in losses}
-
-
-def _how(options: Options) -> tuple[str, str, int | None]:
-    """The reduction's arguments."""
-    return options.get("reduction", "event"), options.get("units", "nats"), options.get("event_ndim")
+    how = (options.get("reduction", "event"), options.get("units", "nats"), options.get("event_ndim"))
+    return {f"output {i}": reduce(e.detach().abs(), *how) for i, e in enumerate(elements) if i >= _first_loss(call)}
 
 
 def _first_loss(call: Call) -> int:
