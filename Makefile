@@ -26,8 +26,6 @@ COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md LICENSE MANIFEST.in M
     benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
-NVDISASM := $(if $(or $(shell command -v nvdisasm),$(if $(shell command -v nvcc),,no nvcc)),,build/cuda-tools/nvidia/cu13/bin/nvdisasm)
-
 .PHONY: demo test sanitize lint bench instructions cuda-check cuda-tables cuda-build clean FORCE
 
 demo: $(STAMPS)/installed
@@ -55,16 +53,12 @@ lint: $(STAMPS)/lint
 	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc scripts tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 	$(PY) scripts/check_native.py cpp
 
-cuda-check: $(NVDISASM)
+cuda-check:
 	@$(PYTHON) scripts/check_native.py cuda
 
-# What docs/performance.md says of the CUDA kernels, brought up to date.
-cuda-tables: $(NVDISASM)
+# benchmarks/results/cuda.md: what the CUDA kernels take of an SM, brought up to date.
+cuda-tables:
 	@$(PYTHON) scripts/check_native.py cuda --write
-
-# Most toolkits have it; where it cannot be fetched either, the check says what it leaves out.
-$(NVDISASM):
-	-@$(PYTHON) -m pip install -q --disable-pip-version-check --target build/cuda-tools 'nvidia-cuda-nvdisasm==13.*'
 
 # A copy of the checkout is built with CUDA and tested, so that the binary and the record of the checkout stay as they are.
 # Needs nvcc, no GPU, and several GB for torch.

@@ -1,6 +1,6 @@
 """Cost growth: the time an element takes, from ten thousand elements to a hundred million.
 
-python -m benchmarks.growth [--family gan] [--largest N]   measures; benchmarks.report writes docs/performance.md
+python -m benchmarks.growth [--family gan] [--largest N]   measures; benchmarks.report writes the tables
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _growth(table: dict[int, float]) -> str:
     return f"{max(times[times.index(least) :]) / least:.2f}"
 
 
-CHAPTER = Chapter("growth", "docs/performance.md", block, draw)
+CHAPTER = Chapter("growth", "benchmarks/results/README.md", block, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -139,7 +139,7 @@ def _name(function: str) -> str:
     return re.sub(r" \[clone [^\]]*\]", "", function)
 
 
-# The file, and what docs/performance.md says of it.
+# The file, and what the page says of it.
 
 
 def _environment() -> dict[str, str]:
@@ -194,7 +194,7 @@ def block(measured: Measured, picture: str | None) -> str:
     )
 
 
-CHAPTER = Chapter("instructions", "docs/performance.md", block)
+CHAPTER = Chapter("instructions", "benchmarks/results/README.md", block)
 
 
 if __name__ == "__main__":

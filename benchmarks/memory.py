@@ -1,6 +1,6 @@
 """Peak memory over the batch: the three parts of a KL term, forward and backward, by genkern and in eager torch.
 
-python -m benchmarks.memory [--largest B] [--largest-eager B]   measures; benchmarks.report writes docs/performance.md
+python -m benchmarks.memory [--largest B] [--largest-eager B]   measures; benchmarks.report writes the tables
 """
 
 from __future__ import annotations

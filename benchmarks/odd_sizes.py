@@ -1,6 +1,6 @@
 """Odd sizes: the time of rows whose length fills no vectors, over that of as many rows of the next length that does.
 
-python -m benchmarks.odd_sizes [--family gan]   measures; benchmarks.report writes docs/performance.md
+python -m benchmarks.odd_sizes [--family gan]   measures; benchmarks.report writes the tables
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def block(measured: Measured, picture: str | None) -> str:
     )
 
 
-CHAPTER = Chapter("odd_sizes", "docs/performance.md", block)
+CHAPTER = Chapter("odd_sizes", "benchmarks/results/README.md", block)
 
 if __name__ == "__main__":
     sys.exit(main())

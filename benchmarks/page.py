@@ -55,7 +55,7 @@ def _document(machines: Sequence[Results], links: Sequence[tuple[str, str]], bod
 
 
 def _machine(found: Results, drawn: Path) -> str:
-    parts = [_verdicts(found), "<h3>By family</h3>\n", _text(_SUMMARY), markup.of_table(tables.summary(found))]
+    parts = [_verdicts(found), "<h3>By family</h3>\n", _text(tables.SUMMARY), markup.of_table(tables.summary(found))]
     if plot.available():
         for shown, path in plot.draw(found, drawn, "svg").items():
             parts.append(f"<figure>{markup.picture(path, shown)}</figure>\n")
@@ -69,12 +69,6 @@ def _machine(found: Results, drawn: Path) -> str:
     if note := tables.compile_note(found):
         parts.append(_text(note))
     return _section(found.machine["name"], title(found.machine), "".join(parts))
-
-
-_SUMMARY = (
-    "Medians over the operations, shapes, dtypes and modes of a family, of the ratios that are stated; in brackets, "
-    "how many more are unclear."
-)
 
 
 def _verdicts(found: Results) -> str:

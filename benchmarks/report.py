@@ -65,16 +65,19 @@ def _pages(
         print("matplotlib is not installed: no pictures", file=sys.stderr)
         draw = False
     readme, performance = root / "README.md", root / "docs" / "performance.md"
+    every = root / "benchmarks" / "results" / "README.md"
 
     def of_machine(found: Results) -> dict[str, str]:
         if draw:
             plot.draw(found, folder)
         paths = {shown.title: shown.path(found, folder) for shown in plot.PLOTS}
-        return {title: _address(path, performance) for title, path in paths.items() if path.exists()}
+        return {title: _address(path, every) for title, path in paths.items() if path.exists()}
 
     blocks = [
         (readme, tables.short(machines), BEGIN, END),
-        (performance, tables.full(machines, of_machine), BEGIN, END),
+        (performance, tables.summaries(machines), BEGIN, END),
+        (performance, tables.moved(), "<!-- bytes:start -->", "<!-- bytes:end -->"),
+        (every, tables.full(machines, of_machine), BEGIN, END),
     ]
     for chapter in CHAPTERS:
         path = root / chapter.page

@@ -1,4 +1,4 @@
-"""Results as tables: a short one for README, all of it for docs/performance.md and the page."""
+"""Results as tables: a short one for README, one by family for docs/performance.md, all for the results and the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cases import COMPILE, GENKERN
+from benchmarks.cases import COMPILE, GENKERN, OPERATIONS
 from benchmarks.machine import title
 from benchmarks.problems import families, family, longest, others, problems, ratios, rivals, share_of_floor
 from benchmarks.results import Results, Row, format_time, speedup
@@ -29,6 +29,11 @@ LEGEND = (
     "or, marked exp, to take the exponentials at the rate of `torch.exp` in the cache, whichever is longer; measured "
     "in the same rounds, over the time taken (reading alone can be faster than copying). Pairs have the shape [points, "
     "points or components, dimensions]. Peak memory is what one call adds to its inputs."
+)
+
+SUMMARY = (
+    "Medians over the operations, shapes, dtypes and modes of a family, of the ratios that are stated; in brackets, "
+    "how many more are unclear."
 )
 
 
@@ -121,6 +126,19 @@ def summary(results: Results) -> Table:
             ]
         )
     return Table(["family", "operations", "cases", *(f"× {name}" for name in names), "% of floor"], lines)
+
+
+def summaries(machines: Sequence[Results]) -> str:
+    """By family, of every machine."""
+    if not machines:
+        return NOTHING
+    return "\n".join(f"**{title(found.machine)}.** {SUMMARY}\n\n{summary(found).markdown}" for found in machines)
+
+
+def moved() -> str:
+    """The bytes that the floor counts."""
+    lines = [[f"`{op.name}`", *(str(4 * n) if n else _NONE for n in op.moved)] for op in OPERATIONS if not op.of_pairs]
+    return Table(["operation", "forward", "backward"], lines).markdown
 
 
 def runs(machines: Sequence[Results]) -> Table:

@@ -1,4 +1,4 @@
-// What the operations ask of a backend: plain pointers, sizes, strides and options. csrc/cpu and csrc/cuda
+// The launch interface of a backend: plain pointers, sizes, strides and options. csrc/cpu and csrc/cuda
 // implement it; csrc/ops fills it in.
 #pragma once
 
@@ -27,7 +27,28 @@ struct Operand {
   constexpr explicit operator bool() const { return data != nullptr; }
 };
 
-// Where a launch finds its key: by value, or in the memory of its device. What is found may be the raw state of a
+// The gradient of a loss, or what else has the type of arithmetic whatever the other operands have.
+struct LossOperand : Operand {};
+
+// A struct of arguments lists its operands and losses once: what(o) is called for each. From this list a GPU chooses
+// the kernels that fit their storage types and strides; an operand that is missing would be read as float.
+#define GK_OPERANDS(...)                      \
+  template <class What>                       \
+  void each_operand(const What& what) const { \
+    genkern::each(what, __VA_ARGS__);         \
+  }
+#define GK_MORE_OPERANDS(Base, ...)           \
+  template <class What>                       \
+  void each_operand(const What& what) const { \
+    Base::each_operand(what);                 \
+    genkern::each(what, __VA_ARGS__);         \
+  }
+template <class What, class... O>
+void each(const What& what, const O&... operands) {
+  (what(operands), ...);
+}
+
+// The place of a launch's key: by value, or in the memory of its device. What is found may be the raw state of a
 // torch generator, which is no key before it is folded (math/philox.h); the key that was used is left in `out`.
 struct KeySource {
   Key value{};
@@ -43,17 +64,27 @@ struct KeySource {
   }
 };
 
-// The noise: eps if given, else made from the key; sample s of element i has index offset + s * numel + i.
-struct Noise {
-  Operand eps;
-  int64_t eps_sample = 0;  // stride from one sample of eps to the next
+// The stream of a key, from an element on.
+struct KeyStream {
   KeySource key{};
   uint64_t element_offset = 0;
 };
 
+// A number for each element: eps if given, else made from the key; sample s of element i has index
+// element_offset + s * numel + i.
+struct Noise : KeyStream {
+  Operand eps;
+  int64_t eps_sample = 0;  // stride from one sample of eps to the next
+};
+
+// A number for each row: eps if given, else uniform; row i has index element_offset + i.
+struct RowNoise : KeyStream {
+  Operand eps;
+};
+
 enum class Reduction : uint8_t { none, event, total };
 
-// What becomes of one value an element: itself, sums over rows, or one sum; times a factor.
+// The reduction of one value an element: the values themselves, sums over rows, or one sum; times a factor.
 struct Loss {
   Reduction reduction = Reduction::none;
   double factor = 1.0;
@@ -65,7 +96,7 @@ struct Parallel {
   void (*run)(int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context);
 };
 
-// What a launch is given besides its arguments: each backend uses what it has a use for.
+// The means of a launch besides its arguments. Each backend takes what it needs.
 struct Launch {
   Parallel parallel{};
   void* stream = nullptr;
@@ -88,20 +119,24 @@ struct GaussianHead {
   // Divergence.
   bool divergence = false;
   double free_nats = 0.0;
+  GK_OPERANDS(loc, scale, prior_loc, prior_scale, noise.eps)
 };
 
 struct GaussianHeadForward : GaussianHead {
   Operand z;
   int64_t z_sample = 0;
   Loss kl;
+  GK_MORE_OPERANDS(GaussianHead, z, kl)
 };
 
 struct GaussianHeadBackward : GaussianHead {
-  Operand grad_z, grad_kl;  // absent where the gradient is zero
+  Operand grad_z;  // gradients are absent where they are zero
+  LossOperand grad_kl;
   int64_t grad_z_sample = 0;
   double kl_factor = 1.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
   Operand d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps;
   int64_t d_eps_sample = 0;
+  GK_MORE_OPERANDS(GaussianHead, grad_z, grad_kl, d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps)
 };
 
 // q is relative to p: its location is prior_loc + delta_loc, its standard deviation the product of theirs.
@@ -113,17 +148,22 @@ struct GaussianResidual {
   Noise noise;
   double temperature = 1.0;
   double free_nats = 0.0;
+  GK_OPERANDS(prior_loc, prior_scale, delta_loc, delta_scale, noise.eps)
 };
 
 struct GaussianResidualForward : GaussianResidual {
   Operand z;
   Loss kl, log_q, log_p;  // of one reduction
+  GK_MORE_OPERANDS(GaussianResidual, z, kl, log_q, log_p)
 };
 
 struct GaussianResidualBackward : GaussianResidual {
-  Operand grad_z, grad_kl, grad_log_q, grad_log_p;  // absent where the gradient is zero
+  Operand grad_z;  // gradients are absent where they are zero
+  LossOperand grad_kl, grad_log_q, grad_log_p;
   double factor = 1.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
   Operand d_prior_loc, d_prior_scale, d_delta_loc, d_delta_scale, d_eps;
+  GK_MORE_OPERANDS(GaussianResidual, grad_z, grad_kl, grad_log_q, grad_log_p, d_prior_loc, d_prior_scale, d_delta_loc,
+                   d_delta_scale, d_eps)
 };
 
 // -log p(x) for a family of densities with a location and a scale.
@@ -136,17 +176,20 @@ struct LocScaleNll {
   ScaleOptions scale_options;
   Bins bins;  // of discretized data, with
   Cdf cdf = Cdf::exact;
+  GK_OPERANDS(x, loc, scale)
 };
 
 struct LocScaleNllForward : LocScaleNll {
   Loss nll;
+  GK_MORE_OPERANDS(LocScaleNll, nll)
 };
 
 struct LocScaleNllBackward : LocScaleNll {
-  Operand grad;
+  LossOperand grad;
   double factor = 1.0;
   Operand d_x, d_loc, d_scale;
   Loss d_scale_sum;  // instead of d_scale where one scale serves a whole row
+  GK_MORE_OPERANDS(LocScaleNll, grad, d_x, d_loc, d_scale, d_scale_sum)
 };
 
 struct GaussianEntropy {
@@ -154,16 +197,19 @@ struct GaussianEntropy {
   bool wide = false;
   Operand scale;
   ScaleOptions scale_options;
+  GK_OPERANDS(scale)
 };
 
 struct GaussianEntropyForward : GaussianEntropy {
   Loss entropy;
+  GK_MORE_OPERANDS(GaussianEntropy, entropy)
 };
 
 struct GaussianEntropyBackward : GaussianEntropy {
-  Operand grad;
+  LossOperand grad;
   double factor = 1.0;
   Operand d_scale;
+  GK_MORE_OPERANDS(GaussianEntropy, grad, d_scale)
 };
 
 struct BernoulliNll {
@@ -171,16 +217,19 @@ struct BernoulliNll {
   bool wide = false;
   Operand x, logits;
   double label_smoothing = 0.0;
+  GK_OPERANDS(x, logits)
 };
 
 struct BernoulliNllForward : BernoulliNll {
   Loss nll;
+  GK_MORE_OPERANDS(BernoulliNll, nll)
 };
 
 struct BernoulliNllBackward : BernoulliNll {
-  Operand grad;
+  LossOperand grad;
   double factor = 1.0;
   Operand d_x, d_logits;
+  GK_MORE_OPERANDS(BernoulliNll, grad, d_x, d_logits)
 };
 
 // Points against components, dense: z [B, D], loc [C, D], and of the type of arithmetic, as is all that follows.
@@ -217,17 +266,20 @@ struct LogisticMixture {
   bool coupled = false;  // three channels, each moved by those before it
   Bins bins;
   double min_log_scale = 0.0;
+  GK_OPERANDS(x, params)
 };
 
 struct LogisticMixtureForward : LogisticMixture {
   Loss nll;
+  GK_MORE_OPERANDS(LogisticMixture, nll)
 };
 
 struct LogisticMixtureBackward : LogisticMixture {
-  Operand grad;
+  LossOperand grad;
   double factor = 1.0;
   Operand d_x, d_params;
   int64_t d_x_channel = 0, d_params_channel = 0;
+  GK_MORE_OPERANDS(LogisticMixture, grad, d_x, d_params)
 };
 
 // A tensor with classes: the extent is that of its other dimensions, and every element has one value a class.
@@ -241,53 +293,62 @@ struct Classes {
   int64_t classes = 0;
 };
 
-// Of masses: the entropy of p, or with q the divergence of p from it.
+// The entropy of the masses p, or, where there is a q, their divergence from it.
 struct Discrete : Classes {
   ClassOperand p, q;
+  GK_OPERANDS(p, q)
 };
 
 struct DiscreteForward : Discrete {
   Loss value;
+  GK_MORE_OPERANDS(Discrete, value)
 };
 
 struct DiscreteBackward : Discrete {
-  Operand grad;
+  LossOperand grad;
   double factor = 1.0;
   ClassOperand d_p, d_q;
+  GK_MORE_OPERANDS(Discrete, grad, d_p, d_q)
 };
 
-// Of logits: the entropy of q, or its divergence from p, which is uniform where absent.
+// The entropy of the logits q, or their divergence from p, which is uniform where absent.
 struct Categorical : Classes {
   ClassOperand q, p;
   bool divergence = false;
   double unimix = 0.0, free_nats = 0.0;
+  GK_OPERANDS(q, p)
 };
 
 struct CategoricalForward : Categorical {
   Loss value;
+  GK_MORE_OPERANDS(Categorical, value)
 };
 
 struct CategoricalBackward : Categorical {
-  Operand grad;
+  LossOperand grad;
   double factor = 1.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
   ClassOperand d_q, d_p;
+  GK_MORE_OPERANDS(Categorical, grad, d_q, d_p)
 };
 
 struct GumbelSoftmax : Classes {
   ClassOperand logits, eps;  // no eps: noise from the key
-  Noise noise;
+  KeyStream noise;
   int64_t inner = 1;  // elements behind the classes in the order of the noise
   double tau = 1.0;
   bool hard = false;
+  GK_OPERANDS(logits, eps)
 };
 
 struct GumbelSoftmaxForward : GumbelSoftmax {
   ClassOperand y;
+  GK_MORE_OPERANDS(GumbelSoftmax, y)
 };
 
 struct GumbelSoftmaxBackward : GumbelSoftmax {
   ClassOperand y;  // the relaxed sample as forward had it; absent: logits and noise make it again
   ClassOperand grad, d_logits, d_eps;
+  GK_MORE_OPERANDS(GumbelSoftmax, y, grad, d_logits, d_eps)
 };
 
 // Two sets of points, dense: x [B, D], y [C, D], and of the type of arithmetic, as is all that follows.
@@ -320,31 +381,38 @@ struct GanLoss {
   Operand real, fake;         // no real: no term of it
   int64_t reals = 0, fakes = 0;
   GanTerm of_real, of_fake;
+  GK_OPERANDS(real, fake)
 };
 
 struct GanLossForward : GanLoss {
   Loss loss;
+  GK_MORE_OPERANDS(GanLoss, loss)
 };
 
 struct GanLossBackward : GanLoss {
-  Operand grad, d_real, d_fake;
+  LossOperand grad;
+  Operand d_real, d_fake;
+  GK_MORE_OPERANDS(GanLoss, grad, d_real, d_fake)
 };
 
 // eps real + (1 - eps) fake, one uniform eps a row.
 struct Interpolate {
   Extent extent;
   bool wide = false;
-  Noise noise;  // of rows: eps if given, else row i has element element_offset + i of the key's uniform stream
+  RowNoise noise;
   Operand real, fake;
+  GK_OPERANDS(real, fake)
 };
 
 struct InterpolateForward : Interpolate {
   Operand out;
+  GK_MORE_OPERANDS(Interpolate, out)
 };
 
 struct InterpolateBackward : Interpolate {
   Operand grad, d_real, d_fake;
   Loss d_eps;  // summed over rows; no data: not asked for
+  GK_MORE_OPERANDS(Interpolate, grad, d_real, d_fake, d_eps)
 };
 
 // Sums of squares of the rows of a gradient.
@@ -353,15 +421,17 @@ struct SquaredNorm {
   bool wide = false;
   Operand x;
   Loss squares;
+  GK_OPERANDS(x, squares)
 };
 
-// From the squared norms, one element each, of the type of arithmetic: norms, and the loss (norm - center)^2.
+// Turns squared norms, an element each, into norms and the loss (norm - center)^2.
 struct CenteredNorm {
   Extent extent;
   bool wide = false;
   double center = 1.0;
-  Operand squares, norms;
+  LossOperand squares, norms;
   Loss penalty;
+  GK_OPERANDS(squares, norms, penalty)
 };
 
 // The gradient of either: factor grad x, times 1 - center / norm where norms are given, whose own gradient is added.
@@ -369,30 +439,35 @@ struct NormBackward {
   Extent extent;
   bool wide = false;
   double center = 1.0, factor = 1.0;
-  Operand x, norms, grad, grad_norms, d_x;  // gradients are absent where they are zero
+  Operand x, d_x;
+  LossOperand norms, grad, grad_norms;  // gradients are absent where they are zero
+  GK_OPERANDS(x, norms, grad, grad_norms, d_x)
 };
 
 // The standard deviation over the members of a group, averaged over the elements of a row. Member k of a row lies
 // `member` elements behind member k - 1, all of them dense; beyond `numel` there are none, so the last rows may have
 // one member less.
-struct GroupStddev {
+struct MinibatchStddev {
   Extent extent;
   bool wide = false;
   Operand x;
   int64_t members = 0, member = 0, numel = 0;
   double eps = 0.0;
+  GK_OPERANDS(x)
 };
 
-struct GroupStddevForward : GroupStddev {
+struct MinibatchStddevForward : MinibatchStddev {
   Loss stddev;
+  GK_MORE_OPERANDS(MinibatchStddev, stddev)
 };
 
-struct GroupStddevBackward : GroupStddev {
-  Operand grad;      // by the standard deviation
+struct MinibatchStddevBackward : MinibatchStddev {
+  LossOperand grad;  // by the standard deviation
   Operand upstream;  // added to the result; its members lie `upstream_member` apart
   int64_t upstream_member = 0;
   double factor = 1.0;
   Operand d_x;
+  GK_MORE_OPERANDS(MinibatchStddev, grad, upstream, d_x)
 };
 
 // average += weight (value - average), dense tensors of as many elements.
@@ -434,49 +509,11 @@ struct Kernels {
   const char* name;
   // Doubles that a reduction to that many losses needs besides its results.
   int64_t (*workspace)(const Extent&, Reduction, int losses);
-  Status (*key_split)(const KeySplit&, const Launch&);
-  Status (*random_fill)(const RandomFill&, const Launch&);
-  Status (*gaussian_head_forward)(const GaussianHeadForward&, const Launch&);
-  Status (*gaussian_head_backward)(const GaussianHeadBackward&, const Launch&);
-  Status (*gaussian_residual_forward)(const GaussianResidualForward&, const Launch&);
-  Status (*gaussian_residual_backward)(const GaussianResidualBackward&, const Launch&);
-  Status (*gaussian_nll_forward)(const LocScaleNllForward&, const Launch&);
-  Status (*gaussian_nll_backward)(const LocScaleNllBackward&, const Launch&);
-  Status (*laplace_nll_forward)(const LocScaleNllForward&, const Launch&);
-  Status (*laplace_nll_backward)(const LocScaleNllBackward&, const Launch&);
-  Status (*gaussian_entropy_forward)(const GaussianEntropyForward&, const Launch&);
-  Status (*gaussian_entropy_backward)(const GaussianEntropyBackward&, const Launch&);
-  // Doubles that they need besides their results.
-  int64_t (*gaussian_mixture_forward_workspace)(const GaussianMixtureForward&);
-  int64_t (*gaussian_mixture_backward_workspace)(const GaussianMixtureBackward&);
-  Status (*gaussian_mixture_forward)(const GaussianMixtureForward&, const Launch&);
-  Status (*gaussian_mixture_backward)(const GaussianMixtureBackward&, const Launch&);
-  Status (*bernoulli_nll_forward)(const BernoulliNllForward&, const Launch&);
-  Status (*bernoulli_nll_backward)(const BernoulliNllBackward&, const Launch&);
-  Status (*discretized_gaussian_nll_forward)(const LocScaleNllForward&, const Launch&);
-  Status (*discretized_gaussian_nll_backward)(const LocScaleNllBackward&, const Launch&);
-  Status (*logistic_mixture_forward)(const LogisticMixtureForward&, const Launch&);
-  Status (*logistic_mixture_backward)(const LogisticMixtureBackward&, const Launch&);
-  Status (*discrete_forward)(const DiscreteForward&, const Launch&);
-  Status (*discrete_backward)(const DiscreteBackward&, const Launch&);
-  Status (*categorical_forward)(const CategoricalForward&, const Launch&);
-  Status (*categorical_backward)(const CategoricalBackward&, const Launch&);
-  Status (*gumbel_softmax_forward)(const GumbelSoftmaxForward&, const Launch&);
-  Status (*gumbel_softmax_backward)(const GumbelSoftmaxBackward&, const Launch&);
-  int64_t (*mmd_forward_workspace)(const MmdForward&);
-  int64_t (*mmd_backward_workspace)(const MmdBackward&);
-  Status (*mmd_forward)(const MmdForward&, const Launch&);
-  Status (*mmd_backward)(const MmdBackward&, const Launch&);
-  Status (*gan_loss_forward)(const GanLossForward&, const Launch&);
-  Status (*gan_loss_backward)(const GanLossBackward&, const Launch&);
-  Status (*interpolate_forward)(const InterpolateForward&, const Launch&);
-  Status (*interpolate_backward)(const InterpolateBackward&, const Launch&);
-  Status (*squared_norm)(const SquaredNorm&, const Launch&);
-  Status (*centered_norm)(const CenteredNorm&, const Launch&);
-  Status (*norm_backward)(const NormBackward&, const Launch&);
-  Status (*group_stddev_forward)(const GroupStddevForward&, const Launch&);
-  Status (*group_stddev_backward)(const GroupStddevBackward&, const Launch&);
-  Status (*ema_update)(const EmaUpdate&, const Launch&);
+#define KERNEL(name, Arguments) Status (*name)(const Arguments&, const Launch&);
+#define WORKSPACE(name, Arguments)               \
+  int64_t (*name##_workspace)(const Arguments&); \
+  KERNEL(name, Arguments)
+#include "kernels.def"
 };
 
 }  // namespace genkern

@@ -1,7 +1,7 @@
 """Compiles the torch-free sources with warnings as errors: `check_native.py cpp` or `check_native.py cuda [--write]`.
 
 No output is kept. The CUDA check compiles for every architecture of a default build, fails on register spills and on
-local memory, and compares what docs/performance.md says of the kernels with what they are; --write updates the page.
+local memory, and compares benchmarks/results/cuda.md with what the kernels take of an SM; --write updates the page.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cuda_floors
 import cuda_report
 from build_plan import CXX_FLAGS, DEFAULT_CUDA_ARCHS, NVCC_FLAGS
 from cuda_resources import Use, faults, launch_bounds, parse_ptxas, readable_names
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
-PROBE = Path(__file__).with_name("noise_probe.cu")
 AT_ONCE = 2
 
 
@@ -47,7 +45,7 @@ def check_cuda(nvcc: str, folder: Path, write: bool) -> int:
     outputs = run(commands)
     if len(outputs) < len(commands):
         return 1
-    uses = [use for name, output in outputs.items() if name != PROBE.name for use in parse_ptxas(output)]
+    uses = [use for output in outputs.values() for use in parse_ptxas(output)]
     names = readable_names(use.function for use in uses)
     threads = {k: n for ptx in folder.glob("*/*.ptx") for k, n in launch_bounds(ptx.read_text()).items()}
     kernels = {use.function for use in uses if use.kernel}
@@ -58,13 +56,6 @@ def check_cuda(nvcc: str, folder: Path, write: bool) -> int:
     if not problems:
         block = cuda_report.resources_block(version, uses, threads, names)
         problems += filter(None, [cuda_report.settle(cuda_report.PAGE, "resources", block, version, write)])
-    if nvdisasm := cuda_report.find_disassembler(nvcc):
-        cubins = sorted(folder.glob(f"*/*{cuda_floors.ARCH.removeprefix('sm_')}.cubin"))
-        probe, *listings = (cuda_report.disassemble(nvdisasm, cubin) for cubin in [probe_cubin(folder), *cubins])
-        block = cuda_report.floors_block(version, probe, listings)
-        problems += filter(None, [cuda_report.settle(cuda_report.PAGE, "floors", block, version, write)])
-    else:
-        print("performance.md: floors: not compared, there is no nvdisasm on PATH, beside nvcc or in build/cuda-tools")
     for problem in problems:
         print(f"FAIL {problem}")
     return 1 if problems else 0
@@ -82,19 +73,7 @@ def cuda_commands(nvcc: str, folder: Path) -> dict[str, list[str]]:
         kept.mkdir()
         keep = ["--keep", f"--keep-dir={kept}", "-o", str(kept / "object.o")]
         commands[f"cuda/{source.name}"] = [*compile_, "-Xptxas=-Werror,-v", *code, *keep, "-c", str(source)]
-    commands[PROBE.name] = [
-        *compile_,
-        f"-arch={cuda_floors.ARCH}",
-        "-cubin",
-        "-o",
-        str(probe_cubin(folder)),
-        str(PROBE),
-    ]
     return commands
-
-
-def probe_cubin(folder: Path) -> Path:
-    return folder / f"{PROBE.stem}.cubin"
 
 
 def run(commands: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -106,7 +106,7 @@ def shorten(demangled: str) -> str:
 # The engine's kernels are known by what they are compiled for, a tile.
 _ENGINE = re.compile(
     r"^(?P<driver>map|reduce)_kernel<Engine<(?P<types>[^<>]*)>, "
-    r"(?P<tile>\w+)<Engine<[^<>]*>(?:, (?P<plain>true|false))?>(?:, \d+)?, \w+>$"
+    r"(?P<tile>\w+)<Engine<[^<>]*>>(?:, \d+)?, \w+>$"
 )
 
 
@@ -115,12 +115,11 @@ _WIDTHS = {"float": 4, "bf16": 8, "f16": 8, "any of float": 2, "any of double": 
 
 
 def _of_engine(found: re.Match[str]) -> str:
-    scales = {None: "", "true": ", plain", "false": ", general"}[found["plain"]]
     arithmetic, storage, *width = found["types"].replace("Any", "any").split(", ")
     usual = _WIDTHS.get(f"any of {arithmetic}" if storage == "any" else storage)
     if width and int(width[0]) != usual:
         storage += f" by {width[0]}"
-    return f"{found['tile']}<{arithmetic}, {storage}{scales}> {found['driver']}"
+    return f"{found['tile']}<{arithmetic}, {storage}> {found['driver']}"
 
 
 def _without_parameters(name: str) -> str:

@@ -35,7 +35,7 @@ void ema_update(const EmaUpdate& a, const Launch& launch) {
   });
 }
 
-inline Status ema_update(const EmaUpdate& a, const Launch& launch) {
+Status ema_update(const EmaUpdate& a, const Launch& launch) {
   a.wide ? ema_update<double>(a, launch) : ema_update<float>(a, launch);
   return nullptr;
 }

@@ -10,6 +10,7 @@
 #include "cpu/chunks.h"
 #include "cpu/storage.h"
 #include "cpu/vec.h"
+#include "tiles/traits.h"
 
 namespace genkern::GENKERN_ISA {
 
@@ -133,7 +134,7 @@ class Output {
   Buffer<T> buffer_;
 };
 
-// Of n values, behind which there is room for a vector.
+// The sum of n values, behind which there is room for a vector.
 template <class T>
 double sum(const T* p, int64_t n) {
   constexpr int64_t lanes = Vec<T>::lanes;
@@ -167,7 +168,7 @@ class Values {
   Vec<T> factor_;
 };
 
-// What a tile keeps of its own.
+// A tile's own numbers, one an element.
 template <class T>
 class Scratch {
  public:
@@ -213,6 +214,10 @@ class FlushToZero<float> {
 };
 #endif
 
+struct KeepsSubnormals {};
+template <class Tile, class T>
+using TailsOf = std::conditional_t<kFlushes<Tile>, FlushToZero<T>, KeepsSubnormals>;
+
 // f(span) for every tile of a chunk.
 template <class F>
 void each_tile(const Extent& extent, const Chunks& chunks, int64_t chunk, const F& f) {
@@ -222,12 +227,12 @@ void each_tile(const Extent& extent, const Chunks& chunks, int64_t chunk, const 
 }
 
 // Elementwise: each thread makes one `Tile(arguments)`, which is called with every span of its chunks.
-template <class E, class Tile, class Arguments>
-Status map(const Arguments& a, const Launch& launch) {
+template <class Tile, class T, class Arguments>
+Status map_tiles(const Arguments& a, const Launch& launch) {
   const Chunks chunks(a.extent);
   if (a.extent.numel() == 0) return nullptr;
   run(launch.parallel, chunks.count(), kChunk, [&](int64_t begin, int64_t end) {
-    [[maybe_unused]] const typename E::Tails tails{};
+    [[maybe_unused]] const TailsOf<Tile, T> tails{};
     Tile tile(a);
     for (int64_t chunk = begin; chunk < end; ++chunk)
       each_tile(a.extent, chunks, chunk, [&](const Span& s) { tile(s); });
@@ -235,7 +240,7 @@ Status map(const Arguments& a, const Launch& launch) {
   return nullptr;
 }
 
-// What is left to add when all chunks are done, in their order.
+// Adds what is left when all chunks are done, in their order.
 template <class Put>
 void combine(const Extent& extent, const Chunks& chunks, Reduction reduction, const double* workspace, const Put& put) {
   if (reduction == Reduction::total) {
@@ -252,9 +257,8 @@ void combine(const Extent& extent, const Chunks& chunks, Reduction reduction, co
 }
 
 // The same with kLosses values an element, which the tile sets in its `Values` and which are reduced alike.
-template <class E, class Tile, int kLosses, class Arguments>
-Status reduce(const Arguments& a, const Loss* const (&losses)[kLosses], const Launch& launch) {
-  using T = typename E::T;
+template <class Tile, class T, int kLosses, class Arguments>
+Status reduce_tiles(const Arguments& a, const Loss* const (&losses)[kLosses], const Launch& launch) {
   const Chunks chunks(a.extent);
   const Reduction reduction = losses[0]->reduction;
   const bool by_row = reduction == Reduction::event && chunks.pieces == 1;
@@ -264,7 +268,7 @@ Status reduce(const Arguments& a, const Loss* const (&losses)[kLosses], const La
   const int64_t count = chunks.count();
   if (a.extent.numel() == 0) return nullptr;
   run(launch.parallel, count, kChunk, [&](int64_t begin, int64_t end) {
-    [[maybe_unused]] const typename E::Tails tails{};
+    [[maybe_unused]] const TailsOf<Tile, T> tails{};
     Tile tile(a);
     Values<T> values[kLosses];
     for (int k = 0; k < kLosses; ++k) values[k].bind(*losses[k]);

@@ -1,17 +1,19 @@
-// The engine as tiles see it, and which compiled form of a kernel fits the arguments.
+// The engine as tiles see it, and the drivers, which choose the compiled form of a kernel that fits the arguments.
 #pragma once
 
-#include "cpu/noise.h"
+#include "cpu/classes.h"
+#include "tiles/traits.h"
 
 namespace genkern::GENKERN_ISA {
 
-// What a tile is compiled against.
-template <class U>
+// The engine of a tile.
+template <class U, bool kPlainScales = false>
 struct Engine {
   using T = U;
   using F = Vec<T>;
   static constexpr int lanes = F::lanes;
   static constexpr bool kOneCopy = false;  // a loop of its own for each case
+  static constexpr bool kPlain = kPlainScales;
   using Span = GENKERN_ISA::Span;
   using Input = GENKERN_ISA::Input<T>;
   using LossInput = Input;
@@ -20,9 +22,8 @@ struct Engine {
   using RowUniform = GENKERN_ISA::RowUniform<T>;
   using Values = GENKERN_ISA::Values<T>;
   using Scratch = GENKERN_ISA::Scratch<T>;
-  struct Tails {};  // results below the normal range are kept
 
-  // What a span has of the first n elements, and v in the lanes of these, 0 in others.
+  // The part of a span that is among the first n elements; v in the lanes of these, 0 in others.
   static Span part(const Span& s, int64_t n) {
     const int64_t left = n - s.first;
     return left >= s.n ? s : Span(s.extent, s.first, left > 0 ? left : 0);
@@ -32,17 +33,44 @@ struct Engine {
   }
 };
 
-// An engine for tiles where what lies far out in a tail is only added to more, or scaled down once more.
-template <class E>
-struct Flushing : E {
-  using Tails = FlushToZero<typename E::T>;
+// The engine of a tile with classes.
+template <class U>
+struct ClassEngine : Engine<U> {
+  using Block = Span;
+  using ClassInput = GENKERN_ISA::ClassInput<U>;
+  using ClassOutput = GENKERN_ISA::ClassOutput<U>;
+  using ClassScratch = GENKERN_ISA::ClassScratch<U>;
+  using ClassNoise = GENKERN_ISA::ClassNoise<U>;
+  static Block block(const Span& s, int64_t i) { return Span(s.extent, s.first + i, least(Engine<U>::lanes, s.n - i)); }
 };
 
-// f(engine, plain) for the type of arithmetic; float kernels are compiled apart for plain arguments.
-template <class F>
-Status with_type(bool wide, bool plain, const F& f) {
-  if (wide) return f(Engine<double>(), std::false_type());
-  return plain ? f(Engine<float>(), std::true_type()) : f(Engine<float>(), std::false_type());
+// f(engine) for the type of arithmetic; float kernels are compiled apart for plain arguments.
+template <class A, class F>
+Status with_engine(const A& a, const F& f) {
+  if constexpr (std::is_base_of_v<Classes, A>) {
+    return a.wide ? f(ClassEngine<double>()) : f(ClassEngine<float>());
+  } else {
+    if (a.wide) return f(Engine<double>());
+    if constexpr (std::is_same_v<IsPlain<A>, bool>)
+      if (is_plain(a)) return f(Engine<float, true>());
+    return f(Engine<float>());
+  }
+}
+
+template <template <class> class Tile, class A>
+Status map(const A& a, const Launch& launch) {
+  return with_engine(a, [&](auto engine) {
+    using E = decltype(engine);
+    return map_tiles<Tile<E>, typename E::T>(a, launch);
+  });
+}
+
+template <template <class> class Tile, int kLosses, class A>
+Status reduce(const A& a, const Loss* const (&losses)[kLosses], const Launch& launch) {
+  return with_engine(a, [&](auto engine) {
+    using E = decltype(engine);
+    return reduce_tiles<Tile<E>, typename E::T>(a, losses, launch);
+  });
 }
 
 }  // namespace genkern::GENKERN_ISA

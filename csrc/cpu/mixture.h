@@ -347,20 +347,20 @@ struct MixtureLoops {
   }
 };
 
-inline int64_t gaussian_mixture_forward_workspace(const GaussianMixtureForward& a) {
+int64_t gaussian_mixture_forward_workspace(const GaussianMixtureForward& a) {
   return a.wide ? MixtureLoops<double>::forward_size(a) : (MixtureLoops<float>::forward_size(a) + 1) / 2;
 }
 
-inline int64_t gaussian_mixture_backward_workspace(const GaussianMixtureBackward& a) {
+int64_t gaussian_mixture_backward_workspace(const GaussianMixtureBackward& a) {
   return a.wide ? MixtureLoops<double>::backward_size(a) : (MixtureLoops<float>::backward_size(a) + 1) / 2;
 }
 
-inline Status gaussian_mixture_forward(const GaussianMixtureForward& a, const Launch& launch) {
+Status gaussian_mixture_forward(const GaussianMixtureForward& a, const Launch& launch) {
   a.wide ? MixtureLoops<double>::forward(a, launch) : MixtureLoops<float>::forward(a, launch);
   return nullptr;
 }
 
-inline Status gaussian_mixture_backward(const GaussianMixtureBackward& a, const Launch& launch) {
+Status gaussian_mixture_backward(const GaussianMixtureBackward& a, const Launch& launch) {
   a.wide ? MixtureLoops<double>::backward(a, launch) : MixtureLoops<float>::backward(a, launch);
   return nullptr;
 }

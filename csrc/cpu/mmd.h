@@ -191,20 +191,20 @@ auto with_loops(const Mmd& a, const Call& f) {
   return a.inverse_multiquadric ? f(MmdLoops<float, true>()) : f(MmdLoops<float, false>());
 }
 
-inline int64_t mmd_forward_workspace(const MmdForward& a) {
+int64_t mmd_forward_workspace(const MmdForward& a) {
   return with_loops(a, [&](auto loops) { return loops.forward_size(a); });
 }
 
-inline int64_t mmd_backward_workspace(const MmdBackward& a) {
+int64_t mmd_backward_workspace(const MmdBackward& a) {
   return with_loops(a, [&](auto loops) { return loops.backward_size(a); });
 }
 
-inline Status mmd_forward(const MmdForward& a, const Launch& launch) {
+Status mmd_forward(const MmdForward& a, const Launch& launch) {
   with_loops(a, [&](auto loops) { loops.forward(a, launch); });
   return nullptr;
 }
 
-inline Status mmd_backward(const MmdBackward& a, const Launch& launch) {
+Status mmd_backward(const MmdBackward& a, const Launch& launch) {
   with_loops(a, [&](auto loops) { loops.backward(a, launch); });
   return nullptr;
 }

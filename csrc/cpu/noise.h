@@ -155,7 +155,7 @@ inline void fill_uniform(Key key, uint64_t index, int64_t n, double* out) {
 template <class T>
 class RowUniform {
  public:
-  RowUniform(const Noise& noise, const Extent&)
+  RowUniform(const RowNoise& noise, const Extent&)
       : noise_(noise), key_(noise.eps ? Key{} : noise.key.resolve()), given_(noise.eps) {}
 
   void fetch(const Span& s) {
@@ -172,7 +172,7 @@ class RowUniform {
   GK_INLINE Vec<T> operator[](int64_t i) const { return given_ ? given_[i] : Vec<T>::load(made_.data + i); }
 
  private:
-  const Noise& noise_;
+  const RowNoise& noise_;
   Key key_;
   Input<T> given_;
   int64_t row_ = -1;

@@ -28,12 +28,12 @@ void random_fill(const RandomFill& a, Parallel parallel) {
   });
 }
 
-inline Status random_fill(const RandomFill& a, const Launch& launch) {
+Status random_fill(const RandomFill& a, const Launch& launch) {
   a.dtype == DType::f64 ? random_fill<double>(a, launch.parallel) : random_fill<float>(a, launch.parallel);
   return nullptr;
 }
 
-inline Status key_split(const KeySplit& a, const Launch&) {
+Status key_split(const KeySplit& a, const Launch&) {
   const Key key = a.key.resolve();
   for (int64_t i = 0; i < a.count; ++i) store_key(a.out + 2 * i, split(key, a.first + i));
   if (a.key.out) store_key(a.key.out, key);

@@ -185,7 +185,7 @@ GK_INLINE void transpose(typename Vec<T>::Native (&rows)[Vec<T>::lanes]) {
   for (int i = 0; i < quad; ++i) transpose_units<T, quad, lanes>(rows + i, quad);
 }
 
-// By halves: fewer steps that wait for one another than from lane to lane.
+// Halves are added: fewer steps wait for one another than from lane to lane.
 template <class T>
 GK_INLINE T sum(Vec<T> a) {
   T part[Vec<T>::lanes];

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 
-#include "cuda/gan.h"
 #include "cuda/launch.cuh"
 
 namespace genkern::cuda {

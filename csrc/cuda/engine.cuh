@@ -7,6 +7,7 @@
 
 #include "cuda/noise.cuh"
 #include "cuda/plan.h"
+#include "tiles/traits.h"
 
 namespace genkern::cuda {
 
@@ -78,7 +79,7 @@ class Scratch {
   T values_[V];
 };
 
-// What a tile is compiled against. S is the storage type of its tensors, whose elements lie side by side; Any leaves
+// The engine of a tile. S is the storage type of its tensors, whose elements lie side by side; Any leaves
 // type and stride to run time. kWidth is the number of elements of a group: 16 bytes of them, or 8 bytes of arithmetic
 // with Any, whose kernels have many branches for each.
 template <class U, class S, int kWidth = std::is_same_v<S, Any> ? 8 / sizeof(U) : 16 / sizeof(S)>
@@ -88,6 +89,7 @@ struct Engine {
   static constexpr bool kAny = std::is_same_v<S, Any>;
   static constexpr int lanes = 1;
   static constexpr bool kOneCopy = true;  // branches cost less than code
+  static constexpr bool kPlain = !kAny;   // kernels for one storage type are for plain arguments
   static constexpr int width = kWidth;
   using LossStorage = std::conditional_t<kAny, Any, U>;
   using Span = cuda::Span<width, kAny>;
@@ -99,7 +101,7 @@ struct Engine {
   using Values = cuda::Values<U, LossStorage, Span>;
   using Scratch = cuda::Scratch<U, width>;
 
-  // What a span has of the first n elements, and v for these, 0 for others.
+  // The part of a span that is among the first n elements; v for these, 0 for others.
   static GK_DEVICE Span part(const Span& s, int64_t n) {
     Span p = s;
     const int64_t left = n - s.first;
@@ -109,13 +111,13 @@ struct Engine {
   static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
 };
 
-// With groups of half the size where they have 8 elements, for tiles of many tensors, which would not fit the
-// registers.
-template <class E>
-struct Half;
-template <class U, class S, int kWidth>
-struct Half<Engine<U, S, kWidth>> {
-  using type = Engine<U, S, kWidth == 8 ? 4 : kWidth>;
+// The engine with groups of no more elements than the tile takes at once.
+template <template <class> class Tile, class E>
+struct Fitted;
+template <template <class> class Tile, class U, class S, int kWidth>
+struct Fitted<Tile, Engine<U, S, kWidth>> {
+  static constexpr int kMost = kMostElements<Tile<Engine<U, S, kWidth>>>;
+  using type = Engine<U, S, (kWidth < kMost ? kWidth : kMost)>;
 };
 
 // f(span) for each group of an item that falls to this thread of its team. Places are counted from `phase` elements
@@ -213,7 +215,7 @@ struct Losses {
   Loss loss[kLosses];
 };
 
-// Where the parts of a sum over several blocks meet.
+// The place where the parts of a sum over several blocks meet.
 struct Meeting {
   double* parts;
   unsigned* ticket;

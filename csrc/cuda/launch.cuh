@@ -1,11 +1,9 @@
-// From a family's arguments to a launch: which compiled form of a kernel fits the tensors, and how it covers them.
+// The drivers: they choose the compiled form of a kernel that fits the tensors, and how it covers them.
 #pragma once
 
-#include <array>
-#include <initializer_list>
 #include <optional>
 
-#include "cuda/engine.cuh"
+#include "cuda/classes.cuh"
 
 namespace genkern::cuda {
 
@@ -22,13 +20,14 @@ Status start(int64_t blocks, const Launch& launch, void (*kernel)(P...), const A
   return cudaGetErrorString(error);
 }
 
-// The tensors of a launch: those of the model, and losses or gradients of losses, which have the type of arithmetic.
-struct Tensors {
-  std::initializer_list<const Operand*> data, losses;
-};
-
-// A loss that is written out element by element is a tensor too; a sum is not.
-inline Operand elementwise(const Loss& loss) { return loss.reduction == Reduction::none ? loss.out : Operand{}; }
+// The tensor that stands in a struct's list of operands. A loss that is written out element by element is one; a sum is
+// none.
+inline const Operand& tensor(const Operand& o) { return o; }
+inline const LossOperand& tensor(const LossOperand& o) { return o; }
+inline const ClassOperand& tensor(const ClassOperand& o) { return o; }
+inline LossOperand tensor(const Loss& loss) {
+  return loss.reduction == Reduction::none ? LossOperand{loss.out} : LossOperand{};
+}
 
 // Whether logical order is the order in memory, or one value serves all.
 inline bool is_dense(const Operand& o, const Extent& e) {
@@ -36,80 +35,107 @@ inline bool is_dense(const Operand& o, const Extent& e) {
   return o.elem == 1 && (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
 }
 
-// One long row, where nothing is summed by rows and everything is dense.
-inline Extent flattened(const Extent& extent, const Tensors& tensors) {
-  for (const auto* list : {&tensors.data, &tensors.losses})
-    for (const Operand* o : *list)
-      if (*o && !is_dense(*o, extent)) return extent;
-  return {1, 1, extent.numel()};
+// One long row, where everything is dense.
+template <class A>
+Extent flattened(const A& a) {
+  bool dense = true;
+  a.each_operand([&](const auto& o) { dense = dense && (!tensor(o) || is_dense(tensor(o), a.extent)); });
+  return dense ? Extent{1, 1, a.extent.numel()} : a.extent;
 }
 
 // Whether the kernels for one storage type can walk it: one run a row, elements side by side or one for the row, and
-// 32 bits for what they multiply and count.
+// 32 bits for what they multiply and count. Elements with classes may lie any stride apart.
 inline bool is_simple(const Extent& e) { return e.runs == 1 && e.rows < int64_t{1} << 30; }
-inline bool is_simple(const Operand& o, const Extent& e) {
-  return (o.elem == 0 || o.elem == 1) && (e.rows == 1 || (o.row >= INT32_MIN && o.row <= INT32_MAX));
+inline bool has_near_rows(const Operand& o, const Extent& e) {
+  return e.rows == 1 || (o.row >= INT32_MIN && o.row <= INT32_MAX);
 }
+inline bool is_simple(const Operand& o, const Extent& e) { return (o.elem == 0 || o.elem == 1) && has_near_rows(o, e); }
+inline bool is_simple(const ClassOperand& o, const Extent& e) { return has_near_rows(o, e); }
 
 // The storage type, if it is one for all data, losses are float, and all of it is simple.
-inline std::optional<DType> common_storage(const Extent& extent, const Tensors& tensors) {
-  if (!is_simple(extent)) return std::nullopt;
+template <class A>
+std::optional<DType> common_storage(const A& a) {
+  bool common = is_simple(a.extent);
   std::optional<DType> found;
-  for (const Operand* o : tensors.data) {
-    if (!*o) continue;
-    if (!is_simple(*o, extent) || (found && o->dtype != *found)) return std::nullopt;
-    found = o->dtype;
-  }
-  for (const Operand* o : tensors.losses)
-    if (*o && (!is_simple(*o, extent) || o->dtype != DType::f32)) return std::nullopt;
-  return found;
+  a.each_operand([&](const auto& operand) {
+    const auto o = tensor(operand);
+    if (!o) return;
+    common = common && is_simple(o, a.extent);
+    if constexpr (std::is_same_v<decltype(o), const LossOperand>) {
+      common = common && o.dtype == DType::f32;
+    } else {
+      common = common && (!found || o.dtype == *found);
+      found = o.dtype;
+    }
+  });
+  return common ? found : std::nullopt;
 }
+
+template <class A, class T, class S>
+using EngineOf = std::conditional_t<std::is_base_of_v<Classes, A>, ClassEngine<T, S>, Engine<T, S>>;
 
 // f(engine) for tensors of one storage type, computed in float.
-template <class F>
-Status with_storage(DType storage, const F& f) {
-  if (storage == DType::bf16) return f(Engine<float, __nv_bfloat16>());
-  if (storage == DType::f16) return f(Engine<float, __half>());
-  return f(Engine<float, float>());
-}
-
-// Whether some arguments of the type are plain: is_plain says std::false_type of those that never are.
-template <class A>
-inline constexpr bool kMayBePlain = !std::is_same_v<decltype(is_plain(std::declval<const A&>())), std::false_type>;
-
-// f(engine, plain, arguments): the kernels are compiled for plain arguments of each storage type, and for anything.
-// What is not summed by rows may be seen as one.
 template <class A, class F>
-Status with_engine(A a, bool by_rows, const Tensors& tensors, const F& f) {
+Status with_storage(DType storage, const F& f) {
+  if (storage == DType::bf16) return f(EngineOf<A, float, __nv_bfloat16>());
+  if (storage == DType::f16) return f(EngineOf<A, float, __half>());
+  return f(EngineOf<A, float, float>());
+}
+
+// f(engine, arguments): the kernels are compiled for plain arguments of each storage type, and for anything. What is
+// not summed by rows may be seen as one.
+template <template <class> class Tile, class A, class F>
+Status with_engine(A a, bool by_rows, const F& f) {
+  using General = EngineOf<A, float, Any>;
   if (a.extent.numel() == 0) return nullptr;
-  if (!by_rows) a.extent = flattened(a.extent, tensors);
-  if (a.wide) return f(Engine<double, Any>(), std::false_type(), a);
-  if constexpr (kMayBePlain<A>) {
-    if (const auto storage = is_plain(a) ? common_storage(a.extent, tensors) : std::nullopt)
-      return with_storage(*storage, [&](auto engine) { return f(engine, std::true_type(), a); });
-  }
-  return f(Engine<float, Any>(), std::false_type(), a);
+  if constexpr (!std::is_base_of_v<Classes, A> && !kKeepsRows<Tile<General>>)
+    if (!by_rows) a.extent = flattened(a);
+  const auto fitted = [&](auto engine) { return f(typename Fitted<Tile, decltype(engine)>::type(), a); };
+  if (a.wide) return fitted(EngineOf<A, double, Any>());
+  if constexpr (!std::is_same_v<IsPlain<A>, std::false_type>)
+    if (const auto storage = is_plain(a) ? common_storage(a) : std::nullopt) return with_storage<A>(*storage, fitted);
+  return fitted(General());
 }
 
-// `element_offset` is the noise's, with whose counters the groups begin.
-template <class E>
-Plan plan_of(const Extent& extent, uint64_t element_offset) {
-  return make_plan(extent, E::width, static_cast<int>(element_offset % E::width));
-}
-
+// Groups begin with the counters of `first`, an element's index in a stream of noise.
 template <class E, class Tile, class A>
-Status map(const A& a, uint64_t element_offset, const Launch& launch) {
-  const Plan plan = plan_of<E>(a.extent, element_offset);
+Status map_tiles(const A& a, uint64_t first, const Launch& launch) {
+  const Plan plan = make_plan(a.extent, E::width, static_cast<int>(first % E::width));
   return start(plan.blocks, launch, map_kernel<E, Tile, A>, a, plan);
 }
 
-template <class E, class Tile, int kLosses, class A>
-Status reduce(const A& a, const Loss* const (&losses)[kLosses], uint64_t element_offset, const Launch& launch) {
-  const Plan plan = plan_of<E>(a.extent, element_offset);
+// The index of the first element, where each has noise of its own.
+template <class A, class = void>
+inline constexpr bool kHasNoise = false;
+template <class A>
+inline constexpr bool kHasNoise<A, std::void_t<decltype(A::noise)>> = std::is_same_v<decltype(A::noise), Noise>;
+template <class A>
+uint64_t first_of(const A& a) {
+  if constexpr (kHasNoise<A>) {
+    return a.noise.element_offset;
+  } else {
+    return 0;
+  }
+}
+
+template <template <class> class Tile, class A>
+Status map(const A& arguments, const Launch& launch) {
+  return with_engine<Tile>(arguments, false, [&](auto engine, const A& a) {
+    using E = decltype(engine);
+    return map_tiles<E, Tile<E>>(a, first_of(a), launch);
+  });
+}
+
+template <template <class> class Tile, int kLosses, class A>
+Status reduce(const A& arguments, const Loss* const (&losses)[kLosses], const Launch& launch) {
   Losses<kLosses> copies;
   for (int k = 0; k < kLosses; ++k) copies.loss[k] = *losses[k];
-  return start(plan.blocks, launch, reduce_kernel<E, Tile, kLosses, A>, a, plan, copies,
-               Meeting{launch.workspace, launch.ticket});
+  return with_engine<Tile>(arguments, losses[0]->reduction == Reduction::event, [&](auto engine, const A& a) {
+    using E = decltype(engine);
+    const Plan plan = make_plan(a.extent, E::width, static_cast<int>(first_of(a) % E::width));
+    return start(plan.blocks, launch, reduce_kernel<E, Tile<E>, kLosses, A>, a, plan, copies,
+                 Meeting{launch.workspace, launch.ticket});
+  });
 }
 
 }  // namespace genkern::cuda

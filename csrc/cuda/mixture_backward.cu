@@ -1,8 +1,6 @@
 // Gradients of the densities of mixtures on a GPU. The posterior weights of a tile are made anew, once for the points
 // and once for the components, each summed by the block that owns it.
 #include "cuda/mixture.cuh"
-#include "cuda/mixture.h"
-
 namespace genkern::cuda {
 namespace {
 
@@ -11,7 +9,7 @@ struct Gradients {
   const T *joint, *marginal, *grad_joint, *grad_marginal;
   T *d_z, *d_loc, *d_log_scale, *d_weights;  // [parts, ...] each; d_weights of a point's own mixture: [B, C]
 
-  // Of a pair: the gradient by its log density in one dimension, as part of the marginals.
+  // The gradient of a pair by its log density in one dimension, as part of the marginals.
   GK_DEVICE T by_marginal(const Mixture<T>& m, int64_t b, int64_t c, int64_t d, T log_density) const {
     const int64_t i = b * m.a.dims + d;
     return exp_below(log_density + m.log_weight(b, c) - value_for_shares(marginal[i])) * grad_marginal[i];

@@ -1,8 +1,6 @@
 // Densities of mixtures on a GPU. The marginal densities take one exponential a pair and dimension, which is what
 // bounds them: a thread has one dimension of 4 points and streams components.
 #include "cuda/mixture.cuh"
-#include "cuda/mixture.h"
-
 namespace genkern::cuda {
 namespace {
 

@@ -1,7 +1,5 @@
 // The maximum mean discrepancy on a GPU: tiles of 64 points meet tiles of 64 points, distances are made like a product
 // of matrices. Forward takes each pair of tiles once; backward takes it once for each side, which owns its gradient.
-#include "cuda/mmd.h"
-
 #include "cuda/pairs.cuh"
 #include "math/mmd.h"
 

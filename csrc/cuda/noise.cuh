@@ -119,7 +119,7 @@ class Eps {
 template <class T, class Span>
 class RowUniform {
  public:
-  GK_DEVICE RowUniform(const Noise& noise, const Extent&)
+  GK_DEVICE RowUniform(const RowNoise& noise, const Extent&)
       : noise_(noise), key_(noise.eps ? Key{} : block_key(noise.key)) {}
 
   GK_DEVICE void fetch(const Span& s) {
@@ -137,7 +137,7 @@ class RowUniform {
   GK_DEVICE T operator[](int64_t) const { return value_; }
 
  private:
-  const Noise& noise_;
+  const RowNoise& noise_;
   Key key_;
   T value_;
 };

@@ -3,7 +3,8 @@
 // every run and on every one.
 #pragma once
 
-#include "kernels.h"
+#define GK_BACKEND cuda
+#include "backend.h"
 
 namespace genkern::cuda {
 

@@ -1,6 +1,4 @@
 // Keys and noise on a GPU.
-#include "cuda/random.h"
-
 #include "cuda/launch.cuh"
 
 namespace genkern::cuda {
@@ -55,9 +53,9 @@ Status random_fill(const RandomFill& x, const Launch& launch) {
   const Fill fill{{1, 1, x.numel}, x.distribution, x.key, x.element_offset, {x.out, x.dtype, x.numel, x.numel, 1}};
   const auto run = [&](auto engine) {
     using E = decltype(engine);
-    return map<E, FillTile<E>>(fill, fill.element_offset, launch);
+    return map_tiles<E, FillTile<E>>(fill, fill.element_offset, launch);
   };
-  return x.dtype == DType::f64 ? run(Engine<double, Any>()) : with_storage(x.dtype, run);
+  return x.dtype == DType::f64 ? run(Engine<double, Any>()) : with_storage<Fill>(x.dtype, run);
 }
 
 }  // namespace genkern::cuda

@@ -59,7 +59,7 @@ struct alignas(sizeof(S) * V < 16 ? sizeof(S) * V : 16) Packet {
   static constexpr int words = bytes / sizeof(Word);
   S data[V];
 
-  // By an instruction that the compiler does not merge with the stores of single elements, which would undo it.
+  // The compiler does not merge this instruction with the stores of single elements, which would undo it.
   GK_DEVICE void store(S* p) const {
     Word word[words];
     memcpy(word, data, bytes);

@@ -16,7 +16,7 @@ GK_INLINE F entropy_gradient(F p) {
   return select(p == F(0), F(0), -(log(p) + F(1)));
 }
 
-// What rounding took from 1 + x for |x| < 1/2, over it: what the logarithm of the rounded sum lacks.
+// What the logarithm of the rounded sum 1 + x lacks, for |x| < 1/2: the part that rounding took, over the sum.
 template <class F>
 GK_INLINE F lost_of_sum(F x, F rounded) {
   return (x - (rounded - F(1))) * fma(x, x - F(1), F(1));
@@ -41,7 +41,7 @@ GK_INLINE DiscreteTerm<F> divergence_term(F p, F q) {
   const auto none = p == F(0), near = abs(relative) < F(0.5f);
   const F rounded = select(near, F(1) + relative, quotient);
   F ratio = log(rounded) + select(near, lost_of_sum(relative, rounded), F(0));
-  // Where the quotient is all but out of range, or of what is no mass, logarithms are subtracted.
+  // Logarithms are subtracted where the quotient is all but out of range, or where p or q is no mass.
   const auto usual = ((q > F(0)) & (quotient > F(0x1p-126f)) & (quotient < F(0x1p126f))) | near | none;
   if (Masks<F>::any(!usual)) ratio = select(usual, ratio, log(p) - log(q));
   return {select(none, F(0), p * ratio), select(none, F(0), ratio + F(1)), select(none, F(0), -quotient)};
@@ -55,7 +55,7 @@ struct SoftmaxSums {
   F weighted;    // sum of (logit - top) exp(logit - top)
 
   GK_INLINE explicit SoftmaxSums(F top) : top(top), ones(F(0)), rest(F(0)), weighted(F(0)) {}
-  // With a = logit - top and e = exp(a).
+  // a = logit - top, e = exp(a).
   GK_INLINE void add(F a, F e) {
     const auto largest = a == F(0);
     ones = ones + select(largest, F(1), F(0));
@@ -101,7 +101,7 @@ struct PairSums {
     const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p;
     return select(abs(apart) < -(from_q + from_p) - tops, apart - (top_q - top_p), from_q - from_p);
   }
-  // With q = exp(logit_q - top_q), and p likewise.
+  // q = exp(logit_q - top_q), and p likewise.
   GK_INLINE void add(F logit_q, F logit_p, F q, F p) {
     total_q = total_q + q;
     total_p = total_p + p;
@@ -119,7 +119,7 @@ struct PairTerm {
   F lost;       // mass of q where p has none
 };
 
-// From logits to the masses and their terms; u: the share of the uniform distribution.
+// Maps logits to the masses and their terms; u: the share of the uniform distribution.
 template <class F>
 struct PairMap {
   PairSums<F> sums;
@@ -136,7 +136,7 @@ struct PairMap {
         floor(F(unimix / classes)),
         mixes(unimix != 0) {}
 
-  // Of one class, with the masses that the sums were given.
+  // The term of one class. Its masses are those that the sums were given.
   GK_INLINE PairTerm<F> operator()(F logit_q, F logit_p, F mass_q, F mass_p) const {
     const F minus_infinity(kMinusInfinity);
     const auto none_p = logit_p == minus_infinity;

@@ -214,7 +214,7 @@ GK_INLINE Expm1<float> expm1_terms(float x) { return elementary::expm1_terms(x);
 GK_INLINE ExpRoot<float> exp_root_terms(float x) { return elementary::exp_root_terms<false>(x); }
 GK_INLINE ExpRoot<float> tail_root_terms(float x) { return elementary::exp_root_terms<true>(x); }
 GK_INLINE Pair<float> cos_sin_2pi(float u) { return elementary::cos_sin_2pi(u); }
-// Of numbers from 2^-126 to 1.
+// The logarithm of numbers from 2^-126 to 1.
 GK_INLINE float log_unit(float x) { return elementary::log_normal(x); }
 GK_INLINE double log_unit(double x) { return log(x); }
 

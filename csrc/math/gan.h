@@ -6,20 +6,20 @@
 
 namespace genkern {
 
-// A term with its numbers in the type of arithmetic; `factor` multiplies its weight.
+// A term with its numbers in the type of arithmetic.
 template <class F>
 struct GanLogit {
   GanShape shape;
   bool smoothed;
   F sign, shift, smoothing, weight;
 
-  GK_INLINE GanLogit(const GanTerm& t, double factor)
+  GK_INLINE explicit GanLogit(const GanTerm& t)
       : shape(t.shape),
         smoothed(t.smoothing != 0.0),
         sign(scalar_t<F>(t.sign)),
         shift(scalar_t<F>(t.shift)),
         smoothing(scalar_t<F>(t.smoothing)),
-        weight(scalar_t<F>(t.weight * factor)) {}
+        weight(scalar_t<F>(t.weight)) {}
 
   GK_INLINE F value(F x) const {
     const F u = fma(sign, x, shift);

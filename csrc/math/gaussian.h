@@ -21,7 +21,7 @@ GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F distance, F inverse_sigm
   return {F(0.5f) * fma(delta, delta, d.minus_x), per_distance, delta, d.value};
 }
 
-// To N(0, I), or to a Gaussian with a scale of its own.
+// The divergence from N(0, I), or from a Gaussian with a scale of its own.
 template <class F>
 GK_INLINE Divergence<F> divergence(const Scale<F>& q, F delta) {
   return {F(0.5f) * fma(delta, delta, q.variance.minus_x), F(1), delta, q.variance.value};
@@ -65,18 +65,6 @@ template <class F>
 GK_INLINE NllGradient<F> gaussian_nll_gradient(F standard, F g) {
   const F by_standard = g * standard;
   return {by_standard, fma(F(-0.5f) * by_standard, standard, F(0.5f) * g)};
-}
-
-// -log Laplace(x; loc, b), standard = (x - loc) / b, logvar = log b^2, without the constant log 2.
-template <class F>
-GK_INLINE F laplace_nll(F standard, F logvar) {
-  return fma(F(0.5f), logvar, abs(standard));
-}
-
-template <class F>
-GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
-  const F sign = select(standard > F(0), F(1), select(standard < F(0), F(-1), F(0) * standard));  // nan stays nan
-  return {g * sign, F(0.5f) * fma(-abs(standard), g, g)};
 }
 
 template <class F>

@@ -53,7 +53,7 @@ struct ResidualGradient {
     const F crossing = to_q - to_p, g_p = to_p * g;
     const DivergenceGradient<F> by = gradient(r.kl, to_q * g, g_p);  // by.logvar_p = -(by.logvar_q + g_p delta^2 / 2)
     const DivergenceGradient<F> both = gradient(r.kl, crossing * g, F(0));
-    // Where they cancel, infinities do too.
+    // Infinities cancel where the terms do.
     const F logvar = select(crossing == F(0), F(0), both.logvar_q);
     mu_d = mu_d + by.loc;
     raw_d = raw_d + map.by_clamped(d, by.logvar_q);

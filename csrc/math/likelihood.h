@@ -5,6 +5,18 @@
 
 namespace genkern {
 
+// -log Laplace(x; loc, b), standard = (x - loc) / b, logvar = log b^2, without the constant log 2.
+template <class F>
+GK_INLINE F laplace_nll(F standard, F logvar) {
+  return fma(F(0.5f), logvar, abs(standard));
+}
+
+template <class F>
+GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
+  const F sign = select(standard > F(0), F(1), select(standard < F(0), F(-1), F(0) * standard));  // nan stays nan
+  return {g * sign, F(0.5f) * fma(-abs(standard), g, g)};
+}
+
 // -log p(x) = softplus(l) - x' l for a logit l, x' = x (1 - s) + s / 2 with the smoothing s: |l| w + log1p(e) with
 // e = exp(-|l|), where w is what x' leaves to the less likely of the two outcomes. Nothing cancels.
 template <class F>

@@ -76,7 +76,7 @@ struct MixtureSum {
   GK_INLINE F nll() const { return log(logits / terms) - top; }
   GK_INLINE F weight(F logit) const { return tail_exp(logit - top_logit) / logits; }
   GK_INLINE F posterior(F logit, F log_mass) const { return tail_exp(term(logit, log_mass) - top) / terms; }
-  // Where there is no mass at all no component has a weight or a share.
+  // No component has a weight or a share where there is no mass at all.
   GK_INLINE MixtureSum for_shares() const {
     const F infinity = -F(kMinusInfinity);
     const auto none = terms == F(0);

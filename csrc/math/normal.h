@@ -1,4 +1,4 @@
-// From Philox words to noise. F is float, double or a vector of them; the functions log_unit, sqrt and
+// Turns Philox words into noise. F is float, double or a vector of them; the functions log_unit, sqrt and
 // cos_sin_2pi come with the type (math/elementary.h).
 #pragma once
 

@@ -85,7 +85,7 @@ GK_INLINE Expm1<double> expm1_terms(double x) { return expm1_by_series(x); }
 GK_INLINE ExpRoot<double> exp_root_terms(double x) { return {exp(0.5 * x), expm1_terms(x)}; }
 GK_INLINE ExpRoot<double> tail_root_terms(double x) { return exp_root_terms(x); }
 
-// With e = exp(-|x|).
+// e = exp(-|x|).
 template <class F>
 GK_INLINE F softplus(F x, F e) {
   return max(x, F(0)) + log1p(e);

@@ -121,6 +121,11 @@ Tensor empty_of(const Tensor& like, at::IntArrayRef shape, at::ScalarType dtype)
   return like.sizes() == shape ? at::empty_like(like, options) : at::empty(shape, options);
 }
 
+Tensor empty_result(const Reduce& reduce, const Tensor& like, at::ScalarType dtype) {
+  if (reduce.kind == Reduction::none) return empty_of(like, reduce.result_shape, dtype);
+  return at::empty(reduce.result_shape, like.options().dtype(dtype));
+}
+
 at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors) {
   for (const Tensor* t : tensors)
     if (t->defined() && t->scalar_type() == at::kDouble) return at::kDouble;
@@ -129,22 +134,6 @@ at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors) {
 
 Tensor wanted(const Tensor& argument, int64_t mask, int i) {
   return mask >> i & 1 && argument.defined() ? at::empty_like(argument) : Tensor();
-}
-
-Tensor make_loss(Loss& loss, const Reduce& reduce, Layout& layout, const Tensor& like, at::IntArrayRef shape,
-                 at::ScalarType dtype) {
-  loss.reduction = reduce.kind;
-  loss.factor = reduce.factor;
-  if (reduce.kind == Reduction::none) {
-    Tensor result = empty_of(like, shape, dtype);
-    layout.out(loss.out, result);
-    return result;
-  }
-  Tensor result = at::empty(reduce.result_shape, like.options().dtype(dtype));
-  loss.out.data = result.data_ptr();
-  loss.out.dtype = storage_type(result);
-  if (c10::multiply_integers(shape) == 0) result.fill_(0.0 * reduce.factor);
-  return result;
 }
 
 Tensor expand_grad(const Tensor& grad, const Reduce& reduce, at::IntArrayRef shape) {

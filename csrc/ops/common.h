@@ -13,11 +13,8 @@
 namespace genkern {
 
 using at::Tensor;
-using OptionalTensor = std::optional<Tensor>;
 
-inline Tensor or_undefined(const OptionalTensor& t) { return t.value_or(Tensor()); }
-
-// As Python writes it: (2, 3).
+// The shape as Python writes it: (2, 3).
 std::string shape_text(at::IntArrayRef shape);
 
 // The choice that an option names.
@@ -54,15 +51,31 @@ struct Reduce {
 // A tensor of the shape, in the memory format of `like` where the shapes agree.
 Tensor empty_of(const Tensor& like, at::IntArrayRef shape, at::ScalarType dtype);
 
+// An empty result of the reduction's shape. It is dense where something is summed.
+Tensor empty_result(const Reduce& reduce, const Tensor& like, at::ScalarType dtype);
+
 // float64 where any is, else float32.
 at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors);
 
 // The i-th argument's gradient, if the mask asks for it.
 Tensor wanted(const Tensor& argument, int64_t mask, int i);
 
-// Where the loss goes: registers it with the layout or points to it. A loss over nothing has its value already.
-Tensor make_loss(Loss& loss, const Reduce& reduce, Layout& layout, const Tensor& like, at::IntArrayRef shape,
-                 at::ScalarType dtype);
+// Makes the result of a loss and tells the launch where it is. A loss over nothing has its value already.
+template <class AnyLayout>
+Tensor make_loss(Loss& loss, const Reduce& reduce, AnyLayout& layout, const Tensor& like, at::IntArrayRef shape,
+                 at::ScalarType dtype) {
+  loss.reduction = reduce.kind;
+  loss.factor = reduce.factor;
+  Tensor result = empty_result(reduce, like, dtype);
+  if (reduce.kind == Reduction::none) {
+    layout.out(loss.out, result);
+    return result;
+  }
+  loss.out.data = result.data_ptr();
+  loss.out.dtype = storage_type(result);
+  if (c10::multiply_integers(shape) == 0) result.fill_(0.0 * reduce.factor);
+  return result;
+}
 
 // The gradient of a loss, seen over its elements.
 Tensor expand_grad(const Tensor& grad, const Reduce& reduce, at::IntArrayRef shape);

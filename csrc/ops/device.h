@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "kernels.h"
+#include "ops/layout.h"
 
 namespace genkern {
 
@@ -16,11 +17,18 @@ class Device {
   // The device is the current one while this lives.
   explicit Device(const at::Device& device);
 
-  // kernel(arguments), with what sums to that many losses over an extent need besides.
+  // kernel(arguments), with what their sums need besides.
   template <class A>
-  void run(Status (*Kernels::*kernel)(const A&, const Launch&), const A& arguments, const Extent& extent = {},
-           Reduction reduction = Reduction::none, int losses = 0) {
-    reserve_workspace(extent, reduction, losses);
+  void run(Status (*Kernels::*kernel)(const A&, const Launch&), const A& arguments) {
+    if constexpr (requires { arguments.each_operand([](const auto&) {}); }) {
+      Reduction reduction = Reduction::none;
+      int losses = 0;
+      arguments.each_operand([&](const auto& o) {
+        if constexpr (std::is_same_v<decltype(o), const Loss&>)
+          if (o.out) reduction = o.reduction, ++losses;
+      });
+      reserve_workspace(arguments.extent, reduction, losses);
+    }
     check((kernels_.*kernel)(arguments, launch_), kernels_.name);
   }
 
@@ -41,5 +49,23 @@ class Device {
   void reserve_workspace(int64_t size);
   static void check(Status status, const char* name);
 };
+
+// A launch over the extent that a layout finds, on the device of a tensor.
+template <class AnyLayout, class A>
+void launch(AnyLayout& layout, const at::Tensor& on, Status (*Kernels::*kernel)(const A&, const Launch&),
+            A& arguments) {
+  arguments.extent = layout.resolve();
+  Device(on.device()).run(kernel, arguments);
+  layout.finish();
+}
+
+// A launch that says itself how much workspace it takes.
+template <class A>
+void launch(const at::Tensor& on, const A& arguments, int64_t (*Kernels::*workspace)(const A&),
+            Status (*Kernels::*kernel)(const A&, const Launch&)) {
+  Device device(on.device());
+  device.reserve(workspace, arguments);
+  device.run(kernel, arguments);
+}
 
 }  // namespace genkern

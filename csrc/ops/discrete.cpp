@@ -1,10 +1,9 @@
 // Discrete distributions: checks, allocation, launch.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
@@ -39,20 +38,21 @@ class ClassLayout {
     if (tensor.defined()) slots_.push_back({&operand, tensor.expand(shape_.full), {}});
   }
   void out(ClassOperand& operand, const Tensor& tensor) { slots_.push_back({&operand, tensor, tensor}); }
-  // Of an argument that was broadcast; undefined: absent.
+  // The gradient of an argument that was broadcast; undefined: absent.
   void gradient(ClassOperand& operand, const Tensor& tensor) {
     if (!tensor.defined()) return;
     const bool whole = tensor.sizes() == at::IntArrayRef(shape_.full);
     const auto options = tensor.options().dtype(arithmetic(slots_));
     slots_.push_back({&operand, whole ? tensor : at::empty(shape_.full, options), tensor});
   }
-  void loss_gradient(Operand& operand, const Tensor& grad) {
+  // A loss over what remains without the classes, and its gradient.
+  void in(Operand& operand, const Tensor& grad) {
     grad_operand_ = &operand;
     grad_ = grad;
   }
-  void loss(Operand& operand, const Tensor& elements) {
+  void out(Operand& operand, const Tensor& loss) {
     loss_operand_ = &operand;
-    loss_ = elements;
+    loss_ = loss;
   }
 
   Extent resolve() {
@@ -97,183 +97,151 @@ class ClassLayout {
   }
 };
 
-// A loss over the elements that remain without the classes.
-struct ClassLoss {
+// The entropy of the masses p, or their divergence from q.
+template <bool kDivergence>
+struct Masses {
+  Tensor p, q;
   ClassShape shape;
   Reduce reduce;
-  at::ScalarType type;
 
-  ClassLoss(const char* name, at::IntArrayRef full, int64_t dim, const ReduceOptions& options, at::ScalarType type)
-      : shape(name, full, dim), reduce(options.reduction, options.units, options.event_ndim, shape.rest), type(type) {}
+  explicit Masses(Arguments& a)
+      : p(a.tensor()),
+        q(kDivergence ? a.tensor() : Tensor()),
+        shape(check(a.integer())),
+        reduce(a.loss().over(shape.rest)) {}
 
-  void fill(Classes& a) const {
-    a.wide = type == at::kDouble;
+  ClassLayout fill(Discrete& a) const {
+    ClassLayout layout(shape, reduce.event_ndim, true);
+    a.wide = type() == at::kDouble;
     a.classes = shape.classes();
+    layout.in(a.p, p);
+    layout.in(a.q, q);
+    return layout;
   }
-  ClassLayout layout() const { return {shape, reduce.event_ndim, true}; }
+  at::ScalarType type() const { return compute_type({&p, &q}); }
 
-  template <class A>
-  Tensor forward(A& a, ClassLayout& layout, const Tensor& like,
-                 Status (*Kernels::*kernel)(const A&, const Launch&)) const {
-    Loss& loss = a.value;
-    loss.reduction = reduce.kind;
-    loss.factor = reduce.factor;
-    const Tensor result = at::empty(reduce.result_shape, like.options().dtype(type));
-    if (reduce.kind == Reduction::none) {
-      layout.loss(loss.out, result);
-    } else {
-      loss.out.data = result.data_ptr();
-      loss.out.dtype = storage_type(result);
-      if (c10::multiply_integers(shape.rest) == 0) result.fill_(0.0 * reduce.factor);
-    }
-    a.extent = layout.resolve();
-    Device(like.device()).run(kernel, a, a.extent, loss.reduction, 1);
-    return result;
-  }
-
-  template <class A>
-  void backward(A& a, ClassLayout& layout, const OptionalTensor& grad, const Tensor& like,
-                Status (*Kernels::*kernel)(const A&, const Launch&)) const {
-    layout.loss_gradient(a.grad, expand_grad(or_undefined(grad), reduce, shape.rest));
-    a.factor = reduce.factor;
-    a.extent = layout.resolve();
-    Device(like.device()).run(kernel, a);
-    layout.finish();
+ private:
+  ClassShape check(int64_t dim) const {
+    check_tensor("p", p, p, "p");
+    check_tensor("q", q, p, "p", !kDivergence);
+    return {kDivergence ? "p, q" : "p", broadcast({{"p", &p}, {"q", &q}}), dim};
   }
 };
 
-ClassLoss masses(const Tensor& p, const Tensor& q, int64_t dim, REDUCE_OPTIONS) {
-  check_tensor("p", p, p, "p");
-  if (!q.defined()) return {"p", p.sizes(), dim, REDUCE, compute_type({&p})};
-  check_tensor("q", q, p, "p");
-  return {"p, q", broadcast({{"p", &p}, {"q", &q}}), dim, REDUCE, compute_type({&p, &q})};
-}
-
-Tensor discrete(const Tensor& p, const Tensor& q, int64_t dim, REDUCE_OPTIONS) {
-  const ClassLoss loss = masses(p, q, dim, REDUCE_VALUES);
+template <bool kDivergence>
+Tensors discrete_forward(Arguments& arguments) {
+  const Masses<kDivergence> masses(arguments);
   DiscreteForward a;
-  loss.fill(a);
-  ClassLayout layout = loss.layout();
-  layout.in(a.p, p);
-  layout.in(a.q, q);
-  return loss.forward(a, layout, p, &Kernels::discrete_forward);
+  ClassLayout layout = masses.fill(a);
+  const Tensor value = make_loss(a.value, masses.reduce, layout, masses.p, masses.shape.rest, masses.type());
+  launch(layout, masses.p, &Kernels::discrete_forward, a);
+  return {value};
 }
 
-void discrete_backward(const OptionalTensor& grad, const Tensor& p, const Tensor& q, int64_t dim, REDUCE_OPTIONS,
-                       const Tensor& d_p, const Tensor& d_q) {
-  const ClassLoss loss = masses(p, q, dim, REDUCE_VALUES);
+template <bool kDivergence>
+Tensors discrete_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  const Masses<kDivergence> masses(arguments);
+  const int64_t mask = arguments.integer();
+  Tensors d{wanted(masses.p, mask, 0)};
+  if (kDivergence) d.push_back(wanted(masses.q, mask, 1));
   DiscreteBackward a;
-  loss.fill(a);
-  ClassLayout layout = loss.layout();
-  layout.in(a.p, p);
-  layout.in(a.q, q);
-  layout.gradient(a.d_p, d_p);
-  layout.gradient(a.d_q, d_q);
-  loss.backward(a, layout, grad, p, &Kernels::discrete_backward);
+  ClassLayout layout = masses.fill(a);
+  layout.in(a.grad, expand_grad(grad, masses.reduce, masses.shape.rest));
+  a.factor = masses.reduce.factor;
+  layout.gradient(a.d_p, d[0]);
+  if (kDivergence) layout.gradient(a.d_q, d[1]);
+  launch(layout, masses.p, &Kernels::discrete_backward, a);
+  return d;
 }
 
-Tensor discrete_entropy(const Tensor& p, int64_t dim, REDUCE_OPTIONS) { return discrete(p, {}, dim, REDUCE_VALUES); }
+// The entropy of the logits q, or their divergence from p, which is uniform where absent.
+template <bool kDivergence>
+struct Logits {
+  Tensor q, p;
+  ClassShape shape;
+  double unimix = 0.0;
+  DivergenceOptions divergence;
+  Reduce reduce;
 
-Tensor discrete_entropy_backward(const OptionalTensor& grad, const Tensor& p, int64_t dim, REDUCE_OPTIONS,
-                                 int64_t mask) {
-  const Tensor d_p = wanted(p, mask, 0);
-  discrete_backward(grad, p, {}, dim, REDUCE_VALUES, d_p, {});
-  return d_p;
-}
+  explicit Logits(Arguments& a)
+      : q(a.tensor()),
+        p(kDivergence ? a.tensor() : Tensor()),
+        shape(check(a.integer())),
+        unimix(kDivergence ? a.number() : 0.0),
+        divergence(kDivergence ? a.divergence() : DivergenceOptions()),
+        reduce(a.loss().over(shape.rest)) {
+    TORCH_CHECK_VALUE(unimix >= 0 && unimix <= 1, "unimix: expected a number from 0 to 1, got ", unimix);
+  }
 
-Tensor discrete_kl(const Tensor& p, const Tensor& q, int64_t dim, REDUCE_OPTIONS) {
-  TORCH_CHECK_TYPE(q.defined(), "q: expected a Tensor, got None");
-  return discrete(p, q, dim, REDUCE_VALUES);
-}
+  ClassLayout fill(Categorical& a) const {
+    ClassLayout layout(shape, reduce.event_ndim, true);
+    a.wide = type() == at::kDouble;
+    a.classes = shape.classes();
+    a.divergence = kDivergence;
+    a.unimix = unimix;
+    a.free_nats = divergence.free_bits * reduce.nats_per_unit;
+    layout.in(a.q, q);
+    layout.in(a.p, p);
+    return layout;
+  }
+  at::ScalarType type() const { return compute_type({&q, &p}); }
 
-std::tuple<Tensor, Tensor> discrete_kl_backward(const OptionalTensor& grad, const Tensor& p, const Tensor& q,
-                                                int64_t dim, REDUCE_OPTIONS, int64_t mask) {
-  const Tensor d_p = wanted(p, mask, 0), d_q = wanted(q, mask, 1);
-  discrete_backward(grad, p, q, dim, REDUCE_VALUES, d_p, d_q);
-  return {d_p, d_q};
-}
+ private:
+  ClassShape check(int64_t dim) const {
+    const char* name = kDivergence ? "logits_q" : "logits";
+    check_tensor(name, q, q, name);
+    check_tensor("logits_p", p, q, name, true);
+    return {p.defined() ? "logits_q, logits_p" : name, broadcast({{name, &q}, {"logits_p", &p}}), dim};
+  }
+};
 
-Tensor categorical_entropy(const Tensor& logits, int64_t dim, REDUCE_OPTIONS) {
-  check_tensor("logits", logits, logits, "logits");
-  const ClassLoss loss("logits", logits.sizes(), dim, REDUCE, compute_type({&logits}));
+template <bool kDivergence>
+Tensors categorical_forward(Arguments& arguments) {
+  const Logits<kDivergence> logits(arguments);
   CategoricalForward a;
-  loss.fill(a);
-  ClassLayout layout = loss.layout();
-  layout.in(a.q, logits);
-  return loss.forward(a, layout, logits, &Kernels::categorical_forward);
+  ClassLayout layout = logits.fill(a);
+  const Tensor value = make_loss(a.value, logits.reduce, layout, logits.q, logits.shape.rest, logits.type());
+  launch(layout, logits.q, &Kernels::categorical_forward, a);
+  return {value};
 }
 
-Tensor categorical_entropy_backward(const OptionalTensor& grad, const Tensor& logits, int64_t dim, REDUCE_OPTIONS,
-                                    int64_t mask) {
-  check_tensor("logits", logits, logits, "logits");
-  const ClassLoss loss("logits", logits.sizes(), dim, REDUCE, compute_type({&logits}));
-  const Tensor d_logits = wanted(logits, mask, 0);
+template <bool kDivergence>
+Tensors categorical_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  const Logits<kDivergence> logits(arguments);
+  const int64_t mask = arguments.integer();
+  Tensors d{wanted(logits.q, mask, 0)};
+  if (kDivergence) d.push_back(wanted(logits.p, mask, 1));
   CategoricalBackward a;
-  loss.fill(a);
-  ClassLayout layout = loss.layout();
-  layout.in(a.q, logits);
-  layout.gradient(a.d_q, d_logits);
-  loss.backward(a, layout, grad, logits, &Kernels::categorical_backward);
-  return d_logits;
+  ClassLayout layout = logits.fill(a);
+  layout.in(a.grad, expand_grad(grad, logits.reduce, logits.shape.rest));
+  a.factor = logits.reduce.factor;
+  a.grad_scale_q = logits.divergence.grad_scale_q;
+  a.grad_scale_p = logits.divergence.grad_scale_p;
+  layout.gradient(a.d_q, d[0]);
+  if (kDivergence) layout.gradient(a.d_p, d[1]);
+  launch(layout, logits.q, &Kernels::categorical_backward, a);
+  return d;
 }
 
-ClassLoss pair(const Tensor& q, const Tensor& p, int64_t dim, double unimix, double free_bits, REDUCE_OPTIONS) {
-  check_tensor("logits_q", q, q, "logits_q");
-  check_tensor("logits_p", p, q, "logits_q", true);
-  TORCH_CHECK_VALUE(unimix >= 0 && unimix <= 1, "unimix: expected a number from 0 to 1, got ", unimix);
-  TORCH_CHECK_VALUE(free_bits >= 0, "free_bits: expected a number >= 0, got ", free_bits);
-  return {p.defined() ? "logits_q, logits_p" : "logits_q", broadcast({{"logits_q", &q}, {"logits_p", &p}}), dim, REDUCE,
-          compute_type({&q, &p})};
-}
-
-ClassLayout fill(Categorical& a, const ClassLoss& loss, const Tensor& q, const Tensor& p, double unimix,
-                 double free_bits) {
-  loss.fill(a);
-  a.divergence = true;
-  a.unimix = unimix;
-  a.free_nats = free_bits * loss.reduce.nats_per_unit;
-  ClassLayout layout = loss.layout();
-  layout.in(a.q, q);
-  layout.in(a.p, p);
-  return layout;
-}
-
-Tensor categorical_kl(const Tensor& logits_q, const OptionalTensor& logits_p, int64_t dim, double unimix,
-                      double free_bits, double /*grad_scale_q*/, double /*grad_scale_p*/, REDUCE_OPTIONS) {
-  const Tensor p = or_undefined(logits_p);
-  const ClassLoss loss = pair(logits_q, p, dim, unimix, free_bits, REDUCE_VALUES);
-  CategoricalForward a;
-  ClassLayout layout = fill(a, loss, logits_q, p, unimix, free_bits);
-  return loss.forward(a, layout, logits_q, &Kernels::categorical_forward);
-}
-
-std::tuple<Tensor, Tensor> categorical_kl_backward(const OptionalTensor& grad, const Tensor& logits_q,
-                                                   const OptionalTensor& logits_p, int64_t dim, double unimix,
-                                                   KL_OPTIONS, REDUCE_OPTIONS, int64_t mask) {
-  const Tensor p = or_undefined(logits_p);
-  const ClassLoss loss = pair(logits_q, p, dim, unimix, free_bits, REDUCE_VALUES);
-  const Tensor d_q = wanted(logits_q, mask, 0), d_p = wanted(p, mask, 1);
-  CategoricalBackward a;
-  ClassLayout layout = fill(a, loss, logits_q, p, unimix, free_bits);
-  a.grad_scale_q = grad_scale_q;
-  a.grad_scale_p = grad_scale_p;
-  layout.gradient(a.d_q, d_q);
-  layout.gradient(a.d_p, d_p);
-  loss.backward(a, layout, grad, logits_q, &Kernels::categorical_backward);
-  return {d_q, d_p};
-}
-
-#define GUMBEL_OPTIONS double tau, bool hard, int64_t dim, int64_t element_offset
-#define GUMBEL_VALUES tau, hard, dim, element_offset
-
-// With noise from a key the order of elements is the noise's.
+// Where noise comes from a key, the order of elements is that of the noise.
 struct Gumbel {
   Tensor logits;
   NoiseOrigin noise;
   double tau;
   bool hard;
   int64_t dim, element_offset;
-  ClassShape shape = check();
+  ClassShape shape;
+
+  explicit Gumbel(Arguments& a)
+      : logits(a.tensor()),
+        noise(a.noise()),
+        tau(a.number()),
+        hard(a.boolean()),
+        dim(a.integer()),
+        element_offset(a.integer()),
+        shape(check()) {}
 
   ClassLayout fill(GumbelSoftmax& a) const {
     a.wide = compute_type({&logits}) == at::kDouble;
@@ -298,60 +266,51 @@ struct Gumbel {
   }
 };
 
-std::tuple<Tensor, Tensor> forward(const Gumbel& sample) {
+Tensors gumbel_forward(Arguments& arguments) {
+  const Gumbel sample(arguments);
   GumbelSoftmaxForward a;
   ClassLayout layout = sample.fill(a);
   const Tensor y = at::empty_like(sample.logits);
   layout.out(a.y, y);
-  Tensor key;
-  if (sample.noise.drawn) key = draw_key(a.noise.key, sample.noise.generator, y);
-  a.extent = layout.resolve();
-  Device(y.device()).run(&Kernels::gumbel_softmax_forward, a);
-  layout.finish();
-  return {y, key};
+  Tensors results{y};
+  if (sample.noise.drawn) results.push_back(draw_key(a.noise.key, sample.noise.generator, y));
+  launch(layout, y, &Kernels::gumbel_softmax_forward, a);
+  return results;
 }
 
-Tensor gumbel_softmax(const Tensor& logits, const OptionalTensor& key, const OptionalTensor& eps, GUMBEL_OPTIONS) {
-  return std::get<0>(forward({logits, {key, eps}, GUMBEL_VALUES}));
-}
-
-std::tuple<Tensor, Tensor> gumbel_softmax_draw(const Tensor& logits, const Generator& generator, GUMBEL_OPTIONS) {
-  return forward({logits, NoiseOrigin(generator), GUMBEL_VALUES});
-}
-
-std::tuple<Tensor, Tensor> gumbel_softmax_backward(const OptionalTensor& grad, const Tensor& logits,
-                                                   const OptionalTensor& key, const OptionalTensor& eps, GUMBEL_OPTIONS,
-                                                   const Tensor& y, int64_t mask) {
-  const Gumbel sample{logits, {key, eps}, GUMBEL_VALUES};
-  const Tensor d_logits = wanted(logits, mask, 0), d_eps = wanted(or_undefined(eps), mask, 1);
-  TORCH_CHECK_TYPE(grad && grad->defined(), "grad_0: expected a Tensor, got None");
+Tensors gumbel_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  const Gumbel sample(arguments);
+  const Tensor y = arguments.tensor();
+  const int64_t mask = arguments.integer();
+  const Tensor d_logits = wanted(sample.logits, mask, 0), d_eps = wanted(sample.noise.eps, mask, 1);
+  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
   GumbelSoftmaxBackward a;
   ClassLayout layout = sample.fill(a);
-  // What a narrow type has rounded, or taken the largest of, is made again.
-  if (!hard && y.scalar_type() == (a.wide ? at::kDouble : at::kFloat)) layout.in(a.y, y);
-  layout.in(a.grad, *grad);
+  const auto type = a.wide ? at::kDouble : at::kFloat;
+  // A sample that a narrow type has rounded, or that is one-hot, is made again.
+  if (!sample.hard && y.scalar_type() == type) layout.in(a.y, y);
+  layout.in(a.grad, grad);
   layout.gradient(a.d_logits, d_logits);
-  const EpsGradient by_eps(d_eps, a.wide ? at::kDouble : at::kFloat);
+  const EpsGradient by_eps(d_eps, type);
   layout.gradient(a.d_eps, by_eps.made());
-  a.extent = layout.resolve();
-  Device(logits.device()).run(&Kernels::gumbel_softmax_backward, a);
-  layout.finish();
+  launch(layout, sample.logits, &Kernels::gumbel_softmax_backward, a);
   by_eps.finish();
   return {d_logits, d_eps};
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("discrete_entropy", TORCH_FN(discrete_entropy));
-  m.impl("discrete_entropy_backward", TORCH_FN(discrete_entropy_backward));
-  m.impl("discrete_kl", TORCH_FN(discrete_kl));
-  m.impl("discrete_kl_backward", TORCH_FN(discrete_kl_backward));
-  m.impl("categorical_entropy", TORCH_FN(categorical_entropy));
-  m.impl("categorical_entropy_backward", TORCH_FN(categorical_entropy_backward));
-  m.impl("categorical_kl", TORCH_FN(categorical_kl));
-  m.impl("categorical_kl_backward", TORCH_FN(categorical_kl_backward));
-  m.impl("gumbel_softmax", TORCH_FN(gumbel_softmax));
-  m.impl("gumbel_softmax.draw", TORCH_FN(gumbel_softmax_draw));
-  m.impl("gumbel_softmax_backward", TORCH_FN(gumbel_softmax_backward));
+  implement<discrete_forward<false>>(m, "discrete_entropy");
+  implement<discrete_backward<false>>(m, "discrete_entropy_backward");
+  implement<discrete_forward<true>>(m, "discrete_kl");
+  implement<discrete_backward<true>>(m, "discrete_kl_backward");
+  implement<categorical_forward<false>>(m, "categorical_entropy");
+  implement<categorical_backward<false>>(m, "categorical_entropy_backward");
+  implement<categorical_forward<true>>(m, "categorical_kl");
+  implement<categorical_backward<true>>(m, "categorical_kl_backward");
+  implement<gumbel_forward>(m, "gumbel_softmax");
+  implement<gumbel_forward>(m, "gumbel_softmax.draw");
+  implement<gumbel_backward>(m, "gumbel_softmax_backward");
 }
 
 }  // namespace

@@ -1,11 +1,10 @@
 // Exponential moving averages of many tensors: checks, what does not lie dense, launch.
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
 #include <vector>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {

@@ -1,13 +1,12 @@
 // Losses of a GAN: checks, allocation, launch.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <torch/library.h>
 
 #include <algorithm>
 #include <limits>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
@@ -104,17 +103,17 @@ struct Logits {
   int64_t reals() const { return real.defined() ? real.numel() : 0; }
 };
 
-Tensor forward(Logits logits) {
+Tensors forward(Logits logits) {
   const auto options = logits.fake.options().dtype(logits.type());
-  if (!logits.each && logits.undefined()) return at::full({}, std::numeric_limits<double>::quiet_NaN(), options);
-  if (!logits.each && logits.empty()) return at::full({}, 0.0, options);
+  if (!logits.each && logits.undefined()) return {at::full({}, std::numeric_limits<double>::quiet_NaN(), options)};
+  if (!logits.each && logits.empty()) return {at::full({}, 0.0, options)};
   const Tensor result = at::empty(logits.each ? logits.fake.sizes() : at::IntArrayRef(), options);
   GanLossForward a;
   logits.fill(a);
   a.loss.reduction = logits.each ? Reduction::none : Reduction::total;
   a.loss.out = dense(result);
-  Device(result.device()).run(&Kernels::gan_loss_forward, a, a.extent, a.loss.reduction, 1);
-  return result;
+  Device(result.device()).run(&Kernels::gan_loss_forward, a);
+  return {result};
 }
 
 // A gradient as the kernels make it, dense, and as it lies in the argument's strides.
@@ -132,19 +131,21 @@ struct Gradient {
   }
 };
 
-std::tuple<Tensor, Tensor> backward(const OptionalTensor& grad, Logits logits, int64_t mask) {
-  TORCH_CHECK_TYPE(or_undefined(grad).defined(), "grad_0: expected a Tensor, got None");
+Tensors backward(const Tensor& grad, Logits logits, int64_t mask) {
+  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
   GanLossBackward a;
   const Gradient d_real(logits.real, mask, 0, a.d_real), d_fake(logits.fake, mask, 1, a.d_fake);
   logits.fill(a);
-  const Tensor given = grad->contiguous();
-  a.grad = dense(given, logits.each ? 1 : 0);
+  const Tensor given = grad.contiguous();
+  a.grad = {dense(given, logits.each ? 1 : 0)};
   Device(given.device()).run(&Kernels::gan_loss_backward, a);
   return {d_real.finish(), d_fake.finish()};
 }
 
-Logits discriminator(const Tensor& real, const Tensor& fake, std::string_view kind, double label_smoothing,
-                     double hinge_scale, std::string_view reduction) {
+Logits discriminator(Arguments& a) {
+  const Tensor real = a.tensor(), fake = a.tensor();
+  const std::string_view kind = a.text();
+  const double label_smoothing = a.number(), hinge_scale = a.number();
   const Kind parsed = parse_kind(kind);
   TORCH_CHECK_VALUE(label_smoothing >= 0 && label_smoothing <= 1,
                     "label_smoothing: expected a number from 0 to 1, got ", label_smoothing);
@@ -154,47 +155,35 @@ Logits discriminator(const Tensor& real, const Tensor& fake, std::string_view ki
   TORCH_CHECK_VALUE(parsed == Kind::hinge || hinge_scale == 1, "hinge_scale: expected 1 for kind '", kind, "', got ",
                     hinge_scale);
   check_tensor("real", real, real, "real");
-  return {real, fake, reduction, discriminator_terms(parsed, label_smoothing, hinge_scale),
+  return {real, fake, a.text(), discriminator_terms(parsed, label_smoothing, hinge_scale),
           parsed == Kind::relativistic};
 }
 
-Logits generator(const OptionalTensor& real, const Tensor& fake, std::string_view kind, std::string_view reduction) {
-  const Kind parsed = parse_kind(kind);
-  const bool relativistic = parsed == Kind::relativistic;
-  const Tensor given = or_undefined(real);
-  TORCH_CHECK_TYPE(!relativistic || given.defined(), "real: expected a Tensor for kind 'relativistic', got None");
-  return {relativistic ? given : Tensor(), fake, reduction, {{}, generator_term(parsed)}, relativistic};
+Logits generator(Arguments& a) {
+  const Tensor real = a.tensor(), fake = a.tensor();
+  const Kind kind = parse_kind(a.text());
+  const bool relativistic = kind == Kind::relativistic;
+  TORCH_CHECK_TYPE(!relativistic || real.defined(), "real: expected a Tensor for kind 'relativistic', got None");
+  return {relativistic ? real : Tensor(), fake, a.text(), {{}, generator_term(kind)}, relativistic};
 }
 
-#define DISCRIMINATOR_OPTIONS \
-  std::string_view kind, double label_smoothing, double hinge_scale, std::string_view reduction
-#define DISCRIMINATOR_VALUES kind, label_smoothing, hinge_scale, reduction
-
-Tensor gan_discriminator_loss(const Tensor& real, const Tensor& fake, DISCRIMINATOR_OPTIONS) {
-  return forward(discriminator(real, fake, DISCRIMINATOR_VALUES));
+template <Logits (*read)(Arguments&)>
+Tensors loss_forward(Arguments& a) {
+  return forward(read(a));
 }
 
-std::tuple<Tensor, Tensor> gan_discriminator_loss_backward(const OptionalTensor& grad, const Tensor& real,
-                                                           const Tensor& fake, DISCRIMINATOR_OPTIONS, int64_t mask) {
-  return backward(grad, discriminator(real, fake, DISCRIMINATOR_VALUES), mask);
-}
-
-Tensor gan_generator_loss(const OptionalTensor& real, const Tensor& fake, std::string_view kind,
-                          std::string_view reduction) {
-  return forward(generator(real, fake, kind, reduction));
-}
-
-std::tuple<Tensor, Tensor> gan_generator_loss_backward(const OptionalTensor& grad, const OptionalTensor& real,
-                                                       const Tensor& fake, std::string_view kind,
-                                                       std::string_view reduction, int64_t mask) {
-  return backward(grad, generator(real, fake, kind, reduction), mask);
+template <Logits (*read)(Arguments&)>
+Tensors loss_backward(Arguments& a) {
+  const Tensor grad = a.tensor();
+  const Logits logits = read(a);
+  return backward(grad, logits, a.integer());
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("gan_discriminator_loss", TORCH_FN(gan_discriminator_loss));
-  m.impl("gan_discriminator_loss_backward", TORCH_FN(gan_discriminator_loss_backward));
-  m.impl("gan_generator_loss", TORCH_FN(gan_generator_loss));
-  m.impl("gan_generator_loss_backward", TORCH_FN(gan_generator_loss_backward));
+  implement<loss_forward<discriminator>>(m, "gan_discriminator_loss");
+  implement<loss_backward<discriminator>>(m, "gan_discriminator_loss_backward");
+  implement<loss_forward<generator>>(m, "gan_generator_loss");
+  implement<loss_backward<generator>>(m, "gan_generator_loss_backward");
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
 // Points between real and fake, and penalties of the discriminator's gradient there: checks, allocation, launch.
 #include <ATen/ops/empty.h>
-#include <torch/library.h>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
@@ -13,8 +12,8 @@ struct Interpolation {
   NoiseOrigin noise;
   int64_t element_offset;
 
-  Interpolation(const Tensor& real, const Tensor& fake, const NoiseOrigin& noise, int64_t element_offset)
-      : real(real), fake(fake), noise(noise), element_offset(element_offset) {
+  explicit Interpolation(Arguments& a)
+      : real(a.tensor()), fake(a.tensor()), noise(a.noise()), element_offset(a.integer()) {
     check_tensor("real", real, real, "real");
     check_tensor("fake", fake, real, "real");
     TORCH_CHECK_VALUE(fake.sizes() == real.sizes(), "fake: expected shape ", shape_text(real.sizes()), " as real, got ",
@@ -22,7 +21,7 @@ struct Interpolation {
     check_noise(noise, element_offset, real, "real", real.sizes().slice(0, rows_ndim()));
   }
 
-  // With `values` the two ends are among the operands.
+  // `values`: the two ends are among the operands.
   Layout fill(Interpolate& a, bool values) const {
     Layout layout(real.sizes(), real.dim() - rows_ndim(), true);
     a.wide = type() == at::kDouble;
@@ -41,58 +40,39 @@ struct Interpolation {
   int64_t rows_ndim() const { return real.dim() > 0 ? 1 : 0; }
 };
 
-struct Points {
-  Tensor out, key;
-};
-
-Points forward(const Interpolation& interpolation) {
-  const auto& [real, fake, noise, element_offset] = interpolation;
+Tensors interpolate(Arguments& arguments) {
+  const Interpolation interpolation(arguments);
+  const Tensor &real = interpolation.real, &fake = interpolation.fake;
   InterpolateForward a;
   Layout layout = interpolation.fill(a, true);
-  Points points;
-  points.out = empty_of(real, real.sizes(), c10::promoteTypes(real.scalar_type(), fake.scalar_type()));
-  layout.out(a.out, points.out);
-  if (noise.drawn) points.key = draw_key(a.noise.key, noise.generator, points.out);
-  a.extent = layout.resolve();
-  Device(real.device()).run(&Kernels::interpolate_forward, a);
-  layout.finish();
-  return points;
+  const Tensor out = empty_of(real, real.sizes(), c10::promoteTypes(real.scalar_type(), fake.scalar_type()));
+  layout.out(a.out, out);
+  Tensors results{out};
+  if (interpolation.noise.drawn) results.push_back(draw_key(a.noise.key, interpolation.noise.generator, out));
+  launch(layout, real, &Kernels::interpolate_forward, a);
+  return results;
 }
 
-Tensor interpolate(const Tensor& real, const Tensor& fake, const OptionalTensor& key, const OptionalTensor& eps,
-                   int64_t element_offset) {
-  return forward({real, fake, {key, eps}, element_offset}).out;
-}
-
-std::tuple<Tensor, Tensor> interpolate_draw(const Tensor& real, const Tensor& fake, const Generator& generator,
-                                            int64_t element_offset) {
-  const Points points = forward({real, fake, NoiseOrigin(generator), element_offset});
-  return {points.out, points.key};
-}
-
-std::tuple<Tensor, Tensor, Tensor> interpolate_backward(const OptionalTensor& grad, const Tensor& real,
-                                                        const Tensor& fake, const OptionalTensor& key,
-                                                        const OptionalTensor& eps, int64_t element_offset,
-                                                        int64_t mask) {
-  TORCH_CHECK_TYPE(or_undefined(grad).defined(), "grad_0: expected a Tensor, got None");
-  const Interpolation interpolation(real, fake, {key, eps}, element_offset);
-  const Tensor d_real = wanted(real, mask, 0), d_fake = wanted(fake, mask, 1),
+Tensors interpolate_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  const Interpolation interpolation(arguments);
+  const int64_t mask = arguments.integer();
+  const Tensor d_real = wanted(interpolation.real, mask, 0), d_fake = wanted(interpolation.fake, mask, 1),
                d_eps = wanted(interpolation.noise.eps, mask, 2);
   InterpolateBackward a;
   Layout layout = interpolation.fill(a, d_eps.defined());
-  layout.in(a.grad, *grad);
+  layout.in(a.grad, grad);
   layout.gradient(a.d_real, d_real);
   layout.gradient(a.d_fake, d_fake);
   Tensor by_row;
   if (d_eps.defined()) {
     by_row = at::empty(d_eps.sizes(), d_eps.options().dtype(interpolation.type()));
-    if (real.numel() == 0) by_row.zero_();
+    if (interpolation.real.numel() == 0) by_row.zero_();
     a.d_eps.reduction = Reduction::event;
     a.d_eps.out.data = by_row.data_ptr();
   }
-  a.extent = layout.resolve();
-  Device(real.device()).run(&Kernels::interpolate_backward, a, a.extent, a.d_eps.reduction, by_row.defined());
-  layout.finish();
+  launch(layout, interpolation.real, &Kernels::interpolate_backward, a);
   if (by_row.defined()) d_eps.copy_(by_row);
   return {d_real, d_fake, d_eps};
 }
@@ -113,42 +93,42 @@ Tensor squared_norm(const Tensor& grad, const Reduce& reduce) {
   a.wide = type == at::kDouble;
   layout.in(a.x, grad);
   const Tensor result = make_loss(a.squares, reduce, layout, grad, grad.sizes(), type);
-  a.extent = layout.resolve();
-  Device(grad.device()).run(&Kernels::squared_norm, a, a.extent, a.squares.reduction, 1);
-  layout.finish();
+  launch(layout, grad, &Kernels::squared_norm, a);
   return result;
 }
 
-Tensor backward(const Tensor& penalised, const Reduce& reduce, const OptionalTensor& grad, NormBackward& a,
-                const Tensor& norms, const OptionalTensor& grad_norms, int64_t mask) {
+Tensors backward(const Tensor& penalised, const Reduce& reduce, const Tensor& grad, NormBackward& a,
+                 const Tensor& norms, const Tensor& grad_norms, int64_t mask) {
   const Tensor d_x = wanted(penalised, mask, 0);
   Layout layout(penalised.sizes(), reduce.event_ndim, true);
   a.wide = compute_type({&penalised}) == at::kDouble;
   a.factor = 2.0 * reduce.factor;
   layout.in(a.x, penalised);
-  if (or_undefined(grad).defined()) layout.in(a.grad, expand_grad(*grad, reduce, penalised.sizes()));
+  if (grad.defined()) layout.in(a.grad, expand_grad(grad, reduce, penalised.sizes()));
   if (norms.defined()) layout.in(a.norms, trailing_ones(norms, penalised.dim()));
-  if (or_undefined(grad_norms).defined()) layout.in(a.grad_norms, trailing_ones(*grad_norms, penalised.dim()));
+  if (grad_norms.defined()) layout.in(a.grad_norms, trailing_ones(grad_norms, penalised.dim()));
   layout.gradient(a.d_x, d_x);
-  a.extent = layout.resolve();
-  Device(penalised.device()).run(&Kernels::norm_backward, a);
-  layout.finish();
-  return d_x;
+  launch(layout, penalised, &Kernels::norm_backward, a);
+  return {d_x};
 }
 
-Tensor zero_centered_penalty(const Tensor& grad, std::string_view reduction) {
-  return squared_norm(grad, by_sample(grad, reduction));
+Tensors zero_centered_penalty(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  return {squared_norm(grad, by_sample(grad, arguments.text()))};
 }
 
-Tensor zero_centered_penalty_backward(const OptionalTensor& grad_0, const Tensor& grad, std::string_view reduction,
-                                      int64_t mask) {
+Tensors zero_centered_penalty_backward(Arguments& arguments) {
+  const Tensor grad_0 = arguments.tensor(), grad = arguments.tensor();
+  const Reduce reduce = by_sample(grad, arguments.text());
   NormBackward a;
-  return backward(grad, by_sample(grad, reduction), grad_0, a, {}, {}, mask);
+  return backward(grad, reduce, grad_0, a, {}, {}, arguments.integer());
 }
 
 // The norms, which backward wants, take the place of their squares.
-std::tuple<Tensor, Tensor> gradient_norm_penalty(const Tensor& grad, double center, std::string_view reduction) {
-  const Reduce reduce = by_sample(grad, reduction);
+Tensors gradient_norm_penalty(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  const double center = arguments.number();
+  const Reduce reduce = by_sample(grad, arguments.text());
   const Tensor norms = squared_norm(grad, by_sample(grad, "none"));
   CenteredNorm a;
   a.extent = {1, 1, norms.numel()};
@@ -160,26 +140,28 @@ std::tuple<Tensor, Tensor> gradient_norm_penalty(const Tensor& grad, double cent
   a.penalty = {
       each ? Reduction::none : Reduction::total, reduce.factor, {penalty.data_ptr(), storage_type(penalty), 0, 0, 1}};
   if (norms.numel() == 0) penalty.fill_(0.0 * reduce.factor);
-  Device(grad.device()).run(&Kernels::centered_norm, a, a.extent, a.penalty.reduction, 1);
+  Device(grad.device()).run(&Kernels::centered_norm, a);
   return {penalty, norms};
 }
 
-Tensor gradient_norm_penalty_backward(const OptionalTensor& grad_0, const OptionalTensor& grad_1, const Tensor& grad,
-                                      double center, std::string_view reduction, const Tensor& /*penalty*/,
-                                      const Tensor& norms, int64_t mask) {
+Tensors gradient_norm_penalty_backward(Arguments& arguments) {
+  const Tensor grad_0 = arguments.tensor(), grad_1 = arguments.tensor(), grad = arguments.tensor();
   NormBackward a;
-  a.center = center;
-  return backward(grad, by_sample(grad, reduction), grad_0, a, norms, grad_1, mask);
+  a.center = arguments.number();
+  const Reduce reduce = by_sample(grad, arguments.text());
+  arguments.tensor();  // the penalty
+  const Tensor norms = arguments.tensor();
+  return backward(grad, reduce, grad_0, a, norms, grad_1, arguments.integer());
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("interpolate", TORCH_FN(interpolate));
-  m.impl("interpolate.draw", TORCH_FN(interpolate_draw));
-  m.impl("interpolate_backward", TORCH_FN(interpolate_backward));
-  m.impl("zero_centered_penalty", TORCH_FN(zero_centered_penalty));
-  m.impl("zero_centered_penalty_backward", TORCH_FN(zero_centered_penalty_backward));
-  m.impl("gradient_norm_penalty", TORCH_FN(gradient_norm_penalty));
-  m.impl("gradient_norm_penalty_backward", TORCH_FN(gradient_norm_penalty_backward));
+  implement<interpolate>(m, "interpolate");
+  implement<interpolate>(m, "interpolate.draw");
+  implement<interpolate_backward>(m, "interpolate_backward");
+  implement<zero_centered_penalty>(m, "zero_centered_penalty");
+  implement<zero_centered_penalty_backward>(m, "zero_centered_penalty_backward");
+  implement<gradient_norm_penalty>(m, "gradient_norm_penalty");
+  implement<gradient_norm_penalty_backward>(m, "gradient_norm_penalty_backward");
 }
 
 }  // namespace

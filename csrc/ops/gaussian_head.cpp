@@ -2,19 +2,12 @@
 #include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
-#include "ops/common.h"
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
-
-struct DivergenceOptions {
-  double free_bits, grad_scale_q, grad_scale_p;
-  ReduceOptions reduce;
-};
 
 // Everything that gaussian_rsample, gaussian_kl and gaussian_rsample_kl have in common: one of them is a head
 // without a divergence, one without a sample.
@@ -23,6 +16,7 @@ struct Head {
   ScaleOptions scale_options = {};
   std::optional<SampleOptions> sampling = {};
   std::optional<DivergenceOptions> divergence = {};
+  LossOptions loss = {};
   at::DimVector shape = {};  // of q, and of p where there is a divergence
   std::optional<Reduce> reduce = {};
 
@@ -49,7 +43,7 @@ struct Head {
   // A wider prior must not change the noise: the sample then has a launch of its own.
   bool is_mixed() const { return sampling && divergence && type() != compute_type({&loc, &scale}); }
   Head only_sample() const { return {loc, scale, {}, {}, scale_options, sampling}; }
-  Head only_divergence() const { return {loc, scale, prior_loc, prior_scale, scale_options, {}, divergence}; }
+  Head only_divergence() const { return {loc, scale, prior_loc, prior_scale, scale_options, {}, divergence, loss}; }
 
   // A tensor of samples as the layout takes it: that of the first sample, and the stride to the next.
   template <class Add>
@@ -80,7 +74,7 @@ struct Head {
     if (divergence) a.free_nats = divergence->free_bits * reduce->nats_per_unit;
   }
 
-  // With noise from a key the order of elements is that of the noise. With several samples it is that of the first
+  // Where noise comes from a key, the order of elements is that of the noise. Of several samples it is that of the first
   // one's place in the whole, which a copy in another order would not keep.
   Layout make_layout() const {
     const bool any_order = !sampling || (sampling->noise.eps.defined() && sampling->shape.empty());
@@ -103,8 +97,7 @@ struct Head {
                           ": expected a shape that broadcasts to that of loc and scale ", shape_text(own), ", got ",
                           shape_text(prior->sizes()));
     shape = broadcast({{"loc", &loc}, {"scale", &scale}, {"prior_loc", &prior_loc}, {"prior_scale", &prior_scale}});
-    TORCH_CHECK_VALUE(divergence->free_bits >= 0, "free_bits: expected a number >= 0, got ", divergence->free_bits);
-    reduce.emplace(divergence->reduce.reduction, divergence->reduce.units, divergence->reduce.event_ndim, shape);
+    reduce = loss.over(shape);
   }
 };
 
@@ -139,9 +132,7 @@ Outputs forward(Head head) {
     a.divergence = true;
     out.kl = make_loss(a.kl, *head.reduce, layout, head.loc, head.shape, head.type());
   }
-  a.extent = layout.resolve();
-  Device(head.loc.device()).run(&Kernels::gaussian_head_forward, a, a.extent, a.kl.reduction, a.divergence);
-  layout.finish();
+  launch(layout, head.loc, &Kernels::gaussian_head_forward, a);
   return out;
 }
 
@@ -192,167 +183,127 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
   layout.gradient(a.d_scale, d.scale);
   layout.gradient(a.d_prior_loc, d.prior_loc);
   layout.gradient(a.d_prior_scale, d.prior_scale);
-  a.extent = layout.resolve();
-  Device(head.loc.device()).run(&Kernels::gaussian_head_backward, a);
-  layout.finish();
+  launch(layout, head.loc, &Kernels::gaussian_head_backward, a);
   d_eps.finish();
 }
 
-Head sample_of(const Tensor& loc, const Tensor& scale, const NoiseOrigin& noise, SAMPLE_OPTIONS, SCALE_OPTIONS) {
-  return {.loc = loc,
-          .scale = scale,
-          .scale_options = SCALE,
-          .sampling = SampleOptions{noise, sample_shape, temperature, element_offset}};
-}
+// The loc and scale views of a packed tensor.
+struct Packed {
+  Tensor moments;
+  int64_t chunk_dim;
+  std::optional<int64_t> latent;
 
-Tensor gaussian_rsample(const Tensor& loc, const Tensor& scale, const OptionalTensor& key, const OptionalTensor& eps,
-                        SAMPLE_OPTIONS, SCALE_OPTIONS) {
-  return forward(sample_of(loc, scale, {key, eps}, SAMPLE_VALUES, SCALE_VALUES)).z;
-}
+  explicit Packed(Arguments& a) : moments(a.tensor()), chunk_dim(a.integer()), latent(a.integer_or_none()) {
+    check_tensor("moments", moments, moments, "moments");
+    const int64_t ndim = moments.dim();
+    TORCH_CHECK_VALUE(chunk_dim >= -ndim && chunk_dim < ndim, "chunk_dim: expected a dimension of moments ",
+                      moments.sizes(), ", got ", chunk_dim);
+    const int64_t channels = moments.size(chunk_dim);
+    TORCH_CHECK_VALUE(latent || channels >= 2, "moments: expected at least 2 channels along dimension ", chunk_dim,
+                      ", got ", channels);
+    TORCH_CHECK_VALUE(!latent || *latent >= 1, "latent_channels: expected an int >= 1, got ", latent.value_or(0));
+    if (!latent) latent = channels % 2 ? channels - 1 : channels / 2;
+    TORCH_CHECK_VALUE(channels == 2 * *latent || channels == *latent + 1, "moments: expected ", 2 * *latent, " or ",
+                      *latent + 1, " channels along dimension ", chunk_dim, ", got ", channels);
+  }
+  Tensor loc(const Tensor& of) const { return of.narrow(chunk_dim, 0, *latent); }
+  Tensor scale(const Tensor& of) const { return of.narrow(chunk_dim, *latent, of.size(chunk_dim) - *latent); }
+};
 
-std::tuple<Tensor, Tensor> gaussian_rsample_draw(const Tensor& loc, const Tensor& scale, const Generator& generator,
-                                                 SAMPLE_OPTIONS, SCALE_OPTIONS) {
-  const Outputs out = forward(sample_of(loc, scale, NoiseOrigin(generator), SAMPLE_VALUES, SCALE_VALUES));
-  return {out.z, out.key};
-}
+enum Parts { kSample = 1, kDivergence = 2, kBoth = 3 };
 
-std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_backward(const OptionalTensor& grad_z, const Tensor& loc,
-                                                             const Tensor& scale, const OptionalTensor& key,
-                                                             const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS,
-                                                             int64_t mask) {
-  const HeadGradients d{
-      .loc = wanted(loc, mask, 0), .scale = wanted(scale, mask, 1), .eps = wanted(or_undefined(eps), mask, 2)};
-  backward(sample_of(loc, scale, {key, eps}, SAMPLE_VALUES, SCALE_VALUES), or_undefined(grad_z), {}, d);
-  return {d.loc, d.scale, d.eps};
-}
-
-Head divergence_of(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc,
-                   const OptionalTensor& prior_scale, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
-  return {.loc = loc,
-          .scale = scale,
-          .prior_loc = or_undefined(prior_loc),
-          .prior_scale = or_undefined(prior_scale),
-          .scale_options = SCALE,
-          .divergence = DivergenceOptions{free_bits, grad_scale_q, grad_scale_p, REDUCE}};
-}
-
-Tensor gaussian_kl(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc,
-                   const OptionalTensor& prior_scale, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
-  return forward(divergence_of(loc, scale, prior_loc, prior_scale, SCALE_VALUES, KL_VALUES, REDUCE_VALUES)).kl;
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_kl_backward(const OptionalTensor& grad_kl, const Tensor& loc,
-                                                                const Tensor& scale, const OptionalTensor& prior_loc,
-                                                                const OptionalTensor& prior_scale, SCALE_OPTIONS,
-                                                                KL_OPTIONS, REDUCE_OPTIONS, int64_t mask) {
-  const HeadGradients d{.loc = wanted(loc, mask, 0),
-                        .scale = wanted(scale, mask, 1),
-                        .prior_loc = wanted(or_undefined(prior_loc), mask, 2),
-                        .prior_scale = wanted(or_undefined(prior_scale), mask, 3)};
-  backward(divergence_of(loc, scale, prior_loc, prior_scale, SCALE_VALUES, KL_VALUES, REDUCE_VALUES), {},
-           or_undefined(grad_kl), d);
-  return {d.loc, d.scale, d.prior_loc, d.prior_scale};
-}
-
-Head head_of(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc, const OptionalTensor& prior_scale,
-             const NoiseOrigin& noise, SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
-  Head head = divergence_of(loc, scale, prior_loc, prior_scale, SCALE_VALUES, KL_VALUES, REDUCE_VALUES);
-  head.sampling = SampleOptions{noise, sample_shape, temperature, element_offset};
+// What follows the distributions in a schema.
+template <Parts parts>
+Head read_options(Arguments& a, Head head) {
+  if (parts & kSample) {
+    SampleOptions& s = head.sampling.emplace();
+    s.noise = a.noise();
+    s.shape = a.integers();
+    s.temperature = a.number();
+    s.element_offset = a.integer();
+  }
+  head.scale_options = a.scale();
+  if (parts & kDivergence) {
+    head.divergence = a.divergence();
+    head.loss = a.loss();
+  }
   return head;
 }
 
-std::tuple<Tensor, Tensor> gaussian_rsample_kl(const Tensor& loc, const Tensor& scale, const OptionalTensor& prior_loc,
-                                               const OptionalTensor& prior_scale, const OptionalTensor& key,
-                                               const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS,
-                                               REDUCE_OPTIONS) {
-  const Outputs out = forward(head_of(loc, scale, prior_loc, prior_scale, {key, eps}, HEAD_VALUES));
-  return {out.z, out.kl};
+template <Parts parts>
+Head read_head(Arguments& a) {
+  Head head{.loc = a.tensor(), .scale = a.tensor()};
+  if (parts & kDivergence) head.prior_loc = a.tensor(), head.prior_scale = a.tensor();
+  return read_options<parts>(a, std::move(head));
 }
 
-std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_kl_draw(const Tensor& loc, const Tensor& scale,
-                                                            const OptionalTensor& prior_loc,
-                                                            const OptionalTensor& prior_scale,
-                                                            const Generator& generator, SAMPLE_OPTIONS, SCALE_OPTIONS,
-                                                            KL_OPTIONS, REDUCE_OPTIONS) {
-  const Outputs out = forward(head_of(loc, scale, prior_loc, prior_scale, NoiseOrigin(generator), HEAD_VALUES));
-  return {out.z, out.kl, out.key};
+template <Parts parts>
+Tensors results(const Head& head) {
+  const Outputs out = forward(head);
+  Tensors found;
+  if (parts & kSample) found.push_back(out.z);
+  if (parts & kDivergence) found.push_back(out.kl);
+  if (out.key.defined()) found.push_back(out.key);
+  return found;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gaussian_rsample_kl_backward(
-    const OptionalTensor& grad_z, const OptionalTensor& grad_kl, const Tensor& loc, const Tensor& scale,
-    const OptionalTensor& prior_loc, const OptionalTensor& prior_scale, const OptionalTensor& key,
-    const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS, int64_t mask) {
-  const HeadGradients d{.loc = wanted(loc, mask, 0),
-                        .scale = wanted(scale, mask, 1),
-                        .prior_loc = wanted(or_undefined(prior_loc), mask, 2),
-                        .prior_scale = wanted(or_undefined(prior_scale), mask, 3),
-                        .eps = wanted(or_undefined(eps), mask, 4)};
-  backward(head_of(loc, scale, prior_loc, prior_scale, {key, eps}, HEAD_VALUES), or_undefined(grad_z),
-           or_undefined(grad_kl), d);
-  return {d.loc, d.scale, d.prior_loc, d.prior_scale, d.eps};
+template <Parts parts>
+Tensors head_forward(Arguments& a) {
+  return results<parts>(read_head<parts>(a));
 }
 
-// The loc and scale views of a packed tensor.
-std::pair<Tensor, Tensor> unpack(const Tensor& moments, int64_t chunk_dim, std::optional<int64_t> latent) {
-  check_tensor("moments", moments, moments, "moments");
-  const int64_t ndim = moments.dim();
-  TORCH_CHECK_VALUE(chunk_dim >= -ndim && chunk_dim < ndim, "chunk_dim: expected a dimension of moments ",
-                    moments.sizes(), ", got ", chunk_dim);
-  const int64_t channels = moments.size(chunk_dim);
-  TORCH_CHECK_VALUE(latent || channels >= 2, "moments: expected at least 2 channels along dimension ", chunk_dim,
-                    ", got ", channels);
-  TORCH_CHECK_VALUE(!latent || *latent >= 1, "latent_channels: expected an int >= 1, got ", latent.value_or(0));
-  const int64_t c = latent.value_or(channels % 2 ? channels - 1 : channels / 2);
-  TORCH_CHECK_VALUE(channels == 2 * c || channels == c + 1, "moments: expected ", 2 * c, " or ", c + 1,
-                    " channels along dimension ", chunk_dim, ", got ", channels);
-  return {moments.narrow(chunk_dim, 0, c), moments.narrow(chunk_dim, c, channels - c)};
+template <Parts parts>
+Tensors head_backward(Arguments& a) {
+  Tensor grad_z, grad_kl;
+  if (parts & kSample) grad_z = a.tensor();
+  if (parts & kDivergence) grad_kl = a.tensor();
+  const Head head = read_head<parts>(a);
+  const int64_t mask = a.integer();
+  int bit = 0;
+  HeadGradients d{.loc = wanted(head.loc, mask, bit++), .scale = wanted(head.scale, mask, bit++)};
+  if (parts & kDivergence) {
+    d.prior_loc = wanted(head.prior_loc, mask, bit++);
+    d.prior_scale = wanted(head.prior_scale, mask, bit++);
+  }
+  if (parts & kSample) d.eps = wanted(head.sampling->noise.eps, mask, bit);
+  backward(head, grad_z, grad_kl, d);
+  Tensors found{d.loc, d.scale};
+  if (parts & kDivergence) found.append({d.prior_loc, d.prior_scale});
+  if (parts & kSample) found.push_back(d.eps);
+  return found;
 }
 
-std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed(const Tensor& moments, int64_t chunk_dim,
-                                                      std::optional<int64_t> latent, const OptionalTensor& key,
-                                                      const OptionalTensor& eps, SAMPLE_OPTIONS, SCALE_OPTIONS,
-                                                      KL_OPTIONS, REDUCE_OPTIONS) {
-  const auto [loc, scale] = unpack(moments, chunk_dim, latent);
-  const Outputs out = forward(head_of(loc, scale, {}, {}, {key, eps}, HEAD_VALUES));
-  return {out.z, out.kl};
-}
-
-std::tuple<Tensor, Tensor, Tensor> gaussian_rsample_kl_packed_draw(const Tensor& moments, int64_t chunk_dim,
-                                                                   std::optional<int64_t> latent,
-                                                                   const Generator& generator, SAMPLE_OPTIONS,
-                                                                   SCALE_OPTIONS, KL_OPTIONS, REDUCE_OPTIONS) {
-  const auto [loc, scale] = unpack(moments, chunk_dim, latent);
-  const Outputs out = forward(head_of(loc, scale, {}, {}, NoiseOrigin(generator), HEAD_VALUES));
-  return {out.z, out.kl, out.key};
+Tensors packed_forward(Arguments& a) {
+  const Packed packed(a);
+  return results<kBoth>(
+      read_options<kBoth>(a, {.loc = packed.loc(packed.moments), .scale = packed.scale(packed.moments)}));
 }
 
 // The gradient is written straight into the packed layout.
-std::tuple<Tensor, Tensor> gaussian_rsample_kl_packed_backward(const OptionalTensor& grad_z,
-                                                               const OptionalTensor& grad_kl, const Tensor& moments,
-                                                               int64_t chunk_dim, std::optional<int64_t> latent,
-                                                               const OptionalTensor& key, const OptionalTensor& eps,
-                                                               SAMPLE_OPTIONS, SCALE_OPTIONS, KL_OPTIONS,
-                                                               REDUCE_OPTIONS, int64_t mask) {
-  const auto [loc, scale] = unpack(moments, chunk_dim, latent);
-  const Tensor d_moments = wanted(moments, mask, 0);
-  HeadGradients d{.eps = wanted(or_undefined(eps), mask, 1)};
-  if (d_moments.defined()) std::tie(d.loc, d.scale) = unpack(d_moments, chunk_dim, latent);
-  backward(head_of(loc, scale, {}, {}, {key, eps}, HEAD_VALUES), or_undefined(grad_z), or_undefined(grad_kl), d);
+Tensors packed_backward(Arguments& a) {
+  const Tensor grad_z = a.tensor(), grad_kl = a.tensor();
+  const Packed packed(a);
+  const Head head = read_options<kBoth>(a, {.loc = packed.loc(packed.moments), .scale = packed.scale(packed.moments)});
+  const int64_t mask = a.integer();
+  const Tensor d_moments = wanted(packed.moments, mask, 0);
+  HeadGradients d{.eps = wanted(head.sampling->noise.eps, mask, 1)};
+  if (d_moments.defined()) d.loc = packed.loc(d_moments), d.scale = packed.scale(d_moments);
+  backward(head, grad_z, grad_kl, d);
   return {d_moments, d.eps};
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("gaussian_rsample", TORCH_FN(gaussian_rsample));
-  m.impl("gaussian_rsample.draw", TORCH_FN(gaussian_rsample_draw));
-  m.impl("gaussian_rsample_backward", TORCH_FN(gaussian_rsample_backward));
-  m.impl("gaussian_kl", TORCH_FN(gaussian_kl));
-  m.impl("gaussian_kl_backward", TORCH_FN(gaussian_kl_backward));
-  m.impl("gaussian_rsample_kl", TORCH_FN(gaussian_rsample_kl));
-  m.impl("gaussian_rsample_kl.draw", TORCH_FN(gaussian_rsample_kl_draw));
-  m.impl("gaussian_rsample_kl_backward", TORCH_FN(gaussian_rsample_kl_backward));
-  m.impl("gaussian_rsample_kl_packed", TORCH_FN(gaussian_rsample_kl_packed));
-  m.impl("gaussian_rsample_kl_packed.draw", TORCH_FN(gaussian_rsample_kl_packed_draw));
-  m.impl("gaussian_rsample_kl_packed_backward", TORCH_FN(gaussian_rsample_kl_packed_backward));
+  implement<head_forward<kSample>>(m, "gaussian_rsample");
+  implement<head_forward<kSample>>(m, "gaussian_rsample.draw");
+  implement<head_backward<kSample>>(m, "gaussian_rsample_backward");
+  implement<head_forward<kDivergence>>(m, "gaussian_kl");
+  implement<head_backward<kDivergence>>(m, "gaussian_kl_backward");
+  implement<head_forward<kBoth>>(m, "gaussian_rsample_kl");
+  implement<head_forward<kBoth>>(m, "gaussian_rsample_kl.draw");
+  implement<head_backward<kBoth>>(m, "gaussian_rsample_kl_backward");
+  implement<packed_forward>(m, "gaussian_rsample_kl_packed");
+  implement<packed_forward>(m, "gaussian_rsample_kl_packed.draw");
+  implement<packed_backward>(m, "gaussian_rsample_kl_packed_backward");
 }
 
 }  // namespace

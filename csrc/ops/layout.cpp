@@ -200,7 +200,7 @@ bool Layout::simple(const Slot& slot) const {
 }
 
 void Layout::densify(Slot& slot) {
-  // In the original order of dimensions, then permuted as the strides are.
+  // The tensor is made in the original order of dimensions, then permuted as the strides are.
   c10::SmallVector<int64_t, 6> inverse(order_.size(), 0);
   for (size_t d = 0; d < order_.size(); ++d) inverse[order_[d]] = static_cast<int64_t>(d);
   at::Tensor dense, logical;

@@ -1,4 +1,4 @@
-// From tensors of any layout to what the kernels read: an extent of rows, runs and elements, and strides over it.
+// Turns tensors of any layout into what the kernels read: an extent of rows, runs and elements, and strides over it.
 #pragma once
 
 #include <ATen/core/Tensor.h>

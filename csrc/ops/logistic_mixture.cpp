@@ -1,35 +1,38 @@
 // The mixture of discretized logistics: checks, allocation, launch.
-#include <torch/library.h>
-
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
 
-#define MIXTURE_OPTIONS                                                                                             \
-  int64_t mixtures, int64_t bins, double low, double high, [[maybe_unused]] int64_t channel_dim, bool rgb_coupling, \
-      [[maybe_unused]] double min_log_scale
-#define MIXTURE_VALUES mixtures, bins, low, high, channel_dim, rgb_coupling, min_log_scale
-
 struct Mixture {
   Tensor x, params;
-  int64_t channel;   // the dimension, not negative
+  int64_t mixtures;
+  Bins bins;
+  int64_t channel;  // the dimension, not negative once it is checked
+  bool rgb_coupling;
+  double min_log_scale;
   int64_t channels;  // of x
   at::DimVector shape;
   Reduce reduce;
 
-  Mixture(const Tensor& x, const Tensor& params, MIXTURE_OPTIONS, REDUCE_OPTIONS)
-      : x(x), params(params), shape(check(MIXTURE_VALUES)), reduce(REDUCE_VALUES, shape) {
-    if (units == "bits_per_dim") reduce.factor /= static_cast<double>(channels);
-  }
+  explicit Mixture(Arguments& a)
+      : x(a.tensor()),
+        params(a.tensor()),
+        mixtures(a.integer()),
+        bins(a.bins()),
+        channel(a.integer()),
+        rgb_coupling(a.boolean()),
+        min_log_scale(a.number()),
+        shape(check()),
+        reduce(over(a.loss())) {}
 
-  Layout fill(LogisticMixture& a, MIXTURE_OPTIONS) const {
+  Layout fill(LogisticMixture& a) const {
     a.wide = type() == at::kDouble;
     a.mixtures = mixtures;
     a.channels = channels;
     a.coupled = rgb_coupling;
-    a.bins = bins_of(bins, low, high);
+    a.bins = bins;
     a.min_log_scale = min_log_scale;
     Layout layout(shape, reduce.event_ndim, true);
     layout.in(a.x, x, channel, a.x_channel);
@@ -39,15 +42,20 @@ struct Mixture {
   at::ScalarType type() const { return compute_type({&x, &params}); }
 
  private:
-  at::DimVector check(MIXTURE_OPTIONS) {
+  Reduce over(const LossOptions& loss) const {
+    Reduce found = loss.over(shape);
+    if (loss.units == "bits_per_dim") found.factor /= static_cast<double>(channels);
+    return found;
+  }
+
+  at::DimVector check() {
     check_tensor("x", x, x, "x");
     check_tensor("params", params, x, "x");
     TORCH_CHECK_VALUE(mixtures >= 1, "mixtures: expected an int >= 1, got ", mixtures);
-    TORCH_CHECK_VALUE(low < high, "high: expected a number above low ", low, ", got ", high);
     const int64_t ndim = params.dim();
-    TORCH_CHECK_VALUE(channel_dim >= -ndim && channel_dim < ndim, "channel_dim: expected a dimension of params ",
-                      shape_text(params.sizes()), ", got ", channel_dim);
-    channel = channel_dim < 0 ? channel_dim + ndim : channel_dim;
+    TORCH_CHECK_VALUE(channel >= -ndim && channel < ndim, "channel_dim: expected a dimension of params ",
+                      shape_text(params.sizes()), ", got ", channel);
+    if (channel < 0) channel += ndim;
     const int64_t given = params.size(channel);
     if (rgb_coupling) {
       TORCH_CHECK_VALUE(given % 10 == 0 && given / 10 == mixtures, "params: expected 10 * ", mixtures,
@@ -59,7 +67,6 @@ struct Mixture {
                         " and a C >= 1, got ", given);
       channels = (given - mixtures) / (2 * mixtures);
     }
-    TORCH_CHECK_VALUE(bins >= 2, "bins: expected an int >= 2, got ", bins);
     TORCH_CHECK_VALUE(x.dim() == ndim, "x: expected ", ndim, " dimensions as params, got shape ",
                       shape_text(x.sizes()));
     TORCH_CHECK_VALUE(x.size(channel) == channels, "x: expected ", channels, " channels along dimension ", channel,
@@ -76,37 +83,33 @@ struct Mixture {
   }
 };
 
-Tensor logistic_mixture_nll(const Tensor& x, const Tensor& params, MIXTURE_OPTIONS, REDUCE_OPTIONS) {
-  const Mixture mixture(x, params, MIXTURE_VALUES, REDUCE_VALUES);
+Tensors mixture_forward(Arguments& arguments) {
+  const Mixture mixture(arguments);
   LogisticMixtureForward a;
-  Layout layout = mixture.fill(a, MIXTURE_VALUES);
-  const Tensor result = make_loss(a.nll, mixture.reduce, layout, x, mixture.shape, mixture.type());
-  a.extent = layout.resolve();
-  Device(x.device()).run(&Kernels::logistic_mixture_forward, a, a.extent, a.nll.reduction, 1);
-  layout.finish();
-  return result;
+  Layout layout = mixture.fill(a);
+  const Tensor result = make_loss(a.nll, mixture.reduce, layout, mixture.x, mixture.shape, mixture.type());
+  launch(layout, mixture.x, &Kernels::logistic_mixture_forward, a);
+  return {result};
 }
 
-std::tuple<Tensor, Tensor> logistic_mixture_nll_backward(const OptionalTensor& grad, const Tensor& x,
-                                                         const Tensor& params, MIXTURE_OPTIONS, REDUCE_OPTIONS,
-                                                         int64_t mask) {
-  const Mixture mixture(x, params, MIXTURE_VALUES, REDUCE_VALUES);
-  const Tensor d_x = wanted(x, mask, 0), d_params = wanted(params, mask, 1);
+Tensors mixture_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  const Mixture mixture(arguments);
+  const int64_t mask = arguments.integer();
+  const Tensor d_x = wanted(mixture.x, mask, 0), d_params = wanted(mixture.params, mask, 1);
   LogisticMixtureBackward a;
-  Layout layout = mixture.fill(a, MIXTURE_VALUES);
-  layout.in(a.grad, expand_grad(or_undefined(grad), mixture.reduce, mixture.shape));
+  Layout layout = mixture.fill(a);
+  layout.in(a.grad, expand_grad(grad, mixture.reduce, mixture.shape));
   a.factor = mixture.reduce.factor;
   layout.gradient(a.d_x, d_x, mixture.channel, a.d_x_channel);
   layout.gradient(a.d_params, d_params, mixture.channel, a.d_params_channel);
-  a.extent = layout.resolve();
-  Device(x.device()).run(&Kernels::logistic_mixture_backward, a);
-  layout.finish();
+  launch(layout, mixture.x, &Kernels::logistic_mixture_backward, a);
   return {d_x, d_params};
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("discretized_logistic_mixture_nll", TORCH_FN(logistic_mixture_nll));
-  m.impl("discretized_logistic_mixture_nll_backward", TORCH_FN(logistic_mixture_nll_backward));
+  implement<mixture_forward>(m, "discretized_logistic_mixture_nll");
+  implement<mixture_backward>(m, "discretized_logistic_mixture_nll_backward");
 }
 
 }  // namespace

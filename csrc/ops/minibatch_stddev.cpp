@@ -2,12 +2,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
-#include <torch/library.h>
 
 #include <limits>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
@@ -16,10 +15,13 @@ constexpr double kEps = 1e-8;  // as the authors of StyleGAN have it
 
 // Sample n is a member of group n mod groups.
 struct Batch {
-  Tensor x;  // contiguous
+  Tensor given, x;  // as it came, and contiguous
   int64_t features, size, channels, elements, groups, members;
 
-  Batch(const Tensor& given, std::optional<int64_t> group_size, int64_t num_channels) : features(num_channels) {
+  explicit Batch(Arguments& a) {
+    given = a.tensor();
+    const auto group_size = a.integer_or_none();
+    const int64_t num_channels = features = a.integer();
     check_tensor("x", given, given, "x");
     TORCH_CHECK_VALUE(given.dim() >= 2, "x: expected shape (N, C, ...), got ", shape_text(given.sizes()));
     TORCH_CHECK_VALUE(!group_size || *group_size >= 1, "group_size: expected an int >= 1, got ", *group_size);
@@ -37,8 +39,8 @@ struct Batch {
 
   at::ScalarType type() const { return compute_type({&x}); }
   int64_t length() const { return channels / features * elements; }
-  // Where groups are rows, each feature a row or a run of its own.
-  void fill(GroupStddev& a, bool by_runs) const {
+  // Groups are rows; each feature is a row or a run of its own.
+  void fill(MinibatchStddev& a, bool by_runs) const {
     a.wide = type() == at::kDouble;
     a.members = members;
     a.member = groups * channels * elements;
@@ -55,16 +57,17 @@ struct Batch {
   }
 };
 
-Tensor minibatch_stddev(const Tensor& x, std::optional<int64_t> group_size, int64_t num_channels) {
-  const Batch batch(x, group_size, num_channels);
+Tensors minibatch_stddev(Arguments& arguments) {
+  const Batch batch(arguments);
+  const Tensor& x = batch.given;
   const Tensor stddev = at::empty({batch.groups, batch.features}, x.options().dtype(batch.type()));
   if (batch.length() == 0) stddev.fill_(std::numeric_limits<double>::quiet_NaN());
-  GroupStddevForward a;
+  MinibatchStddevForward a;
   batch.fill(a, false);
   a.stddev.reduction = Reduction::event;
   a.stddev.factor = 1.0 / static_cast<double>(batch.length());
   a.stddev.out.data = stddev.data_ptr();
-  Device(x.device()).run(&Kernels::group_stddev_forward, a, a.extent, a.stddev.reduction, 1);
+  Device(x.device()).run(&Kernels::minibatch_stddev_forward, a);
 
   const Tensor result = at::empty(batch.result_shape(), x.options());
   result.narrow(1, 0, batch.channels).copy_(x);
@@ -73,16 +76,18 @@ Tensor minibatch_stddev(const Tensor& x, std::optional<int64_t> group_size, int6
   sizes[1] = batch.features;
   const Tensor by_sample = stddev.repeat({batch.members, 1}).narrow(0, 0, batch.size);
   result.narrow(1, batch.channels, batch.features).copy_(by_sample.view(sizes));
-  return result;
+  return {result};
 }
 
-Tensor minibatch_stddev_backward(const OptionalTensor& grad, const Tensor& x, std::optional<int64_t> group_size,
-                                 int64_t num_channels, int64_t mask) {
-  TORCH_CHECK_TYPE(or_undefined(grad).defined(), "grad_0: expected a Tensor, got None");
-  const Batch batch(x, group_size, num_channels);
+Tensors minibatch_stddev_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  const Batch batch(arguments);
+  const Tensor& x = batch.given;
+  const int64_t mask = arguments.integer();
   const Tensor d_x = wanted(x, mask, 0);
-  if (!d_x.defined() || x.numel() == 0) return d_x;
-  const Tensor upstream = grad->contiguous();
+  if (!d_x.defined() || x.numel() == 0) return {d_x};
+  const Tensor upstream = grad.contiguous();
   const Tensor appended = upstream.narrow(1, batch.channels, batch.features).to(batch.type());
   const Tensor sums = at::zeros({batch.members, batch.groups, batch.features}, appended.options());
   sum_into(sums.view({-1, batch.features, 1}).narrow(0, 0, batch.size),
@@ -91,7 +96,7 @@ Tensor minibatch_stddev_backward(const OptionalTensor& grad, const Tensor& x, st
   sum_into(by_group, sums);
   const Tensor made = d_x.is_contiguous() ? d_x : at::empty(x.sizes(), x.options());
 
-  GroupStddevBackward a;
+  MinibatchStddevBackward a;
   batch.fill(a, true);
   a.grad = {by_group.data_ptr(), storage_type(by_group), batch.features, 1, 0};
   const int64_t upstream_row = (batch.channels + batch.features) * batch.elements;
@@ -99,14 +104,14 @@ Tensor minibatch_stddev_backward(const OptionalTensor& grad, const Tensor& x, st
   a.upstream_member = batch.groups * upstream_row;
   a.factor = 1.0 / static_cast<double>(batch.length());
   a.d_x = batch.operand(made, batch.channels * batch.elements);
-  Device(x.device()).run(&Kernels::group_stddev_backward, a);
+  Device(x.device()).run(&Kernels::minibatch_stddev_backward, a);
   if (!made.is_same(d_x)) d_x.copy_(made);
-  return d_x;
+  return {d_x};
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("minibatch_stddev", TORCH_FN(minibatch_stddev));
-  m.impl("minibatch_stddev_backward", TORCH_FN(minibatch_stddev_backward));
+  implement<minibatch_stddev>(m, "minibatch_stddev");
+  implement<minibatch_stddev_backward>(m, "minibatch_stddev_backward");
 }
 
 }  // namespace

@@ -2,10 +2,9 @@
 #include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/library.h>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
@@ -13,19 +12,20 @@ namespace {
 // z [B, D], loc [C, D], log_scale that broadcasts to it, log_weights [C] or [B, C]; as the kernels take them.
 struct Mixture {
   Tensor z, loc, log_scale, log_weights;
+  bool marginals;
   at::ScalarType type;
 
-  Mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale, const OptionalTensor& log_weights)
-      : z(z), loc(loc), log_scale(log_scale), log_weights(or_undefined(log_weights)) {
+  Mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale, const Tensor& log_weights, bool marginals)
+      : z(z), loc(loc), log_scale(log_scale), log_weights(log_weights), marginals(marginals) {
     check();
-    type = compute_type({&this->z, &this->loc, &this->log_scale, &this->log_weights});
+    type = compute_type({&z, &loc, &log_scale, &log_weights});
     for (Tensor* t : {&this->z, &this->loc, &this->log_scale}) *t = t->to(type).contiguous();
-    if (!this->log_weights.defined()) return;
-    this->log_weights = this->log_weights.to(type);
+    if (!log_weights.defined()) return;
+    this->log_weights = log_weights.to(type);
     if (!has_rows()) this->log_weights = this->log_weights.contiguous();
   }
 
-  void fill(GaussianMixture& a, bool marginals) const {
+  void fill(GaussianMixture& a) const {
     a.wide = type == at::kDouble;
     a.points = z.size(0);
     a.components = loc.size(0);
@@ -69,19 +69,13 @@ struct Mixture {
   }
 };
 
-template <class A>
-void launch(const Tensor& on, const A& a, int64_t (*Kernels::*workspace)(const A&),
-            Status (*Kernels::*kernel)(const A&, const Launch&)) {
-  Device device(on.device());
-  device.reserve(workspace, a);
-  device.run(kernel, a);
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale,
-                                                            const OptionalTensor& log_weights, bool marginals) {
-  const Mixture mixture(z, loc, log_scale, log_weights);
+Tensors gaussian_mixture(Arguments& arguments) {
+  const Tensor z = arguments.tensor(), loc = arguments.tensor(), log_scale = arguments.tensor(),
+               log_weights = arguments.tensor();
+  const bool marginals = arguments.boolean();
+  const Mixture mixture(z, loc, log_scale, log_weights, marginals);
   GaussianMixtureForward a;
-  mixture.fill(a, marginals);
+  mixture.fill(a);
   const at::DimVector by_point{a.points}, by_dimension{a.points, marginals ? a.dims : 0};
   const Tensor joint = mixture.make(by_point), marginal = mixture.make(by_dimension);
   const Tensor joint_total = mixture.make(by_point), marginal_total = mixture.make(by_dimension);
@@ -112,24 +106,26 @@ struct Gradient {
   }
 };
 
-// The totals have no gradient.
-std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_mixture_backward(
-    const OptionalTensor& grad_joint, const OptionalTensor& grad_marginal, const OptionalTensor& /*grad_joint_total*/,
-    const OptionalTensor& /*grad_marginal_total*/, const Tensor& z, const Tensor& loc, const Tensor& log_scale,
-    const OptionalTensor& log_weights, bool marginals, const Tensor& joint, const Tensor& marginal,
-    const Tensor& joint_total, const Tensor& marginal_total, int64_t mask) {
-  const Mixture mixture(z, loc, log_scale, log_weights);
+Tensors gaussian_mixture_backward(Arguments& arguments) {
+  const Tensor grad_joint = arguments.tensor(), grad_marginal = arguments.tensor();
+  arguments.tensor(), arguments.tensor();  // the totals have no gradient
+  const Tensor z = arguments.tensor(), loc = arguments.tensor(), log_scale = arguments.tensor(),
+               weights = arguments.tensor();
+  const bool marginals = arguments.boolean();
+  const Tensor joint = arguments.tensor(), marginal = arguments.tensor(), joint_total = arguments.tensor(),
+               marginal_total = arguments.tensor();
+  const int64_t mask = arguments.integer();
+  const Mixture mixture(z, loc, log_scale, weights, marginals);
   GaussianMixtureBackward a;
-  mixture.fill(a, marginals);
-  const auto over = [](const OptionalTensor& grad, const Tensor& total) {
-    return or_undefined(grad).defined() ? at::div(*grad, total).contiguous() : Tensor();
+  mixture.fill(a);
+  const auto over = [](const Tensor& grad, const Tensor& total) {
+    return grad.defined() ? at::div(grad, total).contiguous() : Tensor();
   };
   const Tensor g = over(grad_joint, joint_total), gm = marginals ? over(grad_marginal, marginal_total) : Tensor();
   a.joint = joint.const_data_ptr();
   a.marginal = marginal.const_data_ptr();
   if (g.defined()) a.grad_joint = g.const_data_ptr();
   if (gm.defined()) a.grad_marginal = gm.const_data_ptr();
-  const Tensor weights = or_undefined(log_weights);
   const Gradient d_z(mixture, z, z.sizes(), mask, 0, a.d_z), d_loc(mixture, loc, loc.sizes(), mask, 1, a.d_loc);
   const Gradient d_log_scale(mixture, log_scale, loc.sizes(), mask, 2, a.d_log_scale);
   const Gradient d_weights(mixture, weights, weights.defined() ? weights.sizes() : at::IntArrayRef(), mask, 3,
@@ -140,8 +136,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gaussian_mixture_backward(
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("gaussian_mixture", TORCH_FN(gaussian_mixture));
-  m.impl("gaussian_mixture_backward", TORCH_FN(gaussian_mixture_backward));
+  implement<gaussian_mixture>(m, "gaussian_mixture");
+  implement<gaussian_mixture_backward>(m, "gaussian_mixture_backward");
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // The maximum mean discrepancy: checks, allocation, launch.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/library.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 namespace {
@@ -14,17 +14,21 @@ namespace {
 // x [B, D] and y [C, D], as the kernels take them.
 struct Sets {
   Tensor x, y;
-  at::ScalarType type;
+  std::string_view kernel;
+  std::vector<double> scales;
+  std::string_view estimator;
+  at::ScalarType x_type, y_type, type;
 
-  Sets(const Tensor& x, const Tensor& y, std::string_view kernel, at::ArrayRef<double> scales,
-       std::string_view estimator)
-      : x(x), y(y) {
-    check(kernel, scales, estimator);
-    type = compute_type({&this->x, &this->y});
-    for (Tensor* t : {&this->x, &this->y}) *t = t->to(type).contiguous();
+  explicit Sets(Arguments& a)
+      : x(a.tensor()), y(a.tensor()), kernel(a.text()), scales(a.numbers()), estimator(a.text()) {
+    check();
+    x_type = x.scalar_type();
+    y_type = y.scalar_type();
+    type = compute_type({&x, &y});
+    for (Tensor* t : {&x, &y}) *t = t->to(type).contiguous();
   }
 
-  void fill(Mmd& a, std::string_view kernel, at::ArrayRef<double> scales, std::string_view estimator) const {
+  void fill(Mmd& a) const {
     a.wide = type == at::kDouble;
     a.x_rows = x.size(0);
     a.y_rows = y.size(0);
@@ -34,11 +38,11 @@ struct Sets {
     a.inverse_multiquadric = kernel == "imq";
     a.unbiased = estimator == "u";
     a.scales = static_cast<int>(scales.size());
-    for (size_t i = 0; i < scales.size(); ++i) a.scale[i] = scales[i];
+    std::copy(scales.begin(), scales.end(), a.scale);
   }
 
  private:
-  void check(std::string_view kernel, at::ArrayRef<double> scales, std::string_view estimator) const {
+  void check() const {
     check_tensor("x", x, x, "x");
     check_tensor("y", y, x, "x");
     TORCH_CHECK_VALUE(kernel == "rbf" || kernel == "imq", "kernel: expected one of 'rbf', 'imq', got '", kernel, "'");
@@ -57,48 +61,39 @@ struct Sets {
   }
 };
 
-template <class A>
-void launch(const Tensor& on, const A& a, int64_t (*Kernels::*workspace)(const A&),
-            Status (*Kernels::*kernel)(const A&, const Launch&)) {
-  Device device(on.device());
-  device.reserve(workspace, a);
-  device.run(kernel, a);
-}
-
-Tensor mmd(const Tensor& x, const Tensor& y, std::string_view kernel, at::ArrayRef<double> scales,
-           std::string_view estimator) {
-  const Sets sets(x, y, kernel, scales, estimator);
-  const Tensor value = at::empty({}, x.options().dtype(sets.type));
+Tensors mmd_forward(Arguments& arguments) {
+  const Sets sets(arguments);
+  const Tensor value = at::empty({}, sets.x.options());
   MmdForward a;
-  sets.fill(a, kernel, scales, estimator);
+  sets.fill(a);
   a.value = value.mutable_data_ptr();
-  launch(x, a, &Kernels::mmd_forward_workspace, &Kernels::mmd_forward);
-  return value;
+  launch(sets.x, a, &Kernels::mmd_forward_workspace, &Kernels::mmd_forward);
+  return {value};
 }
 
-std::tuple<Tensor, Tensor> mmd_backward(const OptionalTensor& grad, const Tensor& x, const Tensor& y,
-                                        std::string_view kernel, at::ArrayRef<double> scales,
-                                        std::string_view estimator, int64_t mask) {
-  const Sets sets(x, y, kernel, scales, estimator);
-  Tensor d_x, d_y;
-  if (mask & 1) d_x = at::zeros_like(sets.x);
-  if (mask & 2) d_y = at::zeros_like(sets.y);
-  if (const Tensor g = or_undefined(grad); g.defined() && x.size(1) > 0) {
+Tensors mmd_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
+  const Sets sets(arguments);
+  const int64_t mask = arguments.integer();
+  Tensors d(2);
+  if (mask & 1) d[0] = at::zeros_like(sets.x);
+  if (mask & 2) d[1] = at::zeros_like(sets.y);
+  if (grad.defined() && sets.x.size(1) > 0) {
     MmdBackward a;
-    sets.fill(a, kernel, scales, estimator);
-    a.grad = g.const_data_ptr();
-    if (d_x.defined()) a.d_x = d_x.mutable_data_ptr();
-    if (d_y.defined()) a.d_y = d_y.mutable_data_ptr();
-    launch(x, a, &Kernels::mmd_backward_workspace, &Kernels::mmd_backward);
+    sets.fill(a);
+    a.grad = grad.const_data_ptr();
+    if (d[0].defined()) a.d_x = d[0].mutable_data_ptr();
+    if (d[1].defined()) a.d_y = d[1].mutable_data_ptr();
+    launch(sets.x, a, &Kernels::mmd_backward_workspace, &Kernels::mmd_backward);
   }
-  if (d_x.defined()) d_x = d_x.to(x.scalar_type());
-  if (d_y.defined()) d_y = d_y.to(y.scalar_type());
-  return {d_x, d_y};
+  if (d[0].defined()) d[0] = d[0].to(sets.x_type);
+  if (d[1].defined()) d[1] = d[1].to(sets.y_type);
+  return d;
 }
 
 void register_kernels(torch::Library& m) {
-  m.impl("mmd", TORCH_FN(mmd));
-  m.impl("mmd_backward", TORCH_FN(mmd_backward));
+  implement<mmd_forward>(m, "mmd");
+  implement<mmd_backward>(m, "mmd_backward");
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 
 namespace genkern {
 
@@ -14,12 +14,8 @@ struct LocScale {
   at::DimVector shape;
   Reduce reduce;
 
-  LocScale(const Tensor& x, const Tensor& loc, const OptionalTensor& scale, const ReduceOptions& options)
-      : x(x),
-        loc(loc),
-        scale(or_undefined(scale)),
-        shape(check()),
-        reduce(options.reduction, options.units, options.event_ndim, shape) {}
+  LocScale(const Tensor& x, const Tensor& loc, const Tensor& scale, const LossOptions& loss)
+      : x(x), loc(loc), scale(scale), shape(check()), reduce(loss.over(shape)) {}
 
   // `a` holds its options already.
   Layout fill(LocScaleNll& a) const {
@@ -50,24 +46,29 @@ struct LocScale {
   }
 };
 
-using NllForwardKernel = Status (*Kernels::*)(const LocScaleNllForward&, const Launch&);
-using NllBackwardKernel = Status (*Kernels::*)(const LocScaleNllBackward&, const Launch&);
-
-inline Tensor nll_forward(NllForwardKernel kernel, const LocScale& nll, LocScaleNllForward a) {
+// read(a, arguments) reads what stands between the scale and the reduction in the schema.
+template <auto kernel, auto read>
+Tensors nll_forward(Arguments& arguments) {
+  LocScaleNllForward a;
+  const Tensor x = arguments.tensor(), loc = arguments.tensor(), scale = arguments.tensor();
+  read(a, arguments);
+  const LocScale nll(x, loc, scale, arguments.loss());
   Layout layout = nll.fill(a);
   const Tensor result = make_loss(a.nll, nll.reduce, layout, nll.x, nll.shape, nll.type());
-  a.extent = layout.resolve();
-  Device(nll.x.device()).run(kernel, a, a.extent, a.nll.reduction, 1);
-  layout.finish();
-  return result;
+  launch(layout, nll.x, kernel, a);
+  return {result};
 }
 
-inline std::tuple<Tensor, Tensor, Tensor> nll_backward(NllBackwardKernel kernel, const LocScale& nll,
-                                                       LocScaleNllBackward a, const OptionalTensor& grad,
-                                                       int64_t mask) {
+template <auto kernel, auto read>
+Tensors nll_backward(Arguments& arguments) {
+  LocScaleNllBackward a;
+  const Tensor grad = arguments.tensor(), x = arguments.tensor(), loc = arguments.tensor(), scale = arguments.tensor();
+  read(a, arguments);
+  const LocScale nll(x, loc, scale, arguments.loss());
+  const int64_t mask = arguments.integer();
   const Tensor d_x = wanted(nll.x, mask, 0), d_loc = wanted(nll.loc, mask, 1), d_scale = wanted(nll.scale, mask, 2);
   Layout layout = nll.fill(a);
-  layout.in(a.grad, expand_grad(or_undefined(grad), nll.reduce, nll.shape));
+  layout.in(a.grad, expand_grad(grad, nll.reduce, nll.shape));
   a.factor = nll.reduce.factor;
   layout.gradient(a.d_x, d_x);
   layout.gradient(a.d_loc, d_loc);
@@ -81,11 +82,16 @@ inline std::tuple<Tensor, Tensor, Tensor> nll_backward(NllBackwardKernel kernel,
   } else {
     layout.gradient(a.d_scale, d_scale);
   }
-  a.extent = layout.resolve();
-  Device(nll.x.device()).run(kernel, a, a.extent, a.d_scale_sum.reduction, by_row.defined());
-  layout.finish();
+  launch(layout, nll.x, kernel, a);
   if (by_row.defined()) sum_into(d_scale, trailing_ones(by_row, static_cast<int64_t>(nll.shape.size())));
   return {d_x, d_loc, d_scale};
+}
+
+// The options of a density.
+inline void read_density(LocScaleNll& a, Arguments& arguments) {
+  a.scale_value = arguments.number();
+  a.full = arguments.boolean();
+  a.scale_options = arguments.scale();
 }
 
 }  // namespace genkern

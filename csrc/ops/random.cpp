@@ -3,12 +3,11 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
-#include <torch/library.h>
 
 #include <mutex>
 
+#include "ops/arguments.h"
 #include "ops/device.h"
-#include "ops/options.h"
 #ifdef GENKERN_WITH_CUDA
 #include "ops/cuda/context.h"
 #endif

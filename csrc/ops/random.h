@@ -18,14 +18,15 @@ struct NoiseOrigin {
   bool drawn = false;
   Generator generator = {};
 
-  NoiseOrigin(const OptionalTensor& key, const OptionalTensor& eps) : key(or_undefined(key)), eps(or_undefined(eps)) {}
+  NoiseOrigin() = default;
+  NoiseOrigin(const Tensor& key, const Tensor& eps) : key(key), eps(eps) {}
   explicit NoiseOrigin(const Generator& generator) : drawn(true), generator(generator) {}
 };
 
 // On the CPU, or where the noise is wanted.
 void check_key(const at::Tensor& key, const at::Device& device);
 
-// By value from the CPU; a key on a GPU is read there.
+// A key on the CPU is passed by value; a key on a GPU is read there by the kernel.
 KeySource key_source(const at::Tensor& key);
 
 // A fresh key: what a launch is given, and the tensor that holds it once the launch is over.
@@ -55,7 +56,7 @@ class EpsGradient {
   Tensor target_, made_;
 };
 
-// Of one of the three origins; eps has the shape of the sample.
+// Checks that the noise has exactly one of the three origins, and that eps has the shape of the sample.
 void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
                  at::IntArrayRef shape);
 

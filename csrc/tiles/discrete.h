@@ -9,6 +9,8 @@
 
 namespace genkern {
 
+GK_INLINE std::true_type is_plain(const Classes&) { return {}; }
+
 template <class E>
 struct DiscreteInputs {
   using F = typename E::F;
@@ -268,13 +270,14 @@ struct GumbelInputs {
 };
 
 template <class E>
-struct GumbelForwardTile {
+struct GumbelSoftmaxForwardTile {
+  static constexpr bool kFlushes = true;
   using T = typename E::T;
   using F = typename E::F;
   GumbelInputs<E> in;
   typename E::ClassOutput y;
 
-  GK_DEVICE explicit GumbelForwardTile(const GumbelSoftmaxForward& a) : in(a), y(a.y, a) {}
+  GK_DEVICE explicit GumbelSoftmaxForwardTile(const GumbelSoftmaxForward& a) : in(a), y(a.y, a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     for (int64_t i = 0; i < s.n; i += E::lanes) {
@@ -304,14 +307,15 @@ struct GumbelForwardTile {
 };
 
 template <class E>
-struct GumbelBackwardTile {
+struct GumbelSoftmaxBackwardTile {
+  static constexpr bool kFlushes = true;
   using T = typename E::T;
   using F = typename E::F;
   GumbelInputs<E> in;
   typename E::ClassInput y, grad;
   typename E::ClassOutput d_logits, d_eps;
 
-  GK_DEVICE explicit GumbelBackwardTile(const GumbelSoftmaxBackward& a)
+  GK_DEVICE explicit GumbelSoftmaxBackwardTile(const GumbelSoftmaxBackward& a)
       : in(a), y(a.y, a), grad(a.grad, a), d_logits(a.d_logits, a), d_eps(a.d_eps, a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {

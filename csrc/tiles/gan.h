@@ -6,9 +6,9 @@
 
 namespace genkern {
 
-// Of logits, of which there are few, and of groups no kernels are compiled apart by storage type.
+// Kernels are not compiled apart by storage type for logits, which are few, nor for groups.
 GK_INLINE std::false_type is_plain(const GanLoss&) { return {}; }
-GK_INLINE std::false_type is_plain(const GroupStddev&) { return {}; }
+GK_INLINE std::false_type is_plain(const MinibatchStddev&) { return {}; }
 GK_INLINE std::false_type is_plain(const CenteredNorm&) { return {}; }
 GK_INLINE std::true_type is_plain(const Interpolate&) { return {}; }
 GK_INLINE std::true_type is_plain(const SquaredNorm&) { return {}; }
@@ -23,8 +23,8 @@ struct GanLogits {
   typename E::Input real, fake;
   GanLogit<F> of_real, of_fake;
 
-  GK_DEVICE GanLogits(const GanLoss& a, double by_real, double by_fake)
-      : a(a), real(a.real), fake(a.fake), of_real(a.of_real, by_real), of_fake(a.of_fake, by_fake) {}
+  GK_DEVICE explicit GanLogits(const GanLoss& a)
+      : a(a), real(a.real), fake(a.fake), of_real(a.of_real), of_fake(a.of_fake) {}
 
   GK_DEVICE Span reals(const Span& s) const { return E::part(s, a.reals); }
   GK_DEVICE Span fakes(const Span& s) const { return E::part(s, a.fakes); }
@@ -32,11 +32,12 @@ struct GanLogits {
 
 template <class E>
 struct GanLossForwardTile {
+  static constexpr bool kFlushes = true;
   using F = typename E::F;
   using Span = typename E::Span;
   GanLogits<E> in;
 
-  GK_DEVICE explicit GanLossForwardTile(const GanLossForward& a) : in(a, 1.0, 1.0) {}
+  GK_DEVICE explicit GanLossForwardTile(const GanLossForward& a) : in(a) {}
 
   GK_DEVICE void operator()(const Span& s, typename E::Values* loss) {
     const Span reals = in.reals(s), fakes = in.fakes(s);
@@ -57,6 +58,7 @@ struct GanLossForwardTile {
 
 template <class E>
 struct GanLossBackwardTile {
+  static constexpr bool kFlushes = true;
   using F = typename E::F;
   using Span = typename E::Span;
   GanLogits<E> in;
@@ -64,7 +66,7 @@ struct GanLossBackwardTile {
   typename E::Output d_real, d_fake;
 
   GK_DEVICE explicit GanLossBackwardTile(const GanLossBackward& a)
-      : in(a, 1.0, 1.0), grad(a.grad), d_real(a.d_real), d_fake(a.d_fake) {}
+      : in(a), grad(a.grad), d_real(a.d_real), d_fake(a.d_fake) {}
 
   GK_DEVICE void operator()(const Span& s) {
     const Span reals = in.reals(s), fakes = in.fakes(s);
@@ -92,6 +94,7 @@ struct GanLossBackwardTile {
 
 template <class E>
 struct InterpolateForwardTile {
+  static constexpr bool kKeepsRows = true;
   typename E::Input real, fake;
   typename E::RowUniform eps;
   typename E::Output out;
@@ -113,6 +116,7 @@ struct InterpolateForwardTile {
 // The gradient by eps is the tile's value, summed over rows; real and fake serve it alone.
 template <class E>
 struct InterpolateBackwardTile {
+  static constexpr bool kKeepsRows = true;
   using F = typename E::F;
   using Span = typename E::Span;
   typename E::Input real, fake, grad;
@@ -227,12 +231,12 @@ template <class E>
 struct GroupMoments {
   using F = typename E::F;
   using Span = typename E::Span;
-  const GroupStddev& a;
+  const MinibatchStddev& a;
   typename E::Input x;
   typename E::Scratch first, shift, variance;
   F eps;
 
-  GK_DEVICE explicit GroupMoments(const GroupStddev& a) : a(a), x(a.x), eps(typename E::T(a.eps)) {}
+  GK_DEVICE explicit GroupMoments(const MinibatchStddev& a) : a(a), x(a.x), eps(typename E::T(a.eps)) {}
 
   GK_DEVICE Span fetch(const Span& s, int64_t k) {
     const Span part = E::part(s, a.numel - k * a.member);
@@ -268,10 +272,11 @@ struct GroupMoments {
 };
 
 template <class E>
-struct GroupStddevForwardTile {
+struct MinibatchStddevForwardTile {
+  static constexpr bool kKeepsRows = true;
   GroupMoments<E> of;
 
-  GK_DEVICE explicit GroupStddevForwardTile(const GroupStddevForward& a) : of(a) {}
+  GK_DEVICE explicit MinibatchStddevForwardTile(const MinibatchStddevForward& a) : of(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* stddev) {
     of(s);
@@ -280,7 +285,8 @@ struct GroupStddevForwardTile {
 };
 
 template <class E>
-struct GroupStddevBackwardTile {
+struct MinibatchStddevBackwardTile {
+  static constexpr bool kKeepsRows = true;
   using F = typename E::F;
   using Span = typename E::Span;
   GroupMoments<E> of;
@@ -291,7 +297,7 @@ struct GroupStddevBackwardTile {
   int64_t upstream_member;
   F factor;
 
-  GK_DEVICE explicit GroupStddevBackwardTile(const GroupStddevBackward& a)
+  GK_DEVICE explicit MinibatchStddevBackwardTile(const MinibatchStddevBackward& a)
       : of(a),
         upstream(a.upstream),
         grad(a.grad),

@@ -8,18 +8,18 @@
 
 namespace genkern {
 
-// kPlain: the scales are plain (math/scale.h) and p is N(0, I).
+// E::kPlain: the scales are plain (math/scale.h) and p is N(0, I).
 GK_INLINE bool is_plain(const GaussianHead& a) { return is_plain(a.scale_options) && !a.prior_loc && !a.prior_scale; }
 GK_INLINE bool is_plain(const LocScaleNll& a) { return is_plain(a.scale_options); }
 GK_INLINE bool is_plain(const GaussianEntropy& a) { return is_plain(a.scale_options); }
 
 // q, p and the noise of a tile.
-template <class E, bool kPlain>
+template <class E>
 struct HeadInputs {
   using T = typename E::T;
   using F = typename E::F;
   const GaussianHead& a;
-  ScaleMap<F, kPlain> map;
+  ScaleMap<F, E::kPlain> map;
   F temperature;
   typename E::Input loc, scale, prior_loc, prior_scale;
   typename E::Eps eps;
@@ -37,25 +37,25 @@ struct HeadInputs {
   GK_DEVICE void fetch(const typename E::Span& s) {
     loc.fetch(s);
     scale.fetch(s);
-    if (kPlain) return;
+    if (E::kPlain) return;
     prior_loc.fetch(s);
     prior_scale.fetch(s);
   }
-  GK_DEVICE bool has_prior_scale() const { return !kPlain && prior_scale; }
-  GK_DEVICE F delta(int64_t i) const { return !kPlain && prior_loc ? loc[i] - prior_loc[i] : F(loc[i]); }
+  GK_DEVICE bool has_prior_scale() const { return !E::kPlain && prior_scale; }
+  GK_DEVICE F delta(int64_t i) const { return !E::kPlain && prior_loc ? loc[i] - prior_loc[i] : F(loc[i]); }
   GK_DEVICE Divergence<F> kl(int64_t i, const Scale<F>& q) const {
     return has_prior_scale() ? divergence(map, q, delta(i), map(prior_scale[i])) : divergence(q, delta(i));
   }
 };
 
 // The divergence alone.
-template <class E, bool kPlain>
-struct KlForward {
+template <class E>
+struct GaussianKlForwardTile {
   using F = typename E::F;
-  HeadInputs<E, kPlain> in;
+  HeadInputs<E> in;
   F floor;
 
-  GK_DEVICE explicit KlForward(const GaussianHeadForward& a) : in(a), floor(typename E::T(a.free_nats)) {}
+  GK_DEVICE explicit GaussianKlForwardTile(const GaussianHeadForward& a) : in(a), floor(typename E::T(a.free_nats)) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* kl) {
     in.fetch(s);
@@ -64,16 +64,16 @@ struct KlForward {
 };
 
 // Samples, one at least, with the divergence as the tile's value or without.
-template <class E, bool kPlain>
-struct SampleForward {
+template <class E>
+struct GaussianSampleForwardTile {
   using T = typename E::T;
   using F = typename E::F;
   using Span = typename E::Span;
   const GaussianHeadForward& a;
-  HeadInputs<E, kPlain> in;
+  HeadInputs<E> in;
   typename E::Output z;
 
-  GK_DEVICE explicit SampleForward(const GaussianHeadForward& a) : a(a), in(a), z(a.z) {}
+  GK_DEVICE explicit GaussianSampleForwardTile(const GaussianHeadForward& a) : a(a), in(a), z(a.z) {}
 
   // The first sample shares a pass with the divergence, whose exponentials are the same.
   GK_DEVICE void operator()(const Span& s, typename E::Values* kl) {
@@ -103,20 +103,21 @@ struct SampleForward {
   }
 };
 
-template <class E, bool kPlain>
-struct HeadBackward {
+template <class E>
+struct GaussianHeadBackwardTile {
+  static constexpr int kMostElements = 4;
   using T = typename E::T;
   using F = typename E::F;
   using Span = typename E::Span;
   const GaussianHeadBackward& a;
-  HeadInputs<E, kPlain> in;
+  HeadInputs<E> in;
   typename E::Input grad_z;
   typename E::LossInput grad_kl;
   typename E::Output d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps;
   F factor, to_q, to_p, floor;
   typename E::Scratch sum_z, sum_z_eps;  // over several samples
 
-  GK_DEVICE explicit HeadBackward(const GaussianHeadBackward& a)
+  GK_DEVICE explicit GaussianHeadBackwardTile(const GaussianHeadBackward& a)
       : a(a),
         in(a),
         grad_z(a.grad_z),
@@ -136,7 +137,7 @@ struct HeadBackward {
     grad_kl.fetch(s);
     d_loc.prepare(s);
     d_scale.prepare(s);
-    if (!kPlain) d_prior_loc.prepare(s), d_prior_scale.prepare(s);
+    if (!E::kPlain) d_prior_loc.prepare(s), d_prior_scale.prepare(s);
     if (!grad_z || a.samples == 0) {
       if (d_eps) no_eps(s);
       gradients(s, [](int64_t, const Scale<F>&, F&, F&) {});
@@ -156,7 +157,7 @@ struct HeadBackward {
     }
     d_loc.commit(s);
     d_scale.commit(s);
-    if (!kPlain) d_prior_loc.commit(s), d_prior_scale.commit(s);
+    if (!E::kPlain) d_prior_loc.commit(s), d_prior_scale.commit(s);
   }
 
  private:
@@ -176,7 +177,7 @@ struct HeadBackward {
         } else {
           add(divergence(q, delta), i, q, loc, scale);
         }
-      } else if (!kPlain) {
+      } else if (!E::kPlain) {
         d_prior_loc.set(i, F(T(0)));
         d_prior_scale.set(i, F(T(0)));
       }
@@ -192,7 +193,7 @@ struct HeadBackward {
     const DivergenceGradient<F> d = gradient(kl, to_q * g, to_p * g);
     loc = loc + d.loc;
     scale = scale + in.map.by_clamped(q, d.logvar_q);
-    if (!kPlain) d_prior_loc.set(i, d.prior_loc);
+    if (!E::kPlain) d_prior_loc.set(i, d.prior_loc);
     return d.logvar_p;
   }
 
@@ -229,10 +230,10 @@ struct HeadBackward {
 };
 
 // x and the parameters of a tile; a scale that is a number is the same as a tensor of that value everywhere.
-template <class E, bool kPlain>
+template <class E>
 struct NllInputs {
   using F = typename E::F;
-  ScaleMap<F, kPlain> map;
+  ScaleMap<F, E::kPlain> map;
   typename E::Input x, loc, scale;
   F value;
 
@@ -261,23 +262,10 @@ struct GaussianDensity {
   }
 };
 
-template <class F>
-struct LaplaceDensity {
-  F constant;
-
-  GK_DEVICE explicit LaplaceDensity(const LocScaleNll& a) : constant(scalar_t<F>(a.full ? kLog2 : 0.0)) {}
-  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
-    return laplace_nll(times(x - loc, inverse), logvar) + constant;
-  }
-  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse, F g) const {
-    return laplace_nll_gradient(times(x - loc, inverse), g);
-  }
-};
-
-template <class E, bool kPlain, template <class> class Density>
+template <class E, template <class> class Density>
 struct DensityForward {
   using F = typename E::F;
-  NllInputs<E, kPlain> in;
+  NllInputs<E> in;
   Density<F> density;
 
   GK_DEVICE explicit DensityForward(const LocScaleNllForward& a) : in(a), density(a) {}
@@ -292,12 +280,12 @@ struct DensityForward {
 };
 
 // The gradient by scale is the tile's value where one scale serves a row: summed over rows.
-template <class E, bool kPlain, template <class> class Density>
+template <class E, template <class> class Density>
 struct DensityBackward {
   using T = typename E::T;
   using F = typename E::F;
   using Span = typename E::Span;
-  NllInputs<E, kPlain> in;
+  NllInputs<E> in;
   Density<F> density;
   typename E::LossInput grad;
   F factor;
@@ -336,34 +324,25 @@ struct DensityBackward {
   }
 };
 
-// By names of their own, by which tables of kernels know them.
-template <class E, bool kPlain>
-struct NllForward : DensityForward<E, kPlain, GaussianDensity> {
-  GK_DEVICE explicit NllForward(const LocScaleNllForward& a) : DensityForward<E, kPlain, GaussianDensity>(a) {}
+// Tables of kernels know the densities by these names.
+template <class E>
+struct GaussianNllForwardTile : DensityForward<E, GaussianDensity> {
+  GK_DEVICE explicit GaussianNllForwardTile(const LocScaleNllForward& a) : DensityForward<E, GaussianDensity>(a) {}
 };
 
-template <class E, bool kPlain>
-struct NllBackward : DensityBackward<E, kPlain, GaussianDensity> {
-  GK_DEVICE explicit NllBackward(const LocScaleNllBackward& a) : DensityBackward<E, kPlain, GaussianDensity>(a) {}
+template <class E>
+struct GaussianNllBackwardTile : DensityBackward<E, GaussianDensity> {
+  GK_DEVICE explicit GaussianNllBackwardTile(const LocScaleNllBackward& a) : DensityBackward<E, GaussianDensity>(a) {}
 };
 
-template <class E, bool kPlain>
-struct LaplaceForward : DensityForward<E, kPlain, LaplaceDensity> {
-  GK_DEVICE explicit LaplaceForward(const LocScaleNllForward& a) : DensityForward<E, kPlain, LaplaceDensity>(a) {}
-};
-
-template <class E, bool kPlain>
-struct LaplaceBackward : DensityBackward<E, kPlain, LaplaceDensity> {
-  GK_DEVICE explicit LaplaceBackward(const LocScaleNllBackward& a) : DensityBackward<E, kPlain, LaplaceDensity>(a) {}
-};
-
-template <class E, bool kPlain>
-struct EntropyForward {
+template <class E>
+struct GaussianEntropyForwardTile {
   using F = typename E::F;
-  ScaleMap<F, kPlain> map;
+  ScaleMap<F, E::kPlain> map;
   typename E::Input scale;
 
-  GK_DEVICE explicit EntropyForward(const GaussianEntropyForward& a) : map(a.scale_options), scale(a.scale) {}
+  GK_DEVICE explicit GaussianEntropyForwardTile(const GaussianEntropyForward& a)
+      : map(a.scale_options), scale(a.scale) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* entropy) {
     scale.fetch(s);
@@ -371,16 +350,16 @@ struct EntropyForward {
   }
 };
 
-template <class E, bool kPlain>
-struct EntropyBackward {
+template <class E>
+struct GaussianEntropyBackwardTile {
   using F = typename E::F;
-  ScaleMap<F, kPlain> map;
+  ScaleMap<F, E::kPlain> map;
   typename E::Input scale;
   typename E::LossInput grad;
   F factor;
   typename E::Output d_scale;
 
-  GK_DEVICE explicit EntropyBackward(const GaussianEntropyBackward& a)
+  GK_DEVICE explicit GaussianEntropyBackwardTile(const GaussianEntropyBackward& a)
       : map(a.scale_options), scale(a.scale), grad(a.grad), factor(typename E::T(0.5 * a.factor)), d_scale(a.d_scale) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {

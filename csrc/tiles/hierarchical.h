@@ -8,11 +8,11 @@ namespace genkern {
 
 GK_INLINE bool is_plain(const GaussianResidual& a) { return is_plain(a.scale_options); }
 
-template <class E, bool kPlain>
+template <class E>
 struct ResidualInputs {
   using T = typename E::T;
   using F = typename E::F;
-  ScaleMap<F, kPlain> map;
+  ScaleMap<F, E::kPlain> map;
   F temperature;
   typename E::Input prior_loc, prior_scale, delta_loc, delta_scale;
   typename E::Eps eps;
@@ -36,15 +36,16 @@ struct ResidualInputs {
 };
 
 // The tile's values: the divergence, log q(z), log p(z).
-template <class E, bool kPlain>
-struct ResidualForward {
+template <class E>
+struct GaussianResidualForwardTile {
   using T = typename E::T;
   using F = typename E::F;
-  ResidualInputs<E, kPlain> in;
+  ResidualInputs<E> in;
   typename E::Output z;
   F floor;
 
-  GK_DEVICE explicit ResidualForward(const GaussianResidualForward& a) : in(a), z(a.z), floor(T(a.free_nats)) {}
+  GK_DEVICE explicit GaussianResidualForwardTile(const GaussianResidualForward& a)
+      : in(a), z(a.z), floor(T(a.free_nats)) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* values) {
     const F constant(T(-0.5 * kLog2Pi));
@@ -63,18 +64,19 @@ struct ResidualForward {
   }
 };
 
-template <class E, bool kPlain>
-struct ResidualBackward {
+template <class E>
+struct GaussianResidualBackwardTile {
+  static constexpr int kMostElements = 4;
   using T = typename E::T;
   using F = typename E::F;
   const GaussianResidualBackward& a;
-  ResidualInputs<E, kPlain> in;
+  ResidualInputs<E> in;
   typename E::Input grad_z;
   typename E::LossInput grad_kl, grad_log_q, grad_log_p;
   typename E::Output d_prior_loc, d_prior_scale, d_delta_loc, d_delta_scale, d_eps;
   F factor, to_q, to_p, floor;
 
-  GK_DEVICE explicit ResidualBackward(const GaussianResidualBackward& a)
+  GK_DEVICE explicit GaussianResidualBackwardTile(const GaussianResidualBackward& a)
       : a(a),
         in(a),
         grad_z(a.grad_z),
@@ -106,7 +108,7 @@ struct ResidualBackward {
       const Scale<F> p = in.map(in.prior_scale[i]), d = in.map(in.delta_scale[i]);
       const F e = in.temperature * in.eps[i];
       const Residual<F> r = residual(in.map, p, d, F(in.delta_loc[i]), e);
-      ResidualGradient<F, kPlain> g(in.map);
+      ResidualGradient<F, E::kPlain> g(in.map);
       if (grad_z) g.add_sample(F(grad_z[i]), p, d, e);
       if (grad_kl) {
         F g_kl = grad_kl[i] * factor;

@@ -7,7 +7,7 @@
 
 namespace genkern {
 
-GK_INLINE bool is_plain(const BernoulliNll&) { return true; }
+GK_INLINE std::true_type is_plain(const BernoulliNll&) { return {}; }
 
 template <class E>
 struct BernoulliInputs {
@@ -27,10 +27,11 @@ struct BernoulliInputs {
 };
 
 template <class E>
-struct BernoulliForward {
+struct BernoulliNllForwardTile {
+  static constexpr bool kFlushes = true;
   BernoulliInputs<E> in;
 
-  GK_DEVICE explicit BernoulliForward(const BernoulliNllForward& a) : in(a) {}
+  GK_DEVICE explicit BernoulliNllForwardTile(const BernoulliNllForward& a) : in(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
     in.fetch(s);
@@ -39,14 +40,15 @@ struct BernoulliForward {
 };
 
 template <class E>
-struct BernoulliBackward {
+struct BernoulliNllBackwardTile {
+  static constexpr bool kFlushes = true;
   using F = typename E::F;
   BernoulliInputs<E> in;
   typename E::LossInput grad;
   F factor;
   typename E::Output d_x, d_logits;
 
-  GK_DEVICE explicit BernoulliBackward(const BernoulliNllBackward& a)
+  GK_DEVICE explicit BernoulliNllBackwardTile(const BernoulliNllBackward& a)
       : in(a), grad(a.grad), factor(typename E::T(a.factor)), d_x(a.d_x), d_logits(a.d_logits) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
@@ -63,6 +65,29 @@ struct BernoulliBackward {
     d_x.commit(s);
     d_logits.commit(s);
   }
+};
+
+template <class F>
+struct LaplaceDensity {
+  F constant;
+
+  GK_DEVICE explicit LaplaceDensity(const LocScaleNll& a) : constant(scalar_t<F>(a.full ? kLog2 : 0.0)) {}
+  GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
+    return laplace_nll(times(x - loc, inverse), logvar) + constant;
+  }
+  GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse, F g) const {
+    return laplace_nll_gradient(times(x - loc, inverse), g);
+  }
+};
+
+template <class E>
+struct LaplaceNllForwardTile : DensityForward<E, LaplaceDensity> {
+  GK_DEVICE explicit LaplaceNllForwardTile(const LocScaleNllForward& a) : DensityForward<E, LaplaceDensity>(a) {}
+};
+
+template <class E>
+struct LaplaceNllBackwardTile : DensityBackward<E, LaplaceDensity> {
+  GK_DEVICE explicit LaplaceNllBackwardTile(const LocScaleNllBackward& a) : DensityBackward<E, LaplaceDensity>(a) {}
 };
 
 // The mass of a bin in place of a density.
@@ -93,16 +118,16 @@ struct DiscretizedGaussian {
   }
 };
 
-template <class E, bool kPlain>
-struct DiscretizedForward : DensityForward<E, kPlain, DiscretizedGaussian> {
-  GK_DEVICE explicit DiscretizedForward(const LocScaleNllForward& a)
-      : DensityForward<E, kPlain, DiscretizedGaussian>(a) {}
+template <class E>
+struct DiscretizedGaussianNllForwardTile : DensityForward<E, DiscretizedGaussian> {
+  GK_DEVICE explicit DiscretizedGaussianNllForwardTile(const LocScaleNllForward& a)
+      : DensityForward<E, DiscretizedGaussian>(a) {}
 };
 
-template <class E, bool kPlain>
-struct DiscretizedBackward : DensityBackward<E, kPlain, DiscretizedGaussian> {
-  GK_DEVICE explicit DiscretizedBackward(const LocScaleNllBackward& a)
-      : DensityBackward<E, kPlain, DiscretizedGaussian>(a) {}
+template <class E>
+struct DiscretizedGaussianNllBackwardTile : DensityBackward<E, DiscretizedGaussian> {
+  GK_DEVICE explicit DiscretizedGaussianNllBackwardTile(const LocScaleNllBackward& a)
+      : DensityBackward<E, DiscretizedGaussian>(a) {}
 };
 
 }  // namespace genkern

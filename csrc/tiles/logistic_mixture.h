@@ -7,7 +7,7 @@
 
 namespace genkern {
 
-GK_INLINE bool is_plain(const LogisticMixture&) { return true; }
+GK_INLINE std::true_type is_plain(const LogisticMixture&) { return {}; }
 
 // The sums of a tile's pixels.
 template <class E>
@@ -126,11 +126,12 @@ struct RgbInputs {
 };
 
 template <class E>
-struct RgbMixtureForward {
+struct RgbLogisticMixtureForwardTile {
+  static constexpr int kMostElements = 4;
   RgbInputs<E> in;
   MixtureSums<E> sums;
 
-  GK_DEVICE explicit RgbMixtureForward(const LogisticMixtureForward& a) : in(a) {}
+  GK_DEVICE explicit RgbLogisticMixtureForwardTile(const LogisticMixtureForward& a) : in(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
     in.fetch(s);
@@ -140,7 +141,8 @@ struct RgbMixtureForward {
 };
 
 template <class E>
-struct RgbMixtureBackward {
+struct RgbLogisticMixtureBackwardTile {
+  static constexpr int kMostElements = 2;  // the gradients of three colours under a component are many registers
   using F = typename E::F;
   using T = typename E::T;
   using Span = typename E::Span;
@@ -152,7 +154,7 @@ struct RgbMixtureBackward {
   typename E::Scratch sum_x[3];
   int64_t d_x_channel, d_params_channel;
 
-  GK_DEVICE explicit RgbMixtureBackward(const LogisticMixtureBackward& a)
+  GK_DEVICE explicit RgbLogisticMixtureBackwardTile(const LogisticMixtureBackward& a)
       : in(a),
         grad(a.grad),
         factor(T(a.factor)),
@@ -279,11 +281,12 @@ struct ChannelInputs {
 };
 
 template <class E>
-struct ChannelMixtureForward {
+struct ChannelLogisticMixtureForwardTile {
+  static constexpr int kMostElements = 4;
   ChannelInputs<E> in;
   MixtureSums<E> sums;
 
-  GK_DEVICE explicit ChannelMixtureForward(const LogisticMixtureForward& a) : in(a) {}
+  GK_DEVICE explicit ChannelLogisticMixtureForwardTile(const LogisticMixtureForward& a) : in(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
     in.sum(s, sums);
@@ -293,7 +296,8 @@ struct ChannelMixtureForward {
 
 // The gradient by x goes over all components once more for each channel: it is seldom asked for.
 template <class E>
-struct ChannelMixtureBackward {
+struct ChannelLogisticMixtureBackwardTile {
+  static constexpr int kMostElements = 4;
   using F = typename E::F;
   using T = typename E::T;
   using Span = typename E::Span;
@@ -305,7 +309,7 @@ struct ChannelMixtureBackward {
   typename E::Scratch share, sum_x;  // of a component in the gradient; of the gradient by x
   int64_t d_x_channel, d_params_channel;
 
-  GK_DEVICE explicit ChannelMixtureBackward(const LogisticMixtureBackward& a)
+  GK_DEVICE explicit ChannelLogisticMixtureBackwardTile(const LogisticMixtureBackward& a)
       : in(a),
         grad(a.grad),
         factor(T(a.factor)),

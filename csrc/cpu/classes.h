@@ -1,11 +1,11 @@
-// The discrete family on the CPU: elements with classes as its tiles see them, and which driver runs which tile.
+// Elements with classes on the CPU, as the tiles of the discrete family see them.
 //
 // A block is a vector of elements, and a formula goes through its classes with the elements side by side. Where they
 // lie so in memory, classes are read in place; else the block's K vectors pass through a buffer, transposed on the way.
 #pragma once
 
-#include "cpu/launch.h"
-#include "tiles/discrete.h"
+#include "cpu/noise.h"
+#include "math/discrete.h"
 
 namespace genkern::GENKERN_ISA {
 
@@ -310,63 +310,5 @@ class ClassNoise {
   ClassInput<T> given_;
   ClassBuffer<T> made_, uniform_;
 };
-
-// What the family's tiles are compiled against.
-template <class U>
-struct ClassEngine : Engine<U> {
-  using Block = Span;
-  using ClassInput = GENKERN_ISA::ClassInput<U>;
-  using ClassOutput = GENKERN_ISA::ClassOutput<U>;
-  using ClassScratch = GENKERN_ISA::ClassScratch<U>;
-  using ClassNoise = GENKERN_ISA::ClassNoise<U>;
-  static Block block(const Span& s, int64_t i) { return Span(s.extent, s.first + i, least(Engine<U>::lanes, s.n - i)); }
-};
-
-template <class F>
-Status with_classes(bool wide, const F& f) {
-  return wide ? f(ClassEngine<double>()) : f(ClassEngine<float>());
-}
-
-inline Status discrete_forward(const DiscreteForward& a, const Launch& launch) {
-  return with_classes(a.wide, [&](auto engine) {
-    using E = decltype(engine);
-    return reduce<E, DiscreteForwardTile<E>>(a, {&a.value}, launch);
-  });
-}
-
-inline Status discrete_backward(const DiscreteBackward& a, const Launch& launch) {
-  return with_classes(a.wide, [&](auto engine) {
-    using E = decltype(engine);
-    return map<E, DiscreteBackwardTile<E>>(a, launch);
-  });
-}
-
-inline Status categorical_forward(const CategoricalForward& a, const Launch& launch) {
-  return with_classes(a.wide, [&](auto engine) {
-    using E = decltype(engine);
-    return reduce<E, CategoricalForwardTile<E>>(a, {&a.value}, launch);
-  });
-}
-
-inline Status categorical_backward(const CategoricalBackward& a, const Launch& launch) {
-  return with_classes(a.wide, [&](auto engine) {
-    using E = decltype(engine);
-    return map<E, CategoricalBackwardTile<E>>(a, launch);
-  });
-}
-
-inline Status gumbel_softmax_forward(const GumbelSoftmaxForward& a, const Launch& launch) {
-  return with_classes(a.wide, [&](auto engine) {
-    using E = Flushing<decltype(engine)>;
-    return map<E, GumbelForwardTile<E>>(a, launch);
-  });
-}
-
-inline Status gumbel_softmax_backward(const GumbelSoftmaxBackward& a, const Launch& launch) {
-  return with_classes(a.wide, [&](auto engine) {
-    using E = Flushing<decltype(engine)>;
-    return map<E, GumbelBackwardTile<E>>(a, launch);
-  });
-}
 
 }  // namespace genkern::GENKERN_ISA

@@ -1,0 +1,118 @@
+// The arguments of a call of an op, read from the dispatcher's stack in the order of the schema, and how functions that
+// read them are registered. Options that schemas share, as genkern/reference/options.py has them, are read as a whole.
+#pragma once
+
+#include <ATen/core/ivalue.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/common.h"
+#include "ops/random.h"
+
+// A function that registers kernels, for every device that has some.
+#ifdef GENKERN_WITH_CUDA
+#define GENKERN_FOR_EACH_DEVICE(register_kernels)              \
+  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); } \
+  TORCH_LIBRARY_IMPL(genkern, CUDA, m) { register_kernels(m); }
+#else
+#define GENKERN_FOR_EACH_DEVICE(register_kernels) \
+  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); }
+#endif
+
+namespace genkern {
+
+using torch::jit::Stack;
+
+struct SampleOptions {
+  NoiseOrigin noise{};
+  at::DimVector shape = {};
+  double temperature = 1.0;
+  int64_t element_offset = 0;
+};
+
+struct DivergenceOptions {
+  double free_bits = 0.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
+};
+
+struct LossOptions {
+  std::string_view reduction, units;
+  std::optional<int64_t> event_ndim;
+
+  Reduce over(at::IntArrayRef shape) const { return Reduce(reduction, units, event_ndim, shape); }
+};
+
+class Arguments {
+ public:
+  // `draws`: the call has a generator in place of key and eps.
+  Arguments(const Stack& stack, size_t count, bool draws) : next_(&stack[stack.size() - count]), draws_(draws) {}
+
+  // A tensor, undefined where the argument is None.
+  Tensor tensor() {
+    const c10::IValue& value = *next_++;
+    return value.isTensor() ? value.toTensor() : Tensor();
+  }
+  double number() { return next_++->toDouble(); }
+  int64_t integer() { return next_++->toInt(); }
+  bool boolean() { return next_++->toBool(); }
+  std::string_view text() { return next_++->toStringRef(); }
+  std::optional<double> number_or_none() { return next_++->toOptional<double>(); }
+  std::optional<int64_t> integer_or_none() { return next_++->toOptional<int64_t>(); }
+  at::DimVector integers() { return next_++->toDimVector(); }
+  std::vector<double> numbers() { return next_++->toDoubleVector(); }
+
+  NoiseOrigin noise() {
+    if (draws_) return NoiseOrigin(next_++->toOptional<at::Generator>());
+    const Tensor key = tensor(), eps = tensor();
+    return {key, eps};
+  }
+  ScaleOptions scale() {
+    const std::string_view param = text();
+    const double offset = number();
+    const auto lo = number_or_none(), hi = number_or_none();
+    return parse_scale(param, offset, lo, hi, text());
+  }
+  DivergenceOptions divergence() {
+    const double free_bits = number(), to_q = number(), to_p = number();
+    TORCH_CHECK_VALUE(free_bits >= 0, "free_bits: expected a number >= 0, got ", free_bits);
+    return {free_bits, to_q, to_p};
+  }
+  // The outermost bins begin 0.1 % of half the range before its ends, or half a bin if that is less.
+  Bins bins() {
+    const int64_t count = integer();
+    const double low = number(), high = number();
+    TORCH_CHECK_VALUE(count >= 2, "bins: expected an int >= 2, got ", count);
+    TORCH_CHECK_VALUE(low < high, "high: expected a number above low ", low, ", got ", high);
+    const double half = (high - low) / (2.0 * static_cast<double>(count - 1)),
+                 margin = std::min(0.0005 * (high - low), half);
+    return {half, std::log(half), low + margin, high - margin};
+  }
+  LossOptions loss() {
+    const std::string_view reduction = text(), units = text();
+    return {reduction, units, integer_or_none()};
+  }
+
+ private:
+  const c10::IValue* next_;
+  bool draws_;
+};
+
+using Tensors = c10::SmallVector<Tensor, 5>;
+
+// A function of Arguments as the dispatcher calls it.
+template <Tensors (*function)(Arguments&)>
+void boxed(const c10::OperatorHandle& op, Stack* stack) {
+  const size_t count = op.schema().arguments().size();
+  Arguments arguments(*stack, count, op.operator_name().overload_name == "draw");
+  Tensors results = function(arguments);
+  torch::jit::drop(*stack, count);
+  for (Tensor& result : results) stack->emplace_back(std::move(result));
+}
+
+template <Tensors (*function)(Arguments&)>
+void implement(torch::Library& m, const char* name) {
+  m.impl(name, torch::CppFunction::makeFromBoxedFunction<&boxed<function>>());
+}
+
+}  // namespace genkern

@@ -1,0 +1,35 @@
+// Constants by which a tile tells the drivers of both backends what is special about it.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels.h"
+
+namespace genkern {
+
+// is_plain(arguments) says whether their scales are plain (math/scale.h), for which kernels are compiled apart. An
+// answer that is known without the arguments has a type of its own: std::true_type or std::false_type.
+template <class A>
+using IsPlain = decltype(is_plain(std::declval<const A&>()));
+
+// `static constexpr bool kKeepsRows = true`: rows stay rows even where nothing is summed over them.
+template <class Tile, class = void>
+inline constexpr bool kKeepsRows = false;
+template <class Tile>
+inline constexpr bool kKeepsRows<Tile, std::void_t<decltype(Tile::kKeepsRows)>> = Tile::kKeepsRows;
+
+// `static constexpr bool kFlushes = true`: what lies far out in a tail is only added to more, or scaled down once more,
+// so that the CPU may flush subnormal results to 0.
+template <class Tile, class = void>
+inline constexpr bool kFlushes = false;
+template <class Tile>
+inline constexpr bool kFlushes<Tile, std::void_t<decltype(Tile::kFlushes)>> = Tile::kFlushes;
+
+// `static constexpr int kMostElements = 4`: a GPU's thread takes no more at once, since the tile's many tensors would
+// not fit its registers.
+template <class Tile, class = void>
+inline constexpr int kMostElements = 16;
+template <class Tile>
+inline constexpr int kMostElements<Tile, std::void_t<decltype(Tile::kMostElements)>> = Tile::kMostElements;
+
+}  // namespace genkern
