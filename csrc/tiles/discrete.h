@@ -231,7 +231,7 @@ struct CategoricalBackwardTile {
       const F left = select(t.lost > F(T(0)), F(T(1)), F(T(0)));
       const F from_mean = fma(F(0.5f), lost - left, half - mean_q);  // which may overflow where there is no mass
       d_q.set(k, select(t.softmax_q == F(T(0)), F(T(0)), g_q * t.softmax_q * from_mean));
-      d_p.set(k, g_p * fma(t.softmax_p, mean_p, -difference));
+      d_p.set(k, g_p * (t.softmax_p * mean_p - difference));  // rounded products of equal classes cancel
     }
   }
 };
