@@ -91,10 +91,12 @@ GK_INLINE F mass_difference(F q, F p, F log_ratio) {
 template <class F>
 struct PairSums {
   F top_q, top_p, tops;        // and how far apart the largest are
+  F p_at_top;                  // p's logit where that of q is largest
   F total_q, total_p, excess;  // of exp(logit - top), and of the difference of the two
 
-  GK_INLINE PairSums(F top_q, F top_p)
-      : top_q(top_q), top_p(top_p), tops(abs(top_q - top_p)), total_q(F(0)), total_p(F(0)), excess(F(0)) {}
+  GK_INLINE PairSums(F top_q, F top_p, F p_at_top)
+      : top_q(top_q), top_p(top_p), tops(abs(top_q - top_p)), p_at_top(p_at_top), total_q(F(0)), total_p(F(0)),
+        excess(F(0)) {}
   // log(q / p) but for the normalisers, of the two logits and the largest two: those are subtracted first that are
   // nearer to each other, so that neither nearly equal logits nor large ones lose the digits that matter.
   GK_INLINE F shifted(F logit_q, F logit_p) const {
@@ -165,6 +167,10 @@ struct PairMap {
     }
     t.log_ratio = r;
     return t;
+  }
+  // log(q / p) of q's largest class.
+  GK_INLINE F at_top() const {
+    return (*this)(sums.top_q, sums.p_at_top, F(1), tail_exp(sums.p_at_top - sums.top_p)).log_ratio;
   }
 };
 

@@ -113,13 +113,15 @@ struct CategoricalInputs {
   }
 
   GK_DEVICE PairMap<F> pair() {
-    F top_q{T(kMinusInfinity)}, top_p{T(kMinusInfinity)};
+    F top_q{T(kMinusInfinity)}, top_p{T(kMinusInfinity)}, p_at_top{T(kMinusInfinity)};
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
-      top_q = max(top_q, q[k]);
-      top_p = max(top_p, logit_p(k));
+      const F logit_q = q[k], logit = logit_p(k);
+      p_at_top = select(logit_q > top_q, logit, p_at_top);
+      top_q = max(top_q, logit_q);
+      top_p = max(top_p, logit);
     }
-    PairSums<F> sums(top_q, top_p);
+    PairSums<F> sums(top_q, top_p, p_at_top);
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const F logit_q = q[k], logit = logit_p(k);
@@ -167,10 +169,10 @@ struct CategoricalBackwardTile {
   CategoricalInputs<E> in;
   typename E::LossInput grad;
   typename E::ClassOutput d_q, d_p;
-  typename E::ClassScratch log_ratio, by_p;
+  typename E::ClassScratch half_ratio, by_p;
 
   GK_DEVICE explicit CategoricalBackwardTile(const CategoricalBackward& a)
-      : a(a), in(a), grad(a.grad), d_q(a.d_q, a), d_p(a.d_p, a), log_ratio(a, a.divergence), by_p(a, a.divergence) {}
+      : a(a), in(a), grad(a.grad), d_q(a.d_q, a), d_p(a.d_p, a), half_ratio(a, a.divergence), by_p(a, a.divergence) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     grad.fetch(s);
@@ -199,35 +201,39 @@ struct CategoricalBackwardTile {
   }
 
   // By q's logits softmax_q (r - mean of r), by p's softmax_p times a mean less by_p, each with 1 - unimix. What p has
-  // no mass for is left out. The means are those of the numbers that came out, so that an error which all log ratios
-  // have in common leaves both gradients alone.
+  // no mass for is left out. Where one class has most of q, r is taken from its r, so that the mean keeps the digits of
+  // the others; halves of both cannot overflow. The mean for p is the sum of the by_p that came out: an error which they
+  // have in common leaves the gradient alone.
   GK_DEVICE void divergence(F g) {
     const PairMap<F> pair = in.pair();
+    const F origin = select(pair.inverse_q > F(0.5f), F(0.5f) * pair.at_top(), F(0));
     // The mean by p without its largest class, nearly all of it where p is nearly certain, keeps the digits of the
     // rest.
-    F value(T(0)), mean_q(T(0)), of_largest(T(0)), of_rest(T(0)), lost(T(0));
+    F value(T(0)), total_q(T(0)), weighted(T(0)), of_largest(T(0)), of_rest(T(0)), lost(T(0));
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const PairTerm<F> t = in.term(pair, k);
       value = value + t.value;
-      mean_q = fma(t.softmax_q, log_ratio.set(k, t.log_ratio), mean_q);
+      total_q = total_q + t.softmax_q;
+      weighted = fma(t.softmax_q, half_ratio.set(k, fma(F(0.5f), t.log_ratio, -origin)), weighted);
       const F difference = by_p.set(k, t.by_p);
       const auto largest = in.logit_p(k) == pair.sums.top_p;
       of_largest = of_largest + select(largest, difference, F(T(0)));
       of_rest = of_rest + select(largest, F(T(0)), difference);
       lost = lost + t.lost;
     }
-    const F mean_p = of_largest + of_rest;
+    const F mean_q = weighted / total_q, mean_p = of_largest + of_rest;
     if (a.free_nats > 0.0) g = select(value < F(T(a.free_nats)), F(T(0)), g);  // nan passes
-    const F g_q = g * F(T(a.grad_scale_q)) * pair.keep, g_p = g * F(T(a.grad_scale_p)) * pair.keep;
+    const F g_q = g * F(T(2.0 * a.grad_scale_q)) * pair.keep, g_p = g * F(T(a.grad_scale_p)) * pair.keep;
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const PairTerm<F> t = in.term(pair, k);  // of which, where something is kept, the masses alone are used
-      const F r = log_ratio.get(k, [&] { return t.log_ratio; }), difference = by_p.get(k, [&] { return t.by_p; });
+      const F half = half_ratio.get(k, [&] { return fma(F(0.5f), t.log_ratio, -origin); });
+      const F difference = by_p.get(k, [&] { return t.by_p; });
       const F left = select(t.lost > F(T(0)), F(T(1)), F(T(0)));
-      const F from_mean = (r - mean_q) + (lost - left);  // which may overflow where there is no mass
+      const F from_mean = fma(F(0.5f), lost - left, half - mean_q);  // which may overflow where there is no mass
       d_q.set(k, select(t.softmax_q == F(T(0)), F(T(0)), g_q * t.softmax_q * from_mean));
-      d_p.set(k, g_p * fma(t.softmax_p, mean_p, -difference));
+      d_p.set(k, g_p * (t.softmax_p * mean_p - difference));  // rounded products of equal classes cancel
     }
   }
 };

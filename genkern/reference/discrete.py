@@ -85,7 +85,7 @@ def categorical_kl(
         logits_p = torch.zeros_like(logits_q)
     else:
         logits_p = _scale.scale_gradient(logits_p.to(dtype), grad_scale_p).expand(shape)
-    log_q, log_p = torch.log_softmax(logits_q, dim), torch.log_softmax(logits_p, dim)
+    log_q, log_p = _log_softmax(logits_q, dim), _log_softmax(logits_p, dim)
     q, p = torch.exp(log_q), torch.exp(log_p)
 
     # Where either has no mass at all there is no ratio; what then is infinite is added at the end, without a gradient.
@@ -102,10 +102,27 @@ def categorical_kl(
     series = q * expm1_minus(torch.where(near, -log_ratio, torch.zeros_like(log_ratio)))
     terms = torch.where(near, series, p - q + q * log_ratio)
     infinite = torch.where(none_p & (q > 0), torch.full_like(terms, math.inf), torch.zeros_like(terms))
-    elements = (terms + infinite).sum(dim)
+    elements = (terms + infinite - _origin(log_ratio, q, dim) * (q - q.detach())).sum(dim)
     if free_bits:
         elements = at_least(elements, free_bits, units)
     return reduce(elements, reduction, units, event_ndim)
+
+
+def _log_softmax(logits: Tensor, dim: int) -> Tensor:
+    """torch's, but a number, with its gradient, where a finite logit is further from the largest than numbers reach."""
+    apart = logits - logits.detach().amax(dim, keepdim=True)
+    beyond = (apart == -math.inf) & torch.isfinite(logits)
+    apart = torch.where(beyond, torch.finfo(apart.dtype).min + (logits - logits.detach()), apart)
+    return apart - torch.log(torch.exp(apart).sum(dim, keepdim=True))
+
+
+def _origin(log_ratio: Tensor, q: Tensor, dim: int) -> Tensor:
+    """The log ratio of a class that has most of q, or 0: the gradient through q is that of log ratios less any constant.
+
+    Without it the gradient of a nearly certain q would be lost in the rounding of its one large log ratio.
+    """
+    share, top = q.detach().max(dim, keepdim=True)
+    return torch.where(share > 0.5, log_ratio.detach().gather(dim, top), torch.zeros_like(share))
 
 
 def gumbel_softmax(
@@ -240,5 +257,6 @@ def _unrounded(log_ratio: Tensor, logits_q: Tensor, logits_p: Tensor, neither: T
         q, p = torch.exp(logits_q - top_q), torch.exp(logits_p - top_p)
         total_q, total_p = q.sum(dim, keepdim=True), p.sum(dim, keepdim=True)
         excess = _difference(q, p, shifted, neither).sum(dim, keepdim=True) / total_p
-        accurate = shifted - _log1p_or_log(excess, total_q, total_p)
+        info = torch.finfo(shifted.dtype)
+        accurate = (shifted - _log1p_or_log(excess, total_q, total_p)).clamp(info.min, info.max)
         return (accurate - log_ratio).masked_fill(neither, 0.0)
