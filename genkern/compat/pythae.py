@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genkern import _checks, functional, random
 from genkern.compat._patching import Applied, Patch, Switch, original
-from genkern.reference.mmd import MOST_SCALES
+from genkern.functional.mmd import MOST_SCALES
 
 __all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch", "unpatch"]
 

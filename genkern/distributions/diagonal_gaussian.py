@@ -14,7 +14,7 @@ from torch.types import _size
 from genkern import functional
 from genkern.distributions._values import VALIDATE, expand_parameters, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
-from genkern.functional.gaussian import Clamp
+from genkern.functional._scale import Clamp
 
 __all__ = ["DiagonalGaussian"]
 

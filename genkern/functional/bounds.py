@@ -31,11 +31,6 @@ def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
     Tensor
         Without `dim`, float32 or wider. Equal values give exactly that value. All -inf gives -inf, any +inf gives +inf.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     The gradient is softmax(log_w), differentiable again; it is 0 where the result is infinite.
@@ -88,11 +83,6 @@ def importance_weighted_bound(
     Tensor
         Without `dim`, in nats, float32 or wider. All weights equal to c give c, exactly for every estimator but
         "ciwae". Draws of log weight -inf count as w = 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----

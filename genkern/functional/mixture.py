@@ -9,11 +9,23 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern._library import Operation
-from genkern.functional.gaussian import Clamp, _bounds, gaussian_log_prob
+from genkern.functional._scale import Clamp, checked_sigma
+from genkern.functional.gaussian import gaussian_log_prob
 from genkern.reference import mixture as reference
 from genkern.reference import scale as _scale
+from genkern.reference.options import Sigma
 
 __all__ = ["gaussian_mixture_log_prob", "kde_log_prob", "total_correlation"]
+
+_gaussian_mixture = Operation(
+    "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    reference=reference.gaussian_mixture,
+    result=reference.gaussian_mixture_result,
+    differentiable=("z", "loc", "log_scale", "log_weights"),
+    keeps_results=True,
+    by_rows=False,
+)
 
 
 def gaussian_mixture_log_prob(
@@ -54,11 +66,6 @@ def gaussian_mixture_log_prob(
     marginal_log_prob : Tensor
         Only with `marginals`: ``[B]``, sum_d log sum_c w_c N(z_d; loc_cd, scale_cd^2).
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Gradients to `z`, `loc`, `scale` and `log_weights`; second order, through the definition, in O(B·C·D) memory. Sums
@@ -72,7 +79,7 @@ def gaussian_mixture_log_prob(
     tensor([-1.8379])
     """
     _checks.tensor("loc", loc)
-    log_scale = _log_scale(scale, loc, scale_param, scale_offset, clamp, clamp_mode)
+    log_scale = _log_scale(scale, loc, checked_sigma(scale_param, scale_offset, clamp, clamp_mode))
     log_prob, marginal = _mixture(z, loc, log_scale, log_weights, marginals)
     return (log_prob, marginal.sum(-1)) if marginals else log_prob
 
@@ -93,11 +100,6 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
     -------
     Tensor
         ``[B]``, in nats, exact: no tree, no truncation. Gradients to all three.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -121,7 +123,7 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
         bandwidth = _checks.number("bandwidth", bandwidth)
         if not bandwidth > 0:
             raise ValueError(f"bandwidth: expected a number > 0, got {bandwidth}")
-    log_scale = _log_scale(bandwidth, data, "std", 0.0, None, "hard", name="bandwidth")
+    log_scale = _log_scale(bandwidth, data, Sigma("std"), name="bandwidth")
     return _mixture(x, data, log_scale, None, False)[0]
 
 
@@ -170,11 +172,6 @@ def total_correlation(
     dimension_wise_kl : Tensor
         ``[B]``, sum_d log q(z_d) - log p(z) under the prior N(0, I). The three add up to log q(z|x) - log p(z).
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Chen et al. 2018, "Isolating sources of disentanglement in variational autoencoders", equation 2 and appendix C.
@@ -198,7 +195,7 @@ def total_correlation(
     # Once for all four densities, whose gradients are then added in the type of arithmetic, too.
     dtype = _checks.compute_dtype(z, loc, scale)
     z, loc = z.to(dtype), loc.to(dtype)
-    log_scale = _log_scale(scale, loc, scale_param, scale_offset, clamp, clamp_mode)
+    log_scale = _log_scale(scale, loc, checked_sigma(scale_param, scale_offset, clamp, clamp_mode))
     log_q_x = gaussian_log_prob(z, loc, log_scale, scale_param="logstd")
     if z.shape[0] == 0:
         return log_q_x, log_q_x, log_q_x
@@ -262,18 +259,8 @@ def _stratified_weights(like: Tensor, batch: int, dataset_size: int) -> Tensor:
     return torch.cat([like.new_full((count,), value) for count, value in numbers])
 
 
-def _log_scale(
-    scale: Tensor | float,
-    loc: Tensor,
-    scale_param: str,
-    scale_offset: float,
-    clamp: Clamp | None,
-    clamp_mode: str,
-    *,
-    name: str = "scale",
-) -> Tensor:
+def _log_scale(scale: Tensor | float, loc: Tensor, sigma: Sigma, *, name: str = "scale") -> Tensor:
     """log sigma, [1 or C, 1 or D]: a handful of operations on as many numbers as the scale has."""
-    scale_offset, lo, hi = _checks.scale(scale_param, scale_offset, *_bounds(clamp), clamp_mode)
     if isinstance(scale, Tensor):
         _checks.tensor(name, scale)
         raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale
@@ -285,32 +272,12 @@ def _log_scale(
     else:
         dtype = _checks.compute_dtype(loc)
         raw = loc.new_full((1, 1), _scale.constant(_checks.number(name, scale), dtype), dtype=dtype)
-    raw = _scale.clamp(raw.to(dtype), lo, hi, clamp_mode)
-    return 0.5 * _scale.logvar(raw, scale_param, scale_offset)
+    return 0.5 * _scale.logvar(_scale.clamp(raw.to(dtype), sigma), sigma)
 
 
 def _mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
 ) -> tuple[Tensor, Tensor]:
     """The joint log density ``[B]`` and, with `marginals`, those of dimensions ``[B, D]``; totals are for backward."""
-    joint, marginal, *_ = _mixture_op(z, loc, log_scale, log_weights, marginals)
+    joint, marginal, *_ = _gaussian_mixture(z, loc, log_scale, log_weights, marginals)
     return joint, marginal
-
-
-def _fake(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> tuple[Tensor, ...]:
-    reference.check_mixture(z, loc, log_scale, log_weights, marginals)
-    dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
-    by_point, by_dimension = (z.shape[0],), (z.shape[0], z.shape[1] if marginals else 0)
-    shapes = (by_point, by_dimension, by_point, by_dimension)
-    return tuple(z.new_empty(shape, dtype=dtype) for shape in shapes)
-
-
-_mixture_op = Operation(
-    "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.gaussian_mixture,
-    fake=_fake,
-    differentiable=("z", "loc", "log_scale", "log_weights"),
-    keeps_results=True,
-    by_rows=False,
-)

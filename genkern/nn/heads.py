@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional
-from genkern.functional.gaussian import Clamp
+from genkern.functional._scale import Clamp
 from genkern.nn._inputs import check_input, factory, scale_options
 
 __all__ = ["GaussianHead"]

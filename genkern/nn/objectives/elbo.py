@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +10,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern.functional import _ordered
 from genkern.nn._buffers import update_buffers
-from genkern.nn.objectives.objective import Objective, check_parts
-
-if TYPE_CHECKING:
-    from genkern.nn.vae import VAE
+from genkern.nn.objectives.objective import Model, Objective, check_parts
 
 __all__ = ["ELBO"]
 
@@ -92,10 +89,10 @@ class ELBO(Objective):
             return distortion + self.beta * (kl - self.capacity * progress).abs()
         return distortion + self.beta * progress * kl
 
-    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+    def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         # Only a closed-form KL has dimensions to free.
         free_bits = {"free_bits": self.free_bits, "free_bits_over": self.free_bits_over} if self.free_bits else {}
-        return self(*vae._parts(x, encoder_input, **noise, **free_bits))
+        return self(*vae.reconstruction_and_kl(x, encoder_input, **noise, **free_bits))
 
     def extra_repr(self) -> str:
         return (
