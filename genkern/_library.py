@@ -157,7 +157,7 @@ class Operation(Op):
     overload `draw` that takes a ``Generator?`` in their place, draws the key as part of the launch, and returns it
     behind the results. A call has the generator behind key and eps, and draws where neither is given.
 
-    With `keeps_results` the backward op is given the results, too, behind the arguments. `by_rows`: whether a row of
+    `keeps_results`: the backward op is given the results, too, behind the arguments. `by_rows`: whether a row of
     the results depends on the same row of the arguments alone, so that rows may lie on different ranks. `noise_by_row`:
     whether a row has one number of noise, instead of one an element.
     """

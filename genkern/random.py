@@ -189,7 +189,7 @@ def normal(
     Returns
     -------
     Tensor
-        Of `shape`, in row-major order of the element index. No gradient.
+        Noise of `shape`, in row-major order of the element index. No gradient.
 
     Raises
     ------

@@ -271,7 +271,7 @@ def patch(*, legacy: bool = False) -> Applied:
     Parameters
     ----------
     legacy : bool
-        With diffusers' own reductions, see the classes' notes.
+        Whether reductions are diffusers' own, see the classes' notes.
 
     Returns
     -------

@@ -70,7 +70,7 @@ def importance_weighted_bound(
         consecutive draws (Rainforth et al. 2018). "renyi": 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha) (Li & Turner
         2016). "dreg": the value of "iwae" with the doubly reparameterised gradient (Tucker et al. 2019).
     beta : float
-        In [0, 1]; for "ciwae", and only for it.
+        From 0 to 1; for "ciwae", and only for it.
     groups : int
         Divides K; for "miwae", and only for it.
     alpha : float

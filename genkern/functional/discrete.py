@@ -70,7 +70,7 @@ def discrete_entropy(
     dim : int
         Dimension of the classes.
     reduction : {"event", "none", "sum", "mean", "batchmean"}
-        Of the values, one for each vector, as in `gaussian_kl`: sum over each datum (the default), none, over
+        How values, one for each vector, are reduced, as in `gaussian_kl`: sum over each datum (the default), none, over
         everything, mean over vectors, mean over data of the sums.
     units : {"nats", "bits", "bits_per_dim"}
     event_ndim : int, optional
@@ -137,7 +137,7 @@ def categorical_entropy(
     Parameters
     ----------
     logits : Tensor
-        Of the K classes along `dim`; -inf means no mass.
+        Logits of the K classes along `dim`; -inf means no mass.
     dim, reduction, units, event_ndim
         As in `discrete_entropy`.
 
@@ -148,7 +148,7 @@ def categorical_entropy(
 
     Notes
     -----
-    With q = softmax(logits) its gradient is -q (log q + H), 0 where q is.
+    Its gradient is -q (log q + H) with q = softmax(logits), 0 where q is.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def gumbel_softmax(
     Parameters
     ----------
     logits : Tensor
-        Of the K classes along `dim`; -inf means no mass.
+        Logits of the K classes along `dim`; -inf means no mass.
     tau : float or Tensor
         Temperature, not negative. At 0 the sample is one-hot, the first of the largest scores, with gradient 0.
         A learned one is a tensor of shape (), which receives a gradient and must be positive; eps is then in memory.
@@ -261,7 +261,7 @@ def gumbel_softmax(
     Returns
     -------
     Tensor
-        Of the shape and dtype of logits; nan only where logits are nan or inf, or all classes -inf.
+        The shape and dtype are those of logits; nan only where logits are nan or inf, or all classes -inf.
 
     Notes
     -----

@@ -192,7 +192,7 @@ def interpolate(
     Parameters
     ----------
     real, fake : Tensor
-        Of one shape, ``[B, ...]``.
+        Samples of one shape, ``[B, ...]``.
     key : Tensor, optional
         Makes eps: sample b has element `element_offset` + b of ``gk.random.uniform(key, ...)``, in the type of
         arithmetic, the same on every device.
@@ -206,7 +206,7 @@ def interpolate(
     Returns
     -------
     Tensor
-        Of the samples' shape and, between two dtypes, of the wider.
+        The samples' shape and, between two dtypes, the wider.
 
     Notes
     -----

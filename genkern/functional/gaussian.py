@@ -97,7 +97,7 @@ def gaussian_rsample(
     Parameters
     ----------
     loc, scale : Tensor
-        Of shapes that broadcast. What `scale` holds, `scale_param` says.
+        Two shapes that broadcast. `scale_param` says what `scale` holds.
     sample_shape : sequence of int
         Shape of independent samples, in front.
     temperature : float or Tensor
@@ -375,7 +375,7 @@ def gaussian_nll(
     Parameters
     ----------
     x, loc : Tensor
-        Of shapes that broadcast.
+        Data and locations, of shapes that broadcast.
     scale : Tensor, float or "optimal"
         A learned scale of any shape that broadcasts (per element, per channel, 0-dim), a constant, or "optimal":
         sigma^2 is the mean squared error over the batch, differentiated (Rybkin et al. 2021, sigma-VAE);

@@ -79,7 +79,7 @@ def gaussian_residual_rsample_kl(
     Returns
     -------
     z : Tensor
-        Of the shape all four broadcast to, in their promoted dtype.
+        A sample of the shape all four broadcast to, in their promoted dtype.
     kl : Tensor
         KL(q || p), accurate where q is close to p; never negative. It and the next two are float32, or float64 where
         one of the four is.

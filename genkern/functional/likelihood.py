@@ -102,7 +102,7 @@ def laplace_nll(
     Parameters
     ----------
     x, loc : Tensor
-        Of shapes that broadcast.
+        Data and locations, of shapes that broadcast.
     scale : Tensor or float
         What `scale_param` turns into the diversity b, as it turns it into sigma for a Gaussian: b = exp(scale / 2) for
         "logvar", exp(scale) for "logstd", scale for "std", its root for "var", softplus(scale) for "softplus". So
@@ -155,7 +155,7 @@ def discretized_gaussian_nll(
     Parameters
     ----------
     x, loc : Tensor
-        Of shapes that broadcast; x holds the centres of `bins` bins, the first at `low`, the last at `high`.
+        Two shapes that broadcast; x holds the centres of `bins` bins, the first at `low`, the last at `high`.
     scale : Tensor or float
         A learned scale of any shape that broadcasts (per element, per channel, 0-dim), or a constant.
     bins : int

@@ -51,7 +51,7 @@ def discretized_logistic_mixture_nll(
     x : Tensor
         Data, with C channels along `channel_dim`, 3 with coupling; every value the centre of its bin.
     params : Tensor
-        Of the shape of x, or one that broadcasts with it, but for the channels. With coupling there are 10 M: M mixture
+        The shape is that of x, or broadcasts with it, but for the channels. With coupling there are 10 M: M mixture
         logits, then for each of the 3 colours M means, M log-scales and M coupling coefficients before their tanh: the
         coefficients of red move the mean of green by the red of x, those of green the mean of blue by red, those of
         blue the mean of blue by green. Without coupling there are M + 2 C M: M logits, then for each channel M means
@@ -155,7 +155,7 @@ def discretized_logistic_mixture_sample(
     Returns
     -------
     Tensor
-        Of the shape of params with C channels, in its dtype. No gradient. Samples of one key differ from device to
+        Shape and dtype are those of params, but for C channels. No gradient. Samples of one key differ from device to
         device by the rounding of exp and log alone.
 
     Notes

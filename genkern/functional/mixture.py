@@ -52,8 +52,8 @@ def gaussian_mixture_log_prob(
     loc : Tensor
         Means, ``[C, D]`` with C >= 1.
     scale : Tensor or float
-        By component and dimension ``[C, D]``, by component ``[C]`` or ``[C, 1]``, by dimension ``[1, D]``, or one for
-        all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
+        Scales by component and dimension ``[C, D]``, by component ``[C]`` or ``[C, 1]``, by dimension ``[1, D]``, or one
+        for all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
     log_weights : Tensor, optional
         ``[C]``, or ``[B, C]``: of each point's own mixture. Taken as they are, not normalised; uniform 1/C by default.
     marginals : bool
@@ -151,13 +151,13 @@ def total_correlation(
     z : Tensor
         ``[B, D]``, z_b drawn from q(z | x_b).
     loc, scale : Tensor
-        Of q(z | x_b), ``[B, D]``; `scale_param`, `scale_offset`, `clamp`, `clamp_mode` as for `gaussian_nll`.
+        Those of q(z | x_b), ``[B, D]``; `scale_param`, `scale_offset`, `clamp`, `clamp_mode` as for `gaussian_nll`.
     dataset_size : int
         N, from which the batch was drawn; at least B.
     weighting : {"mss", "mws"}
         Minibatch stratified sampling, or minibatch weighted sampling, whose weights are all 1 / (N·B).
     mss_weights : {"paper", "legacy"}
-        With M = B - 1, each datum's own component weighs 1/N, one other (N - M) / (N·M), the rest 1/M. "paper": the
+        Each datum's own component weighs 1/N, one other (N - M) / (N·M), the rest 1/M, where M = B - 1. "paper": the
         datum's own and the one after it. "legacy": as in the authors' code and its copies, the first and the second
         of the batch, whichever datum asks.
     joint_weight : {"once", "per_dim"}
@@ -227,8 +227,8 @@ def _stratified(
 ) -> tuple[Tensor, Tensor]:
     """The weight of component c for datum b depends on (c - b) mod B alone.
 
-    With the components in reverse that is (B - 1 - c - b) mod B: the rows of weights are one vector, which moves by one
-    from row to row, so that no [B, B] tensor is needed.
+    Components in reverse turn it into (B - 1 - c - b) mod B. The rows of weights are then one vector that moves by one
+    from row to row, and no [B, B] tensor is needed.
     """
     batch = z.shape[0]
     weights = _stratified_weights(log_scale, batch, dataset_size).flip(0) * times

@@ -32,7 +32,7 @@ def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = 
     x, y : Tensor
         Points, ``[B, D]`` and ``[C, D]``.
     kernel : {"rbf", "imq"}
-        Of the squared Euclidean distance d and the scales s: radial basis functions, sum_s exp(-d / s), or inverse
+        Radial basis functions, sum_s exp(-d / s), with the squared Euclidean distance d and the scales s; or inverse
         multiquadrics, sum_s s / (s + d).
     scales : sequence of float
         Squared bandwidths, 1 to 16 positive numbers. exp(-d / (2 σ²)) has s = 2 σ².

@@ -32,7 +32,7 @@ class AdversarialSteps:
     gan : GAN
         Or a wrapper of one that is called as it is, such as DistributedDataParallel.
     generator_optimizer, discriminator_optimizer : Optimizer
-        Of the parameters of ``gan.generator`` (and ``gan.encoder``, for a :class:`VAEGAN`) and ``gan.discriminator``.
+        Optimisers of ``gan.generator`` (and ``gan.encoder``, for a :class:`VAEGAN`) and of ``gan.discriminator``.
     n_critic : int
         Discriminator steps to one of the generator: 5 for the Wasserstein GANs of Arjovsky et al. 2017 and Gulrajani et
         al. 2017.
@@ -40,8 +40,8 @@ class AdversarialSteps:
         Called with the list of an optimiser's parameters between backward and step; several processes pass
         :func:`average_gradients`.
     scaler : torch.amp.GradScaler, optional
-        Of both losses, as float16 needs it under autocast. Gradients are scaled back before `reduce_gradients`; where
-        they are not finite behind it, the optimiser takes no step. The scale is updated once a batch.
+        Scales both losses, as float16 needs it under autocast. Gradients are scaled back before `reduce_gradients`;
+        where they are not finite behind it, the optimiser takes no step. The scale is updated once a batch.
 
     Notes
     -----
@@ -113,7 +113,7 @@ class AdversarialSteps:
         return AdversarialTerms(terms, loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of both optimisers and the scaler, and the count of steps; the GAN has its own."""
+        """The states of both optimisers and the scaler, and the count of steps; the GAN has its own."""
         return {"steps": self.steps, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -45,11 +45,11 @@ class GAN(nn.Module):
     discriminator : Module
         Data → logits of any shape: ``[B]``, ``[B, 1]``, one a patch; for Wasserstein losses, the critic.
     loss : str
-        Of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
+        Kind of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
         ``"non_saturating"``, ``"hinge"``, ``"lsgan"``, ``"wgan"``, ``"relativistic"``.
     penalty : {None, "r1", "r2", "gp", "dragan"}
-        Of the discriminator's slope by its input: the squared norm at real or at generated data (Mescheder et al.
-        2018); the norm's distance from 1 between the two (Gulrajani et al. 2017) or around real data (Kodali et al.
+        What penalises the discriminator's slope by its input: the squared norm at real or at generated data (Mescheder
+        et al. 2018); the norm's distance from 1 between the two (Gulrajani et al. 2017) or around real data (Kodali et al.
         2017).
     penalty_weight : float, optional
         Its factor. Default: 5 for "r1" and "r2" (γ/2, γ = 10), 10 for "gp" and "dragan".
@@ -61,7 +61,7 @@ class GAN(nn.Module):
     latent_shape : sequence of int, optional
         Shape of one latent; ``generator.latent_shape`` where the generator has one.
     ema_decay : float, optional
-        Of the averaged generator, `average`; None: there is none.
+        Decay of the averaged generator, `average`; None: there is none.
 
     Attributes
     ----------
@@ -246,8 +246,8 @@ class GAN(nn.Module):
     ) -> Tensor:
         """`num` new data ``[num, ...]`` of z ~ N(0, temperature²·I); no graph is kept.
 
-        By the averaged generator, if there is one and `averaged` does not say otherwise; by either in evaluation mode,
-        so that a datum does not depend on its neighbours and no statistics move. Modes are left as they are.
+        The averaged generator makes them, if there is one and `averaged` does not say otherwise. Either computes in
+        evaluation mode, so that a datum does not depend on its neighbours and no statistics move; modes are left alone.
         """
         num = _checks.integer("num", num, minimum=0)
         keys, _ = self._noise(key, generator, element_offset)

@@ -28,7 +28,7 @@ class GaussianHead(nn.Module):
     scale_param, scale_offset, clamp, clamp_mode
         What the second half of the moments holds; as :func:`genkern.gaussian_rsample_kl_packed`.
     device, dtype
-        Of the parameters.
+        Those of the parameters.
 
     Notes
     -----

@@ -122,7 +122,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
 
     Notes
     -----
-    With ``"optimal"``, training mode uses the batch's own σ and keeps a running mean of σ² in the ``state_dict``, which
+    ``"optimal"``: training mode uses the batch's own σ and keeps a running mean of σ² in the ``state_dict``, which
     evaluation mode and frozen densities use, as batch normalisation does: a density of held-out data must not be fitted
     to them. A batch whose mean squared error is infinite or not a number leaves that mean as it was, and is not counted
     in it. Under ``torch.func.vmap`` it takes in the mean over what is mapped. The log-density is one of x on its own

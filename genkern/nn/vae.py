@@ -176,7 +176,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """`num` new data ``[num, ...]``: z from the prior, N(0, temperature²·I), then E[x | z]; no graph is kept.
 
-        With `observation_noise`, x is drawn from p(x | z) instead: a sample of the model itself, grainy for images.
+        `observation_noise` draws x from p(x | z) instead: a sample of the model itself, grainy for images.
         """
         num = _checks.integer("num", num, minimum=0)
         observation_noise = _checks.boolean("observation_noise", observation_noise)

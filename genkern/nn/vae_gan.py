@@ -37,7 +37,7 @@ class VAEGAN(GAN):
     generator : Module
         The decoder: `z` ``[B, latent, ...]`` → data.
     discriminator : Module
-        Of which ``classify(features(x))`` is the logits, as :class:`ConvDiscriminator` has it.
+        ``classify(features(x))`` gives its logits, as in :class:`ConvDiscriminator`.
     gamma : float
         Weight of the likelihood of features in the generator's loss, beside that of deceiving the discriminator.
     sigma : float
@@ -48,7 +48,7 @@ class VAEGAN(GAN):
 
     Notes
     -----
-    With x̃ made of z ~ q(z | x), xₚ of z ~ N(0, I), and f the features, nll = −E log N(f(x); f(x̃), σ² I), without its
+    x̃ is made of z ~ q(z | x), xₚ of z ~ N(0, I), f are the features, and nll = −E log N(f(x); f(x̃), σ² I), without its
     ½ log 2π:
 
     ============= ====================== ==============================================

@@ -77,7 +77,7 @@ def categorical_kl(
 ) -> Tensor:
     """KL(q || p) of (1 - unimix) softmax(logits) + unimix / K each; no logits_p: uniform.
 
-    With r = log(q / p) it is the sum of q (exp(-r) - 1 + r): both sum to 1, and no term is negative or cancels.
+    It is the sum of q (exp(-r) - 1 + r) with r = log(q / p): both sum to 1, and no term is negative or cancels.
     """
     dtype = categorical_kl_result(logits_q, logits_p, dim, unimix, divergence, loss).dtype
     shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)

@@ -112,7 +112,7 @@ def discretized_gaussian_nll(
 
 
 def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
-    """Of [a, b] = [u - w, u + w], or of [a, infinity); u, w and b + a are not negative but in a tail.
+    """-log of the mass of [a, b] = [u - w, u + w], or [a, infinity); u, w and b + a are not negative but in a tail.
 
     Three forms, none of which subtracts nearly equal numbers; each sees only its own elements, or harmless ones.
     """

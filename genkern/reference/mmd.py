@@ -63,7 +63,7 @@ def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: s
 
 
 def _sum(values: Tensor) -> Tensor:
-    """By rows first: how many threads there are does not change the order."""
+    """The sum by rows first, so that the number of threads does not change the order."""
     return values.sum(1).sum()
 
 

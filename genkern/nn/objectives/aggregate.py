@@ -133,7 +133,7 @@ class InfoVAE(Objective):
     >>> vae = VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2), objective=InfoVAE(lambda_=100.0))
     >>> vae.loss(torch.rand(32, 4)).backward()
 
-    With another discrepancy:
+    Another discrepancy:
 
     >>> def rbf(z, prior_z):
     ...     return gk.mmd(z, prior_z, scales=(z.shape[1],), estimator="v")

@@ -29,7 +29,7 @@ class ELBO(Objective):
     free_bits_over : {"dim", "event", "batch"}
         What the threshold applies to: each latent dimension, each datum, or the batch mean.
     capacity : float, optional
-        In nats: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as
+        Nats C: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as
         in the implementations in use.
     warmup : int
         Steps over which the KL weight grows linearly from 0 to `beta` (Sønderby et al. 2016), or, where `capacity` is
