@@ -34,11 +34,6 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
     Tensor
         uint64, shape (2,).
 
-    Raises
-    ------
-    TypeError
-        `seed` or `offset` is no int.
-
     Examples
     --------
     >>> import genkern as gk
@@ -71,11 +66,6 @@ def split(key: Tensor, num: int = 2) -> Tensor:
     Tensor
         uint64, shape (num, 2). Row i does not depend on `num`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        `key` is no key, `num` is no int or negative.
-
     Examples
     --------
     >>> import genkern as gk
@@ -98,11 +88,6 @@ def fold_in(key: Tensor, data: int) -> Tensor:
     -------
     Tensor
         uint64, shape (2,).
-
-    Raises
-    ------
-    TypeError, ValueError
-        `key` is no key, `data` is no int or negative.
 
     Examples
     --------
@@ -132,8 +117,6 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
 
     Raises
     ------
-    TypeError
-        `generator` is no torch.Generator.
     RuntimeError
         Under ``torch.func.vmap`` with ``randomness="error"``, its default, as for torch's own random functions:
         ``"same"`` draws one key for all rows, ``"different"`` one for each, in their order.
@@ -190,11 +173,6 @@ def normal(
     -------
     Tensor
         Noise of `shape`, in row-major order of the element index. No gradient.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `key`, `shape`, `dtype` or `element_offset` is not as above.
 
     Notes
     -----

@@ -1,7 +1,4 @@
-"""The public operations, one module a family.
-
-An argument that does not fit raises TypeError or ValueError, which names it, what was expected and what came.
-"""
+"""The public operations, one module a family."""
 
 from genkern.functional.bounds import LogMeanExp, importance_weighted_bound, log_mean_exp
 from genkern.functional.discrete import (

@@ -18,13 +18,22 @@ from genkern.reference.scale import constant
 OVER = ("dim", "event", "batch")
 
 
-def inner(free_bits: float, over: str, reduction: str, units: str) -> tuple[float, str, str]:
-    """The floor, reduction and unit of the kernels, whose divergence `apply` takes where the floor is not theirs."""
+def arguments(
+    free_bits: float,
+    over: str,
+    grad_scale_q: float,
+    grad_scale_p: float,
+    reduction: str,
+    units: str,
+    event_ndim: int | None,
+) -> tuple[float, float, float, str, str, int | None]:
+    """A `Divergence` and a `Loss` for the kernels, flat; `apply` takes the results where the floor is not theirs."""
     if over == "dim":
-        return free_bits, reduction, units
+        return free_bits, grad_scale_q, grad_scale_p, reduction, units, event_ndim
     _checks.choice("reduction", reduction, _checks.REDUCTIONS)
     _checks.choice("units", units, _checks.UNITS)
-    return 0.0, "none" if reduction == "none" else "event", "nats" if units == "nats" else "bits"
+    rows, unit = "none" if reduction == "none" else "event", "nats" if units == "nats" else "bits"
+    return 0.0, grad_scale_q, grad_scale_p, rows, unit, event_ndim
 
 
 def apply(kl: Tensor, free_bits: float, over: str, loss: Loss, shape: torch.Size) -> Tensor:
@@ -50,7 +59,7 @@ def apply(kl: Tensor, free_bits: float, over: str, loss: Loss, shape: torch.Size
 
 
 def outer(value: Tensor, loss: Loss, shape: torch.Size) -> Tensor:
-    """From the reduction and unit of `inner` to those asked for."""
+    """From the reduction and unit of `arguments` to those asked for."""
     reduction = loss.reduction
     if loss.units == "bits_per_dim" and reduction not in ("none", "mean"):
         value = value / math.prod(shape[loss.batch_ndim(len(shape)) :])

@@ -148,7 +148,7 @@ class LogMeanExp:
     -----
     State is the count and one float64 number for each result, so that millions of pieces lose nothing; the result has
     the widest dtype that came, float32 or wider. Without gradients: a figure to report, not a loss.
-    Errors: TypeError, ValueError naming the argument; ValueError for the result of nothing.
+    ValueError for the result of nothing.
 
     Examples
     --------

@@ -217,8 +217,8 @@ def categorical_kl(
     >>> gk.categorical_kl(posterior, prior, unimix=0.01, grad_scale_q=0.1, grad_scale_p=0.5).shape
     torch.Size([16])
     """
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    kl = _categorical_kl(logits_q, logits_p, dim, unimix, floor, grad_scale_q, grad_scale_p, how, unit, event_ndim)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    kl = _categorical_kl(logits_q, logits_p, dim, unimix, *how)
     if free_bits_over == "dim":
         return kl
     shape = reference.rest(_checks.broadcast(logits_q=logits_q, logits_p=logits_p), dim)

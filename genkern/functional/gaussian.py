@@ -8,6 +8,7 @@ higher orders through the definition in `genkern.reference`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from genkern import _checks
 from genkern._library import Operation
 from genkern.functional import _free_bits
-from genkern.functional._noise import Generators, Noise, source, tempered, widest
+from genkern.functional._noise import Generators, source, tempered, widest
 from genkern.functional._optimal import optimal_nll
 from genkern.functional._scale import Clamp, checked_sigma, learned_or_constant, sigma_arguments
 from genkern.random import reserve
@@ -137,11 +138,9 @@ def gaussian_rsample(
     >>> torch.equal(z, gk.random.normal(gk.random.key(42), (2, 3)))
     True
     """
-    noise, temperature, element_offset = _noise(
-        loc, scale, sample_shape, key, generator, eps, temperature, element_offset
-    )
+    drawn = _sampling(loc, scale, sample_shape, key, generator, eps, temperature, element_offset)
     sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    return _rsample(loc, scale, *noise, sample_shape, temperature, element_offset, *sigma)
+    return _rsample(loc, scale, *drawn, *sigma)
 
 
 def gaussian_kl(
@@ -202,8 +201,8 @@ def gaussian_kl(
     tensor([5.0000e-13])
     """
     sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    kl = _kl(loc, scale, prior_loc, prior_scale, *sigma, floor, grad_scale_q, grad_scale_p, how, unit, event_ndim)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    kl = _kl(loc, scale, prior_loc, prior_scale, *sigma, *how)
     if free_bits_over == "dim":
         return kl
     shape = _checks.broadcast(loc=loc, scale=scale, prior_loc=prior_loc, prior_scale=prior_scale)
@@ -257,28 +256,10 @@ def gaussian_rsample_kl(
     >>> z.shape, kl.shape
     (torch.Size([16, 8]), torch.Size([16]))
     """
-    noise, temperature, element_offset = _noise(
-        loc, scale, sample_shape, key, generator, eps, temperature, element_offset
-    )
+    drawn = _sampling(loc, scale, sample_shape, key, generator, eps, temperature, element_offset)
     sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    z, kl = _rsample_kl(
-        loc,
-        scale,
-        prior_loc,
-        prior_scale,
-        *noise,
-        sample_shape,
-        temperature,
-        element_offset,
-        *sigma,
-        floor,
-        grad_scale_q,
-        grad_scale_p,
-        how,
-        unit,
-        event_ndim,
-    )
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    z, kl = _rsample_kl(loc, scale, prior_loc, prior_scale, *drawn, *sigma, *how)
     if free_bits_over != "dim":
         shape = z.shape[len(sample_shape) :]
         kl = _free_bits.apply(kl, free_bits, free_bits_over, Loss(reduction, units, event_ndim), shape)
@@ -329,27 +310,10 @@ def gaussian_rsample_kl_packed(
     (torch.Size([2, 4, 16, 16]), torch.Size([2]))
     """
     packed = chunk_dim, latent_channels
-    noise, temperature, element_offset = _noise(
-        moments, moments, sample_shape, key, generator, eps, temperature, element_offset, packed
-    )
+    drawn = _sampling(moments, moments, sample_shape, key, generator, eps, temperature, element_offset, packed)
     sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    z, kl = _rsample_kl_packed(
-        moments,
-        chunk_dim,
-        latent_channels,
-        *noise,
-        sample_shape,
-        temperature,
-        element_offset,
-        *sigma,
-        floor,
-        grad_scale_q,
-        grad_scale_p,
-        how,
-        unit,
-        event_ndim,
-    )
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    z, kl = _rsample_kl_packed(moments, *packed, *drawn, *sigma, *how)
     if free_bits_over != "dim":
         shape = z.shape[len(sample_shape) :]
         kl = _free_bits.apply(kl, free_bits, free_bits_over, Loss(reduction, units, event_ndim), shape)
@@ -473,7 +437,7 @@ def gaussian_entropy(
     return _entropy(scale, *sigma, reduction, units, event_ndim)
 
 
-def _noise(
+def _sampling(
     loc: Tensor,
     scale: Tensor,
     sample_shape: Sequence[int],
@@ -483,14 +447,16 @@ def _noise(
     temperature: Tensor | float,
     element_offset: int,
     packed: tuple[int, int | None] | None = None,
-) -> tuple[Noise, float, int]:
-    """`tempered` noise; the shape of the sample is worked out only where it is needed for that."""
+) -> tuple[Any, ...]:
+    """Noise and a `Sampling`, flat; the shape of the sample is worked out only where `tempered` needs it."""
     if not isinstance(temperature, Tensor) and (generator is None or isinstance(generator, torch.Generator)):
-        return source(loc, key, generator, eps), temperature, element_offset
+        return *source(loc, key, generator, eps), sample_shape, temperature, element_offset
     if packed is not None:
         loc, scale = reference.unpack(loc, *packed)
     else:
         _checks.tensors(loc=loc, scale=scale)
     shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(loc=loc, scale=scale))
     like = widest(loc, scale)
-    return tempered(source(like, key, generator, eps, shape), like, shape, temperature, element_offset)
+    noise = source(like, key, generator, eps, shape)
+    noise, temperature, element_offset = tempered(noise, like, shape, temperature, element_offset)
+    return *noise, sample_shape, temperature, element_offset

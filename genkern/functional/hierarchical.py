@@ -109,30 +109,16 @@ def gaussian_residual_rsample_kl(
     """
     like, shape = prior_loc, torch.Size()
     if isinstance(generator, list | tuple) or isinstance(temperature, Tensor):
-        parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
-        shape = _checks.broadcast(**parameters)
-        like = widest(*parameters.values())
+        given = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
+        shape = _checks.broadcast(**given)
+        like = widest(*given.values())
     noise, temperature, element_offset = tempered(
         source(like, key, generator, eps, shape), like, shape, temperature, element_offset
     )
     sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    z, kl, log_q, log_p = _residual_rsample_kl(
-        prior_loc,
-        prior_scale,
-        delta_loc,
-        delta_scale,
-        *noise,
-        temperature,
-        element_offset,
-        *sigma,
-        floor,
-        grad_scale_q,
-        grad_scale_p,
-        how,
-        unit,
-        event_ndim,
-    )
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    parameters = prior_loc, prior_scale, delta_loc, delta_scale
+    z, kl, log_q, log_p = _residual_rsample_kl(*parameters, *noise, temperature, element_offset, *sigma, *how)
     if free_bits_over != "dim":
         loss = Loss(reduction, units, event_ndim)
         kl = _free_bits.apply(kl, free_bits, free_bits_over, loss, z.shape)

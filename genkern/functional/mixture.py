@@ -52,8 +52,8 @@ def gaussian_mixture_log_prob(
     loc : Tensor
         Means, ``[C, D]`` with C >= 1.
     scale : Tensor or float
-        Scales by component and dimension ``[C, D]``, by component ``[C]`` or ``[C, 1]``, by dimension ``[1, D]``, or one
-        for all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
+        One a component and dimension ``[C, D]``, one a component ``[C]`` or ``[C, 1]``, one a dimension ``[1, D]``, or
+        one for all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
     log_weights : Tensor, optional
         ``[C]``, or ``[B, C]``: of each point's own mixture. Taken as they are, not normalised; uniform 1/C by default.
     marginals : bool

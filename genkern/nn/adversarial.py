@@ -48,7 +48,6 @@ class AdversarialSteps:
     Call it with a batch, and ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps of
     :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
     ``state_dict`` of this and of the GAN, a run goes on as if it had not been stopped.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------

@@ -41,7 +41,7 @@ class ConvGenerator(nn.Module):
     -----
     ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, channels, height, width]``. The latent and the features of each
     pixel are brought to a mean square of 1 (Karras et al. 2018, "Progressive growing of GANs", section 4.2), so no
-    datum depends on another. Errors: ValueError for an impossible size, naming the argument.
+    datum depends on another.
 
     Examples
     --------
@@ -99,8 +99,7 @@ class ConvDiscriminator(nn.Module):
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → logits ``[B]``; ``classify(features(x))``, in two parts for
-    :class:`VAEGAN`. There is no normalisation, and derivatives of all orders. Errors: ValueError for an impossible
-    size, naming the argument.
+    :class:`VAEGAN`. There is no normalisation, and derivatives of all orders.
 
     Examples
     --------

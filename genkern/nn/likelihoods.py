@@ -126,7 +126,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
     evaluation mode and frozen densities use, as batch normalisation does: a density of held-out data must not be fitted
     to them. A batch whose mean squared error is infinite or not a number leaves that mean as it was, and is not counted
     in it. Under ``torch.func.vmap`` it takes in the mean over what is mapped. The log-density is one of x on its own
-    scale. Errors: ValueError, TypeError naming the argument.
+    scale.
 
     Examples
     --------
@@ -192,7 +192,7 @@ class LaplaceLikelihood(_LocScaleLikelihood):
 
     Notes
     -----
-    The log-density is one of x on its own scale. Errors: ValueError, TypeError naming the argument.
+    The log-density is one of x on its own scale.
 
     Examples
     --------
@@ -239,8 +239,7 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
     Notes
     -----
     The log-probability is one of integers, so in bits a dimension it is what a code would take: no 8 bits are to be
-    added, as for a density. `mean` is the Gaussian's, within the range. Errors: ValueError, TypeError naming the
-    argument.
+    added, as for a density. `mean` is the Gaussian's, within the range.
 
     Examples
     --------
@@ -339,7 +338,7 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
     The decoder gives `param_channels` values a pixel along dimension 1, in the order of
     :func:`genkern.discretized_logistic_mixture_nll`; whether they are coupled shows in their number. The
     log-probability is one of integers: no 8 bits a dimension are to be added, as for a density. `mean` is that of the
-    continuous mixture, kept within the range; `sample` gives levels. Errors: ValueError, TypeError naming the argument.
+    continuous mixture, kept within the range; `sample` gives levels.
 
     Examples
     --------

@@ -43,7 +43,7 @@ class ConvEncoder(nn.Module):
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → ``[B, 2·latent_dim]``, means first, then log-variances.
-    Dtype as the parameters and autocast say. Errors: ValueError for an impossible size, naming the argument.
+    Dtype as the parameters and autocast say.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class ConvDecoder(nn.Module):
     -----
     ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, out_channels, height, width]``, unbounded (means or logits).
     Upsampling to the exact size of each stage, not by a factor of two, is what makes odd sizes such as 25 × 25 come out
-    right, and leaves no checkerboard (Odena et al. 2016). Errors: ValueError for an impossible size.
+    right, and leaves no checkerboard (Odena et al. 2016).
 
     Examples
     --------
@@ -160,7 +160,7 @@ class MLPEncoder(nn.Module):
 
     Notes
     -----
-    ``forward(x)``: ``[B, *event_shape]`` → ``[B, 2·latent_dim]``. Errors: ValueError for an impossible size.
+    ``forward(x)``: ``[B, *event_shape]`` → ``[B, 2·latent_dim]``.
 
     Examples
     --------
@@ -204,7 +204,7 @@ class MLPDecoder(nn.Module):
 
     Notes
     -----
-    ``forward(z)``: ``[B, latent_dim]`` → ``[B, *event_shape]``, unbounded. Errors: ValueError for an impossible size.
+    ``forward(z)``: ``[B, latent_dim]`` → ``[B, *event_shape]``, unbounded.
 
     Examples
     --------

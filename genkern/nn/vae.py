@@ -62,7 +62,6 @@ class VAE(nn.Module):
     `sample`, `reconstruct` and `log_marginal` compute in evaluation mode whatever the mode of the modules, which they
     leave as it is: a datum does not depend on its neighbours, and no statistics move. All else has the mode it is in.
     A transform of ``torch.func``, with ``functional_call`` or without, advances a warm-up as a plain call does.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------

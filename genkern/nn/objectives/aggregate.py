@@ -42,7 +42,6 @@ class BetaTCVAE(Objective):
     -----
     ``forward(reconstruction, mutual_information, total_correlation, dimension_wise_kl)``: four tensors of log
     probabilities in nats, a datum each → a scalar to be minimised. z is that of ``VAE.elbo`` under the same key.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -124,7 +123,6 @@ class InfoVAE(Objective):
     -----
     ``forward(reconstruction, kl, divergence)``: ``[B]``, ``[B]``, 0-dim, in nats but for the last → a scalar to be
     minimised. z is that of ``VAE.elbo`` under the same key; as many points of the prior are drawn beside it.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------

@@ -45,7 +45,6 @@ class ELBO(Objective):
     ``forward(reconstruction, kl)``: two ``[B]`` tensors in nats → a scalar of their dtype to be minimised. `kl` comes
     with the free bits applied, because the kernel that computes it applies them. No data-dependent branch, no
     synchronisation with the host.
-    Errors: ValueError for a negative option, naming it.
 
     Examples
     --------

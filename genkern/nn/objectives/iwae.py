@@ -32,7 +32,6 @@ class IWAE(Objective):
     -----
     ``forward(log_w, latent=None)``: ``[k, B]`` → a scalar of its dtype to be minimised, in nats; "dreg" needs `latent`.
     Draw i of a key is that of ``VAE.log_marginal``, so the loss of "iwae" is −log_marginal(x, k), averaged.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------

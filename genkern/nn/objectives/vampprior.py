@@ -38,7 +38,6 @@ class VampPrior(ELBO):
     ``VAE.sample``, ``elbo`` and ``log_marginal`` take the prior from here. The KL is that of the one z that is drawn,
     log q(z | x) − log p(z), so there are no free bits by dimension. The encoder sees the pseudo-inputs once a call;
     under DistributedDataParallel every rank has the same ones.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
