@@ -63,14 +63,14 @@ class ConvEncoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = _image_shape(image_shape)
+        channels, height, width_px = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         made = factory(device, dtype)
         self.image_shape = (channels, height, width_px)
         self.latent_shape = (latent_dim,)
-        sizes = _halvings(height, width_px)
-        widths = _stage_widths(width, len(sizes))
+        sizes = halvings(height, width_px)
+        widths = stage_widths(width, len(sizes))
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.SiLU()]
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.SiLU()]
@@ -122,15 +122,15 @@ class ConvDecoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = _image_shape(image_shape)
+        channels, height, width_px = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         if out_channels is not None:
             out_channels = _checks.positive("out_channels", out_channels)
         made = factory(device, dtype)
         self.latent_shape = (latent_dim,)
-        self.sizes = list(reversed(_halvings(height, width_px)))
-        widths = list(reversed(_stage_widths(width, len(self.sizes))))
+        self.sizes = list(reversed(halvings(height, width_px)))
+        widths = list(reversed(stage_widths(width, len(self.sizes))))
         self.stem_shape = (widths[0], *self.sizes[0])
         self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **made)
         self.stages = nn.ModuleList(
@@ -241,7 +241,7 @@ def _mlp(sizes: list[int], made: dict[str, Any]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _halvings(height: int, width: int) -> list[tuple[int, int]]:
+def halvings(height: int, width: int) -> list[tuple[int, int]]:
     """Sizes from full resolution down; a 3 × 3 convolution with stride 2 and padding 1 rounds halves up."""
     sizes = [(height, width)]
     while min(sizes[-1]) > _SMALLEST_SIDE and len(sizes) <= _MOST_STAGES:
@@ -249,11 +249,11 @@ def _halvings(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _stage_widths(width: int, stages: int) -> list[int]:
+def stage_widths(width: int, stages: int) -> list[int]:
     return [min(width << stage, 4 * width) for stage in range(stages)]
 
 
-def _image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
+def checked_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     shape = _checks.sizes("image_shape", image_shape, minimum=1)
     if len(shape) != 3:
         raise ValueError(f"image_shape: expected (channels, height, width), got {shape}")

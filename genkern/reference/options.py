@@ -117,8 +117,7 @@ class Loss(NamedTuple):
         _checks.choice("units", self.units, _checks.UNITS)
         _checks.integer("event_ndim", self.event_ndim, optional=True, minimum=0)
         if self.event_ndim is not None and self.event_ndim > ndim:
-            got = f"got {self.event_ndim}"
-            raise ValueError(f"event_ndim: expected at most {ndim}, the number of dimensions, {got}")
+            raise ValueError(f"event_ndim: expected at most {ndim}, the number of dimensions, got {self.event_ndim}")
 
     def batch_ndim(self, ndim: int) -> int:
         """The number of leading dimensions that number the data: one by default."""

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.functional import _ordered
+from genkern.functional._free_bits import OVER
 from genkern.nn._buffers import update_buffers
 from genkern.nn.objectives.objective import Model, Objective, check_parts
 
 __all__ = ["ELBO"]
-
-_FREE_BITS_OVER = ("dim", "event", "batch")
 
 
 class ELBO(Objective):
@@ -68,7 +67,7 @@ class ELBO(Objective):
         super().__init__()
         beta = _checks.number("beta", beta, minimum=0)
         free_bits = _checks.number("free_bits", free_bits, minimum=0)
-        _checks.choice("free_bits_over", free_bits_over, _FREE_BITS_OVER)
+        _checks.choice("free_bits_over", free_bits_over, OVER)
         capacity = _checks.number("capacity", capacity, optional=True, minimum=0)
         warmup = _checks.integer("warmup", warmup, minimum=0)
         self.beta = beta
