@@ -27,7 +27,8 @@ def discrete_entropy_result(p: Tensor, dim: int, loss: Loss) -> Result:
 
 def discrete_entropy(p: Tensor, dim: int, loss: Loss) -> Tensor:
     """-sum p log p; a class without mass is left out, of the gradient too."""
-    wide = p.to(discrete_entropy_result(p, dim, loss).dtype)
+    dtype = discrete_entropy_result(p, dim, loss).dtype
+    wide = p.to(dtype)
     some = wide != 0
     elements = -torch.where(some, wide * torch.log(_or_one(wide, some)), torch.zeros_like(wide))
     return reduce(elements.sum(dim), loss)
@@ -56,7 +57,8 @@ def categorical_entropy_result(logits: Tensor, dim: int, loss: Loss) -> Result:
 
 def categorical_entropy(logits: Tensor, dim: int, loss: Loss) -> Tensor:
     """-sum q log q, q = softmax(logits)."""
-    log_q = torch.log_softmax(logits.to(categorical_entropy_result(logits, dim, loss).dtype), dim)
+    dtype = categorical_entropy_result(logits, dim, loss).dtype
+    log_q = torch.log_softmax(logits.to(dtype), dim)
     elements = -torch.exp(log_q) * log_q.masked_fill(log_q == -math.inf, 0.0)
     return reduce(elements.sum(dim), loss)
 
