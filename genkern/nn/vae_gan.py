@@ -165,7 +165,7 @@ class VAEGAN(GAN):
         _checks.tensor("x", x)
         sampler = self._sampler(averaged)
         with evaluating(self.encoder, sampler):
-            return sampler(self.moments(x).chunk(2, dim=1)[0])
+            return sampler(packed_moments(self.encoder, x).chunk(2, dim=1)[0])
 
     def _encoder_loss(self, real: Tensor, draws: _Draws) -> Tensor:
         with frozen(self.generator, self.discriminator):
@@ -213,17 +213,13 @@ class VAEGAN(GAN):
         x = x if augment is None else augment(x)
         return self.discriminator.classify(self.discriminator.features(x))  # type: ignore[operator]
 
-    def moments(self, x: Tensor) -> Tensor:
-        """Packed moments of q(z | x)."""
-        return packed_moments(self.encoder, x)
-
     def _draws(self, real: object, key: Tensor | None, generator: torch.Generator | None, offset: int) -> _Draws:
         self._check_real(real)
         assert isinstance(real, Tensor)
         return self._drawn(real, self._noise(key, generator, offset)[0], offset)
 
     def _drawn(self, real: Tensor, keys: Tensor, element_offset: int) -> _Draws:
-        moments = self.moments(real)
+        moments = packed_moments(self.encoder, real)
         z, kl = functional.gaussian_rsample_kl_packed(moments, 1, key=keys[3], element_offset=element_offset)
         return _Draws(z, kl, self._latents(len(real), keys[0], element_offset))
 
