@@ -11,7 +11,7 @@ value would leave the graph.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from numbers import Integral, Rational, Real
 from typing import Any
@@ -41,7 +41,7 @@ def tensor(name: str, value: object, *, optional: bool = False) -> None:
         raise TypeError(f"{name}: expected a floating dtype (float64, float32, bfloat16 or float16), got {value.dtype}")
 
 
-def tensors(*, optional: Sequence[str] = (), **values: Any) -> None:
+def tensors(*, optional: Collection[str] = (), **values: Any) -> None:
     """Floating tensors on one device; None will do for those named in `optional`."""
     for name, value in values.items():
         tensor(name, value, optional=name in optional)

@@ -107,11 +107,11 @@ def gaussian_rsample_kl_result(
     divergence: Divergence,
     loss: Loss,
 ) -> tuple[Result, Result]:
+    prior = {"prior_loc": prior_loc, "prior_scale": prior_scale}
+    _checks.tensors(loc=loc, scale=scale, **prior, optional=prior)
     sample = gaussian_rsample_result(loc, scale, key, eps, sampling, sigma)
-    kl = gaussian_kl_result(loc, scale, prior_loc, prior_scale, sigma, divergence, loss)
-    shape = _checks.broadcast(loc=loc, scale=scale)
-    _checks.within(shape, "loc and scale", prior_loc=prior_loc, prior_scale=prior_scale)
-    return sample, kl
+    _checks.within(_checks.broadcast(loc=loc, scale=scale), "loc and scale", **prior)
+    return sample, gaussian_kl_result(loc, scale, prior_loc, prior_scale, sigma, divergence, loss)
 
 
 def gaussian_rsample_kl(
