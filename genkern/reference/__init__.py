@@ -1,1 +1,1 @@
-"""Each operation in plain torch: the definition, the fallback for every device, and the oracle of the tests."""
+"""The definitions in plain torch, each with a `..._result` that checks its arguments and says what comes out."""
