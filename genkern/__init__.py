@@ -1,4 +1,7 @@
-"""Fused, reproducible kernels for generative models."""
+"""Fused, reproducible kernels for generative models.
+
+An argument that does not fit raises TypeError or ValueError, whose message names it, what was expected and what came.
+"""
 
 from genkern import functional, random
 from genkern._backend import has_native, info, use_backend

@@ -11,7 +11,7 @@ value would leave the graph.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from numbers import Integral, Rational, Real
 from typing import Any
@@ -39,6 +39,13 @@ def tensor(name: str, value: object, *, optional: bool = False) -> None:
         raise TypeError(f"{name}: expected a Tensor{' or None' if optional else ''}, got {type_name(value)}")
     if value.dtype not in FLOATING:
         raise TypeError(f"{name}: expected a floating dtype (float64, float32, bfloat16 or float16), got {value.dtype}")
+
+
+def tensors(*, optional: Collection[str] = (), **values: Any) -> None:
+    """Floating tensors on one device; None will do for those named in `optional`."""
+    for name, value in values.items():
+        tensor(name, value, optional=name in optional)
+    same_device(**values)
 
 
 def same_device(**tensors: Tensor | None) -> None:
@@ -93,6 +100,13 @@ def number(name: str, value: Any, *, optional: bool = False, minimum: float | No
             raise ValueError(f"{name}: expected a number in the range of float64, got {_shown(value)}") from None
     if minimum is not None and not value >= minimum:
         raise ValueError(f"{name}: expected a number >= {minimum:g}, got {value}")
+    return value
+
+
+def positive_number(name: str, value: Any) -> Any:
+    value = number(name, value)
+    if not value > 0:
+        raise ValueError(f"{name}: expected a positive number, got {value}")
     return value
 
 
@@ -245,45 +259,18 @@ def key(name: str, value: object, *, device: torch.device | None = None, optiona
         raise ValueError(f"{name}: expected device {where}, got {value.device}")
 
 
-def scale(
-    scale_param: object, scale_offset: object, clamp_lo: object, clamp_hi: object, clamp_mode: object
-) -> tuple[Any, Any, Any]:
-    """The offset and the two bounds of the clamp, as torch takes them."""
-    choice("scale_param", scale_param, SCALE_PARAMS)
-    offset = number("scale_offset", scale_offset)
-    lo, hi = (number("clamp", bound, optional=True) for bound in (clamp_lo, clamp_hi))
-    choice("clamp_mode", clamp_mode, CLAMP_MODES)
-    if lo is not None and hi is not None and not lo <= hi:
-        raise ValueError(f"clamp: expected lo <= hi, got ({lo}, {hi})")
-    if clamp_mode == "softclip" and hi is not None:
-        raise ValueError(f"clamp: expected (lo, None) for clamp_mode 'softclip', got ({lo}, {hi})")
-    if clamp_mode == "tanh" and not (lo is None and hi is None):
-        symmetric = lo is not None and hi is not None and lo == -hi and hi > 0
-        if not symmetric:
-            raise ValueError(f"clamp: expected (-c, c) for clamp_mode 'tanh', got ({lo}, {hi})")
-    return offset, lo, hi
-
-
-def reduction(reduction: object, units: object, event_ndim: object, ndim: int) -> None:
-    choice("reduction", reduction, REDUCTIONS)
-    choice("units", units, UNITS)
-    integer("event_ndim", event_ndim, optional=True, minimum=0)
-    if event_ndim is not None and event_ndim > ndim:  # type: ignore[operator]
-        raise ValueError(f"event_ndim: expected at most {ndim}, the number of dimensions, got {event_ndim}")
-
-
-def event_ndim(event_ndim: int | None, ndim: int) -> int:
-    """The number of trailing dimensions one datum spans: all but the first by default."""
-    return max(ndim - 1, 0) if event_ndim is None else event_ndim
-
-
-def batch_shape(shape: torch.Size, reduction: str, event: int | None) -> torch.Size:
-    """The shape of a loss over elements of `shape`."""
-    if reduction == "none":
-        return shape
-    if reduction == "event":
-        return shape[: len(shape) - event_ndim(event, len(shape))]
-    return torch.Size(())
+def noise(
+    key_: object, eps: object, shape: Sequence[int], what: str = "that of the sample", /, **parameters: Tensor
+) -> None:
+    """Exactly one of key and eps; `shape` is that of the noise, `parameters` are what else the sample is made of."""
+    key("key", key_, device=next(iter(parameters.values())).device, optional=True)
+    tensor("eps", eps, optional=True)
+    assert eps is None or isinstance(eps, Tensor)
+    same_device(**parameters, eps=eps)
+    if (key_ is None) == (eps is None):
+        raise ValueError(f"key, eps: expected exactly one of the two, got {'neither' if key_ is None else 'both'}")
+    if eps is not None and tuple(eps.shape) != tuple(shape):
+        raise ValueError(f"eps: expected shape {shape_text(shape)}, {what}, got {shape_text(eps.shape)}")
 
 
 def compute_dtype(*tensors: Tensor | None) -> torch.dtype:

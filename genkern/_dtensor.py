@@ -41,7 +41,8 @@ def call(op: Any, args: Sequence[Any]) -> Any:
     if not op.by_rows:
         name = next(name for name, value in named.items() if given((value,)))
         raise TypeError(f"{name}: expected a Tensor, as {op.name} does not work by rows, got a DTensor")
-    fakes = _as_tuple(op._fake(*map(_without_data, named.values()), **options))  # with the checks of the whole
+    # They include the checks of the whole.
+    fakes = [result.empty() for result in op.results([*map(_without_data, named.values()), *options.values()])]
     rows = _Rows(named, options, op.noise_by_row)
     local = [rows.local(name, value) for name, value in named.items()]
 

@@ -1,22 +1,24 @@
 """How an operation joins the library: one `Operation`, and it has everything torch asks of an op.
 
-From a schema and a definition in plain torch come `torch.ops.genkern.<name>`, its fused backward
-`<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives); where it
-takes noise, also `<name>.draw`, which draws a key of its own.
+From a schema, a definition in plain torch and what that says of its results come `torch.ops.genkern.<name>`, its fused
+backward `<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives);
+where it takes noise, also `<name>.draw`, which draws a key of its own.
 Without a binary the definition is the op (CompositeImplicitAutograd). With one, C++ adds the CPU and CUDA
 kernels and the autograd kernel; the definition then serves the devices that have no kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from genkern import _backend, _checks, _dtensor
+from genkern.reference.options import Result
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -29,6 +31,19 @@ def _may_want_definition() -> bool:
     return _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def _groups(definition: Callable[..., Any], names: list[str]) -> Iterator[tuple[Any, list[int]]]:
+    """For each parameter of a definition its class of options, if it has one, and its arguments in the schema.
+
+    A parameter that the schema has no argument of is an object, whose fields are arguments.
+    """
+    hints = get_type_hints(definition)
+    for name in inspect.signature(definition).parameters:
+        if name in names:
+            yield None, [names.index(name)]
+        elif fields := getattr(hints[name], "_fields", ()):
+            yield hints[name], [names.index(field) for field in fields if field in names]
+
+
 class Op:
     """An op without gradients.
 
@@ -36,11 +51,12 @@ class Op:
     ----------
     schema : its schema, without the namespace
     reference : its definition in plain torch
-    fake : checks the arguments and returns empty outputs of the right shape, dtype and strides
+    result : checks the arguments and says what comes out, a `Result` or a tuple of them
     random : whether it draws from a torch generator
     device_free : no argument says where it runs, so C++ has one implementation for all
 
-    `reference` and `fake` take exactly the arguments of the schema. A call gives all of them, in that order.
+    `reference` and `result` take the arguments of the schema in its order, and options as objects
+    (`genkern.reference.options`) where the annotations of `reference` say so. A call gives all arguments of the schema.
     """
 
     def __init__(
@@ -48,29 +64,54 @@ class Op:
         schema: str,
         *,
         reference: Callable[..., Any],
-        fake: Callable[..., Any],
+        result: Callable[..., Any],
         random: bool = False,
         device_free: bool = False,
     ) -> None:
-        self.reference = reference
-        self.name = schema.partition("(")[0]
-        self._fake = fake
-        _definitions.define(schema, tags=(*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS)
-        self.op = getattr(torch.ops.genkern, self.name).default
-        self._arguments = self.op._schema.arguments
+        parsed = torch._C.parse_schema(schema)
+        self.name = parsed.name
+        self._arguments = parsed.arguments
+        self._returns = parsed.returns
+        self._names = [a.name for a in self._arguments]
         self._options = [a.name for a in self._arguments if a.kwarg_only]
         self._option_checks = [
             (_PUBLIC_NAMES.get(a.name, a.name), _checks.of_type(str(a.real_type))) for a in self._arguments
         ]
-        if not (_backend.native and device_free):
-            _definitions.impl(self.name, reference, self._reference_key())
-        if self._reference_key() == "CompositeExplicitAutograd":
-            torch.library.register_fake(f"genkern::{self.name}", fake, lib=_definitions)
+        self._reference, self._result = reference, result
+        self._groups = list(_groups(reference, self._names))
+        definition = None if _backend.native and device_free else self._definition
+        self.op = _define(parsed, definition, self._reference_key(), self._fake, random=random)
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
         checked = self._checked(args)
-        return self._by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
+        return self.by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
+
+    def by_definition(self, args: Sequence[Any]) -> Any:
+        return self._reference(*self._grouped(args))
+
+    def results(self, args: Sequence[Any]) -> tuple[Result, ...]:
+        """What comes out, after a check of the arguments."""
+        results = self._result(*self._grouped(args))
+        return (results,) if isinstance(results, Result) else results
+
+    def _grouped(self, args: Sequence[Any]) -> list[Any]:
+        """The arguments of the definition, from those of the schema."""
+        return [
+            args[places[0]] if kind is None else kind(**{self._names[i]: args[i] for i in places})
+            for kind, places in self._groups
+        ]
+
+    def _filled(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+        """All arguments of the schema; the dispatcher leaves out those that have their default."""
+        return [*args, *(kwargs.get(a.name, a.default_value) for a in self._arguments[len(args) :])]
+
+    def _definition(self, *args: Any, **kwargs: Any) -> Any:
+        return self.by_definition(self._filled(args, kwargs))
+
+    def _fake(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = tuple([result.empty() for result in self.results(self._filled(args, kwargs))])
+        return _unpacked(outputs) if outputs else None
 
     def _checked(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments with every option of its type in the schema, or an error that names the one which is not.
@@ -79,10 +120,6 @@ class Op:
         """
         checks = zip(self._option_checks, args, strict=True)
         return tuple([value if check is None else check(name, value) for (name, check), value in checks])
-
-    def _by_definition(self, args: Sequence[Any]) -> Any:
-        positional, options = self._split_options(args)
-        return self.reference(*positional, **options)
 
     def _by_op(self, op: Any, fake: Callable[..., Any], args: Sequence[Any]) -> Any:
         positional, options = self._split_options(args)
@@ -120,7 +157,7 @@ class Operation(Op):
     overload `draw` that takes a ``Generator?`` in their place, draws the key as part of the launch, and returns it
     behind the results. A call has the generator behind key and eps, and draws where neither is given.
 
-    With `keeps_results` the backward op is given the results, too, behind the arguments. `by_rows`: whether a row of
+    `keeps_results`: the backward op is given the results, too, behind the arguments. `by_rows`: whether a row of
     the results depends on the same row of the arguments alone, so that rows may lie on different ranks. `noise_by_row`:
     whether a row has one number of noise, instead of one an element.
     """
@@ -130,27 +167,26 @@ class Operation(Op):
         schema: str,
         *,
         reference: Callable[..., Any],
-        fake: Callable[..., Any],
+        result: Callable[..., Any],
         differentiable: Sequence[str],
         reserve: Callable[..., Tensor] | None = None,
         keeps_results: bool = False,
         by_rows: bool = True,
         noise_by_row: bool = False,
     ) -> None:
-        super().__init__(schema, reference=reference, fake=fake)
+        super().__init__(schema, reference=reference, result=result)
         self.by_rows = by_rows
         self.noise_by_row = noise_by_row
-        self._kept = len(self.op._schema.returns) if keeps_results else 0
-        self._names = [a.name for a in self._arguments]
+        self._kept = len(self._returns) if keeps_results else 0
         self._differentiable = [self._names.index(name) for name in differentiable]
         self._key = self._names.index("key") if reserve else -1
         if reserve:
             self._reserve = reserve
             self._option_checks.insert(self._key + 2, ("generator", None))
-            self._define_draw(schema)
+            self._define_draw()
         self._compiled_call = None
         if _backend.native is not None:
-            self._define_gradients(schema)
+            self._define_gradients()
             _backend.native.register_autograd(self.name, self._differentiable)
             self._compiled_call = _backend.native.make_call(self.name)
 
@@ -164,7 +200,7 @@ class Operation(Op):
         if _dtensor.given(args):
             return _dtensor.call(self, args)
         if by_definition:
-            return self._by_definition(self._with_noise(args))
+            return self.by_definition(self._with_noise(args))
         if not self._draws(args):
             return self._by_op(self.op, self._fake, self._with_noise(args))
         k = self._key
@@ -197,64 +233,51 @@ class Operation(Op):
         _checks.tensor(self._arguments[0].name, args[0])
         return self._reserve(generator, args[0].device)
 
-    def _define_draw(self, schema: str) -> None:
+    def _define_draw(self) -> None:
         """`<name>.draw`: by the kernels; elsewhere, and without a binary, a key is reserved for the definition."""
-        drawing = schema.replace("(", ".draw(", 1).replace("Tensor? key, Tensor? eps", "Generator? generator")
-        arguments, _, results = drawing.rpartition(" -> ")
-        results = results.strip("()")
-        _definitions.define(f"{arguments} -> ({results}, Tensor)", tags=(*_TAGS, torch.Tag.nondeterministic_seeded))
-        self.draw = getattr(torch.ops.genkern, self.name).draw
-        _definitions.impl(f"{self.name}.draw", self._draw_reference, self._reference_key())
-        if self._reference_key() == "CompositeExplicitAutograd":
-            torch.library.register_fake(f"genkern::{self.name}.draw", self._fake_draw, lib=_definitions)
+        k, made = self._key, torch._C.parse_schema("_(Generator? generator) -> Tensor")
+        arguments = [*self._arguments[:k], *made.arguments, *self._arguments[k + 2 :]]
+        schema = torch._C.FunctionSchema(self.name, "draw", arguments, [*self._returns, *made.returns], False, False)
+        self.draw = _define(schema, self._draw_reference, self._reference_key(), self._fake_draw, random=True)
 
-    def _with_key(self, args: Sequence[Any], key: Tensor) -> tuple[Any, ...]:
-        """The positional arguments of the op, from those of its overload."""
-        return (*args[: self._key], key, None, *args[self._key + 1 :])
+    def _with_key(self, args: Sequence[Any], kwargs: dict[str, Any], key: Tensor) -> Sequence[Any]:
+        """All arguments of the op, from those of its overload."""
+        return self._filled((*args[: self._key], key, None, *args[self._key + 1 :]), kwargs)
 
     def _draw_reference(self, *args: Any, **kwargs: Any) -> Any:
         key = self._fresh_key(args, args[self._key])
-        results = self.reference(*self._with_key(args, key), **kwargs)
-        return (*results, key) if isinstance(results, tuple) else (results, key)
+        return (*_as_tuple(self.by_definition(self._with_key(args, kwargs, key))), key)
 
     def _fake_draw(self, *args: Any, **kwargs: Any) -> Any:
         generator = args[self._key]
         _checks.tensor(self._arguments[0].name, args[0])
         device = generator.device if isinstance(generator, torch.Generator) else args[0].device
         key = torch.empty((2,), dtype=torch.uint64, device=device)
-        results = self._fake(*self._with_key(args, key), **kwargs)
-        return (*results, key) if isinstance(results, tuple) else (results, key)
+        return (*_as_tuple(self._fake(*self._with_key(args, kwargs, key))), key)
 
     def _reference_key(self) -> str:
         # Without kernels there is nothing to keep whole: the definition is differentiated and traced through.
         return "CompositeExplicitAutograd" if _backend.native else "CompositeImplicitAutograd"
 
-    def _define_gradients(self, schema: str) -> None:
-        outputs = len(self.op._schema.returns)
-        parameters = [f"Tensor? grad_{i}" for i in range(outputs)]
-        arguments = schema[schema.index("(") + 1 : schema.rindex(") ->")].split(", ")
-        parameters += [argument.partition("=")[0] for argument in arguments if argument != "*"]
-        parameters += [f"Tensor result_{i}" for i in range(self._kept)]
-        results = ", ".join(["Tensor"] * len(self._differentiable))
-        signature = f"({', '.join([*parameters, 'int output_mask'])}) -> ({results})"
-        for suffix, implementation, key in (
-            ("backward", self._backward, "CompositeExplicitAutograd"),
-            ("vjp", self._vjp, "CompositeImplicitAutograd"),
+    def _define_gradients(self) -> None:
+        made = torch._C.parse_schema("_(Tensor? grad, Tensor result, int output_mask) -> Tensor").arguments
+        arguments = [_argument(made[0], f"grad_{i}") for i in range(len(self._returns))]
+        arguments += [_argument(a, a.name) for a in self._arguments]
+        arguments += [_argument(made[1], f"result_{i}") for i in range(self._kept)]
+        arguments.append(made[2])
+        for suffix, implementation, key, fake in (
+            ("backward", self._backward, "CompositeExplicitAutograd", self._fake_backward),
+            ("vjp", self._vjp, "CompositeImplicitAutograd", None),
         ):
-            _definitions.define(f"{self.name}_{suffix}{signature}", tags=_TAGS)
-            _definitions.impl(f"{self.name}_{suffix}", implementation, key)
-        torch.library.register_fake(f"genkern::{self.name}_backward", self._fake_backward, lib=_definitions)
+            gradients = [_TENSOR] * len(self._differentiable)
+            schema = torch._C.FunctionSchema(f"{self.name}_{suffix}", "", arguments, gradients, False, False)
+            _define(schema, implementation, key, fake)
 
     def _split(self, args: tuple[Any, ...]) -> tuple[list[Tensor | None], list[Any], list[bool]]:
         """The gradients, the arguments, and which gradients of them are asked for (bit i: the i-th differentiable)."""
-        outputs = len(self.op._schema.returns)
+        outputs = len(self._returns)
         wanted = [bool(args[-1] >> bit & 1) for bit in range(len(self._differentiable))]
         return list(args[:outputs]), list(args[outputs : outputs + len(self._arguments)]), wanted
-
-    def _call_reference(self, args: list[Any]) -> tuple[Tensor, ...]:
-        positional, options = self._split_options(args)
-        result = self.reference(*positional, **options)
-        return result if isinstance(result, tuple) else (result,)
 
     def _vjp(self, *args: Any) -> Any:
         """The gradient through the definition, itself differentiable."""
@@ -279,7 +302,8 @@ class Operation(Op):
                     value = value.view_as(value) if create_graph else value.detach()
                     inputs[index] = value if value.requires_grad else value.requires_grad_()
                     wanted.append(inputs[index])
-            pairs = [(o, g) for o, g in zip(self._call_reference(inputs), grads, strict=True) if g is not None]
+            outputs = _as_tuple(self.by_definition(inputs))
+            pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None]
             pairs = [(o, g) for o, g in pairs if o.requires_grad]
             found = iter(
                 torch.autograd.grad(
@@ -291,22 +315,50 @@ class Operation(Op):
                     materialize_grads=True,
                 )
             )
-        return self._results(tuple(next(found) if needed else None for needed in mask))
+        return _unpacked(tuple(next(found) if needed else None for needed in mask))
 
     def _fake_backward(self, *args: Any) -> Any:
         _, inputs, mask = self._split(args)
-        return self._results(
+        return _unpacked(
             tuple(
                 torch.empty_like(inputs[index]) if needed else None
                 for index, needed in zip(self._differentiable, mask, strict=True)
             )
         )
 
-    @staticmethod
-    def _results(results: tuple[Tensor | None, ...]) -> Any:
-        return results if len(results) > 1 else results[0]
+
+def _define(
+    schema: Any,
+    definition: Callable[..., Any] | None,
+    key: str,
+    fake: Callable[..., Any] | None,
+    *,
+    random: bool = False,
+) -> Any:
+    """The op of a parsed schema, with its definition under a dispatch key; a composite that is traced has no fake."""
+    _definitions.define(str(schema), tags=(*_TAGS, torch.Tag.nondeterministic_seeded) if random else _TAGS)
+    name = f"{schema.name}.{schema.overload_name}".rstrip(".")
+    if definition:
+        _definitions.impl(name, definition, key)
+    if fake and key == "CompositeExplicitAutograd":
+        torch.library.register_fake(f"genkern::{name}", fake, lib=_definitions)
+    return getattr(getattr(torch.ops.genkern, schema.name), schema.overload_name or "default")
 
 
+def _argument(like: Any, name: str) -> Any:
+    """An argument of the same type, positional and without a default."""
+    return torch._C.Argument(name, like.real_type, like.N, None, False, like.alias_info)
+
+
+def _as_tuple(results: Any) -> tuple[Any, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _unpacked(results: tuple[Any, ...]) -> Any:
+    return results if len(results) > 1 else results[0]
+
+
+_TENSOR = torch._C.parse_schema("_() -> Tensor").returns[0]
 _AUTOGRAD_KEYS = [
     getattr(torch._C.DispatchKey, name)
     for name in torch._C.DispatchKey.__members__

@@ -48,7 +48,7 @@ def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor
 
 
 def _draws(key: Tensor, size: int, rows: slice) -> list[Tensor]:
-    """Of each image: −1 or 1, scale, shifts, contrast, brightness."""
+    """What each image draws: −1 or 1, scale, shifts, contrast, brightness."""
     mirror, right, below, nearer, gain, offset = 2 * random.uniform(key, (6, size))[:, rows] - 1
     mirror = torch.where(mirror < 0, -1.0, 1.0)
     return [mirror, 1 + _ZOOM * nearer, _SHIFT * right, _SHIFT * below, _CONTRAST * gain, _BRIGHTNESS * offset]

@@ -23,7 +23,7 @@ _DIMS = 16
 _MOST = 2000
 _NEIGHBOURS = 3  # Kynkäänniemi et al. 2019
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Of the kernels, times the median squared distance of two training images."""
+"""Scales of the kernels, in median squared distances of two training images."""
 
 
 class Space:
@@ -88,7 +88,7 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
 def coverage(points: Tensor, of: Tensor, neighbours: int = _NEIGHBOURS) -> float:
     """The share of `points` that lie in the ball of a point of the other set, as wide as its k-th neighbour is far.
 
-    Of samples by data it is the precision, of data by samples the recall (Kynkäänniemi et al. 2019, equations 1 and 2).
+    It is the precision for samples by data, the recall for data by samples (Kynkäänniemi et al. 2019, equations 1, 2).
     """
     among = torch.cdist(of, of)
     radii = among.kthvalue(min(neighbours + 1, len(of)), dim=1).values  # the first is the point itself

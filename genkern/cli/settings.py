@@ -29,7 +29,7 @@ class RunSettings:
         self.require_at_least(0, "learning_rate")
 
     def changed(self: Self, **values: Any) -> Self:
-        """With the given values in place, those that are None left out."""
+        """Settings with the given values in place, but for those that are None."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Trainer(ABC, Generic[SettingsT]):
 
     @classmethod
     def columns(cls) -> tuple[str, ...]:
-        """Of the history."""
+        """The columns of the history."""
         return ("step", *cls.figures, *cls.held_out_figures)
 
     def records(self) -> list[dict[str, float]]:
@@ -142,7 +142,7 @@ class Trainer(ABC, Generic[SettingsT]):
 
 
 def family_of(metadata: dict[str, Any]) -> str:
-    """Of a checkpoint; those of VAEs do not say."""
+    """The family of a checkpoint, of which those of VAEs say nothing."""
     return metadata.get("family", "vae")
 
 

@@ -17,10 +17,9 @@ from torch import Tensor
 from genkern import functional, random
 from genkern.compat._lazy import Lazy, LazyAttributes, wide
 from genkern.compat._patching import Applied, Patch, Switch
+from genkern.functional._noise import Generators
 
 __all__ = ["DiagonalGaussianDistribution", "OobleckDiagonalGaussianDistribution", "patch", "unpatch"]
-
-Generators = torch.Generator | list[torch.Generator]
 
 
 class _Packed(LazyAttributes):
@@ -145,11 +144,11 @@ class DiagonalGaussianDistribution(_Packed):
             by_element = self.legacy and self.mean.dim() != 4
             kl = self._fused_kl(other, "none" if by_element else "event")
             return kl.sum(dim=[1, 2, 3]) if by_element else kl
-        mean, var, logvar = _moments(self)
+        mean, var, logvar = _parameters(self)
         if other is None:
             twice = mean**2 + var - 1.0 - logvar
         else:
-            prior_mean, prior_var, prior_logvar = _moments(other)
+            prior_mean, prior_var, prior_logvar = _parameters(other)
             twice = (mean - prior_mean) ** 2 / prior_var + var / prior_var - 1.0 - logvar + prior_logvar
         return 0.5 * twice.sum(dim=[1, 2, 3] if self.legacy else list(range(1, twice.dim())))
 
@@ -162,7 +161,7 @@ class DiagonalGaussianDistribution(_Packed):
         elif isinstance(dims, int):
             dims = (dims,)
         if not self._has_moments():
-            mean, var, logvar = _moments(self)
+            mean, var, logvar = _parameters(self)
             nll = 0.5 * (math.log(2 * math.pi) + logvar + (wide(sample) - mean) ** 2 / var)
             return nll.sum(dim=list(dims))
         whole = sorted(d % sample.dim() for d in dims) == list(range(1, sample.dim()))
@@ -233,11 +232,11 @@ class OobleckDiagonalGaussianDistribution(_Packed):
         if self._knows(other):
             kl = 2 * self.mean.shape[1] * self._fused_kl(other, "mean")
             return kl + 2 * (self.logvar - other.logvar).sum(1).mean() if self.legacy and other is not None else kl
-        mean, var, logvar = _moments(self)
+        mean, var, logvar = _parameters(self)
         if other is None:
             twice = mean * mean + var - logvar - 1.0
         else:
-            prior_mean, prior_var, prior_logvar = _moments(other)
+            prior_mean, prior_var, prior_logvar = _parameters(other)
             log_ratio = (logvar - prior_logvar) * (1 if self.legacy else -1)
             twice = (mean - prior_mean) ** 2 / prior_var + var / prior_var + log_ratio - 1
         return twice.sum(1).mean()
@@ -247,7 +246,7 @@ class _LegacyOobleck(OobleckDiagonalGaussianDistribution):
     legacy = True
 
 
-def _moments(distribution: Any) -> tuple[Any, Any, Any]:
+def _parameters(distribution: Any) -> tuple[Any, Any, Any]:
     """What a distribution's attributes say, in the type of losses."""
     return wide(distribution.mean), wide(distribution.var), wide(distribution.logvar)
 
@@ -272,7 +271,7 @@ def patch(*, legacy: bool = False) -> Applied:
     Parameters
     ----------
     legacy : bool
-        With diffusers' own reductions, see the classes' notes.
+        Whether reductions are diffusers' own, see the classes' notes.
 
     Returns
     -------

@@ -88,7 +88,7 @@ def _get_log_pz_qz_prodzi_qzCx(
     is_mss : bool
         Minibatch stratified sampling; else plain means over the batch: no weights at all, as there.
     legacy : bool
-        With disentangling-vae's weights: those of stratified sampling put a datum's own 1/N on the first datum of the
+        disentangling-vae's weights: those of stratified sampling put a datum's own 1/N on the first datum of the
         batch, whichever datum asks, and the joint density counts a component's weight D times. Default: the paper's
         (Chen et al. 2018, appendix C).
 

@@ -44,9 +44,9 @@ def discretized_gaussian_log_likelihood(
     Parameters
     ----------
     x, means, log_scales : Tensor
-        Of one shape: images, means, log standard deviations.
+        Images, means, log standard deviations, of one shape.
     legacy : bool
-        With guided-diffusion's floor of 1e-12 under every mass, which stops the gradient of far outliers.
+        Whether there is guided-diffusion's floor of 1e-12 under every mass, which stops the gradient of far outliers.
 
     Examples
     --------

@@ -20,7 +20,7 @@ class Normal(LazyAttributes):
     Parameters
     ----------
     mu, log_sigma : Tensor
-        Of shapes that broadcast, before the soft clamp to ±5.
+        Two shapes that broadcast, before the soft clamp to ±5.
     temp : float
         Multiplies σ.
 

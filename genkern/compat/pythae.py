@@ -23,7 +23,7 @@ from torch import Tensor
 
 from genkern import _checks, functional, random
 from genkern.compat._patching import Applied, Patch, Switch, original
-from genkern.reference.mmd import MOST_SCALES
+from genkern.functional.mmd import MOST_SCALES
 
 __all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch", "unpatch"]
 
@@ -56,7 +56,7 @@ class _Head:
 
 
 class VAEMixin(_Head):
-    """In front of ``pythae.models.VAE``: ½ squared error + KL. Source: Kingma & Welling 2014."""
+    """Mixin in front of ``pythae.models.VAE``: ½ squared error + KL. Source: Kingma & Welling 2014."""
 
     def loss_function(
         self, recon_x: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, z: Tensor
@@ -68,7 +68,7 @@ class VAEMixin(_Head):
 
 
 class BetaTCVAEMixin(_Head):
-    """In front of ``pythae.models.BetaTCVAE``, in O(B·D) memory. Source: Chen et al. 2018.
+    """Mixin in front of ``pythae.models.BetaTCVAE``, in O(B·D) memory. Source: Chen et al. 2018.
 
     The weights of minibatch stratified sampling are the paper's; ``legacy = True`` has pythae's, which put a datum's
     own weight 1/N on the first datum of the batch, whichever datum asks. They are those of plain weighting for a batch
@@ -103,7 +103,7 @@ class BetaTCVAEMixin(_Head):
 
 
 class IWAEMixin(_Head):
-    """In front of ``pythae.models.IWAE``. Source: Burda et al. 2016.
+    """Mixin in front of ``pythae.models.IWAE``. Source: Burda et al. 2016.
 
     The loss is minus the bound, −mean log (1/K) Σ w; pythae's has the same gradient and another value, −mean Σ ŵ log w
     with ŵ the normalised weights held fixed, which is no bound: ``legacy = True`` gives that.
@@ -125,7 +125,7 @@ class IWAEMixin(_Head):
 
 
 class INFOVAE_MMDMixin(_Head):
-    """In front of ``pythae.models.INFOVAE_MMD``, without the matrices of kernel values. Source: Zhao et al. 2019.
+    """Mixin in front of ``pythae.models.INFOVAE_MMD``, without the matrices of kernel values. Source: Zhao et al. 2019.
 
     A batch of one datum, which may be the last of an epoch, has no pairs for the unbiased estimator; pythae divides by
     0 there, and its loss and gradients are nan. Here it has the biased one, k(z, z) + k(z', z') − 2 k(z, z') with z'
@@ -205,7 +205,7 @@ def patch(*, legacy: bool = False) -> Applied:
     Parameters
     ----------
     legacy : bool
-        With pythae's own weights and values, see :class:`BetaTCVAEMixin` and :class:`IWAEMixin`.
+        Whether weights and values are pythae's own, see :class:`BetaTCVAEMixin` and :class:`IWAEMixin`.
 
     Returns
     -------

@@ -43,11 +43,6 @@ def gaussian_nll_loss(
         float32 or wider. torch refuses tensors with negative variances, which it has to read back from the device to
         do; here they are below the floor.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Examples
     --------
     >>> import torch

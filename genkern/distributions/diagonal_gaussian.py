@@ -14,7 +14,7 @@ from torch.types import _size
 from genkern import functional
 from genkern.distributions._values import VALIDATE, expand_parameters, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
-from genkern.functional.gaussian import Clamp
+from genkern.functional._scale import Clamp
 
 __all__ = ["DiagonalGaussian"]
 
@@ -25,7 +25,7 @@ class DiagonalGaussian(Distribution):
     Parameters
     ----------
     loc, scale : Tensor
-        Of shapes that broadcast. What `scale` holds, `scale_param` says: an encoder's output goes in as it is.
+        Two shapes that broadcast. `scale_param` says what `scale` holds: an encoder's output goes in as it is.
     scale_param, scale_offset, clamp, clamp_mode
         As in :func:`genkern.gaussian_rsample`.
     event_ndim : int, optional

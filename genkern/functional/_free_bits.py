@@ -12,23 +12,31 @@ from torch import Tensor
 
 from genkern import _checks, _dtensor
 from genkern.functional import _ordered
+from genkern.reference.options import Loss
 from genkern.reference.scale import constant
 
 OVER = ("dim", "event", "batch")
 
 
-def inner(free_bits: float, over: str, reduction: str, units: str) -> tuple[float, str, str]:
-    """The floor, reduction and unit of the kernels, whose divergence `apply` takes where the floor is not theirs."""
+def arguments(
+    free_bits: float,
+    over: str,
+    grad_scale_q: float,
+    grad_scale_p: float,
+    reduction: str,
+    units: str,
+    event_ndim: int | None,
+) -> tuple[float, float, float, str, str, int | None]:
+    """A `Divergence` and a `Loss` for the kernels, flat; `apply` takes the results where the floor is not theirs."""
     if over == "dim":
-        return free_bits, reduction, units
+        return free_bits, grad_scale_q, grad_scale_p, reduction, units, event_ndim
     _checks.choice("reduction", reduction, _checks.REDUCTIONS)
     _checks.choice("units", units, _checks.UNITS)
-    return 0.0, "none" if reduction == "none" else "event", "nats" if units == "nats" else "bits"
+    rows, unit = "none" if reduction == "none" else "event", "nats" if units == "nats" else "bits"
+    return 0.0, grad_scale_q, grad_scale_p, rows, unit, event_ndim
 
 
-def apply(
-    kl: Tensor, free_bits: float, over: str, reduction: str, units: str, shape: torch.Size, event_ndim: int | None
-) -> Tensor:
+def apply(kl: Tensor, free_bits: float, over: str, loss: Loss, shape: torch.Size) -> Tensor:
     """max(KL, free_bits) of each datum, or on the mean over the batch, then the reduction asked for.
 
     Where the floor holds, it is what each datum (element, for "none") shows its even share of, with no gradient. A
@@ -36,23 +44,25 @@ def apply(
     """
     _checks.choice("free_bits_over", over, OVER)
     free_bits = constant(_checks.number("free_bits", free_bits, minimum=0), kl.dtype)
-    _checks.integer("event_ndim", event_ndim, optional=True, minimum=0)
-    batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
+    loss.check(len(shape))
+    batch = loss.batch_ndim(len(shape))
     event_numel = math.prod(shape[batch:])
     event = tuple(range(batch, len(shape)))
+    elementwise = loss.reduction == "none"
     if over == "event":
-        level = _ordered.total(kl, event, keepdim=True) if reduction == "none" else kl
+        level = _ordered.total(kl, event, keepdim=True) if elementwise else kl
     else:
         level = _dtensor.everywhere(_ordered.total(kl)) / math.prod(shape[:batch])
-    share = free_bits / event_numel if reduction == "none" and event_numel else free_bits
+    share = free_bits / event_numel if elementwise and event_numel else free_bits
     kl = torch.where(level < free_bits, torch.full_like(kl, share), kl)
-    return outer(kl, reduction, units, shape, event_ndim)
+    return outer(kl, loss, shape)
 
 
-def outer(value: Tensor, reduction: str, units: str, shape: torch.Size, event_ndim: int | None) -> Tensor:
-    """From the reduction and unit of `inner` to those asked for."""
-    if units == "bits_per_dim" and reduction not in ("none", "mean"):
-        value = value / math.prod(shape[len(shape) - _checks.event_ndim(event_ndim, len(shape)) :])
+def outer(value: Tensor, loss: Loss, shape: torch.Size) -> Tensor:
+    """From the reduction and unit of `arguments` to those asked for."""
+    reduction = loss.reduction
+    if loss.units == "bits_per_dim" and reduction not in ("none", "mean"):
+        value = value / math.prod(shape[loss.batch_ndim(len(shape)) :])
     if reduction in ("none", "event"):
         return value
     if reduction == "batchmean":

@@ -7,37 +7,26 @@ import math
 import torch
 from torch import Tensor
 
-from genkern import _checks, _dtensor
+from genkern import _dtensor
 from genkern.functional import _ordered
-from genkern.functional._gaussian_ops import nll
 from genkern.reference import scale as _scale
+from genkern.reference.options import Loss, Sigma
 
 
-def optimal_nll(
-    x: Tensor,
-    loc: Tensor,
-    full: bool,
-    lo: float | None,
-    hi: float | None,
-    clamp_mode: str,
-    reduction: str,
-    units: str,
-    event_ndim: int | None,
-) -> Tensor:
-    """One fused pass for the squared errors; what depends on sigma^2 is arithmetic on [batch] values."""
-    _checks.choice("units", units, _checks.UNITS)
-    rows = "none" if reduction == "none" else "event"
-    half_square = nll(x, loc, None, 0.0, False, "logvar", 0.0, None, None, "hard", rows, "nats", event_ndim)
-    shape = _checks.broadcast(x=x, loc=loc)
-    batch = len(shape) - _checks.event_ndim(event_ndim, len(shape))
-    event_numel = 1 if reduction == "none" else math.prod(shape[batch:])
+def optimal_nll(half_square: Tensor, shape: torch.Size, full: bool, sigma: Sigma, loss: Loss) -> Tensor:
+    """The likelihood from half the squared errors, summed over each datum unless the reduction is "none".
+
+    The squared errors are one fused pass; what depends on sigma^2 is arithmetic on [batch] values.
+    """
+    loss.check(len(shape))
+    reduction = loss.reduction
+    event_numel = 1 if reduction == "none" else math.prod(shape[loss.batch_ndim(len(shape)) :])
     variance = 2 * _dtensor.everywhere(_ordered.total(half_square)) / math.prod(shape)
-    logvar = _ordered.spread(_scale.clamp(_log(variance), lo, hi, clamp_mode), half_square.shape)
+    logvar = _ordered.spread(_scale.clamp(_log(variance), sigma), half_square.shape)
     constant = math.log(2 * math.pi) if full else 0.0
     value = _over(half_square, logvar) + 0.5 * event_numel * (logvar + constant)
-    _checks.reduction(reduction, units, event_ndim, len(shape))
-    factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
-    if reduction == "mean" or (units == "bits_per_dim" and reduction != "none"):
+    factor = 1.0 if loss.units == "nats" else 1.0 / math.log(2.0)
+    if reduction == "mean" or (loss.units == "bits_per_dim" and reduction != "none"):
         factor = factor / event_numel if event_numel else math.nan
     if reduction in ("sum", "mean", "batchmean"):
         value = _ordered.total(value) if reduction == "sum" else _ordered.mean(value)

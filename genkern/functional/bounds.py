@@ -31,11 +31,6 @@ def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
     Tensor
         Without `dim`, float32 or wider. Equal values give exactly that value. All -inf gives -inf, any +inf gives +inf.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     The gradient is softmax(log_w), differentiable again; it is 0 where the result is infinite.
@@ -75,7 +70,7 @@ def importance_weighted_bound(
         consecutive draws (Rainforth et al. 2018). "renyi": 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha) (Li & Turner
         2016). "dreg": the value of "iwae" with the doubly reparameterised gradient (Tucker et al. 2019).
     beta : float
-        In [0, 1]; for "ciwae", and only for it.
+        From 0 to 1; for "ciwae", and only for it.
     groups : int
         Divides K; for "miwae", and only for it.
     alpha : float
@@ -88,11 +83,6 @@ def importance_weighted_bound(
     Tensor
         Without `dim`, in nats, float32 or wider. All weights equal to c give c, exactly for every estimator but
         "ciwae". Draws of log weight -inf count as w = 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -158,7 +148,7 @@ class LogMeanExp:
     -----
     State is the count and one float64 number for each result, so that millions of pieces lose nothing; the result has
     the widest dtype that came, float32 or wider. Without gradients: a figure to report, not a loss.
-    Errors: TypeError, ValueError naming the argument; ValueError for the result of nothing.
+    ValueError for the result of nothing.
 
     Examples
     --------

@@ -14,12 +14,48 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, random
-from genkern.functional import _discrete_ops as _ops
+from genkern._library import Operation
 from genkern.functional import _free_bits
 from genkern.functional._noise import Generators, check_learned, source, written_out
 from genkern.reference import discrete as reference
+from genkern.reference.options import Divergence, Loss, schema
 
 __all__ = ["categorical_entropy", "categorical_kl", "discrete_entropy", "discrete_kl", "gumbel_softmax"]
+
+_discrete_entropy = Operation(
+    f"discrete_entropy(Tensor p, *, int dim=-1, {schema(Loss)}) -> Tensor",
+    reference=reference.discrete_entropy,
+    result=reference.discrete_entropy_result,
+    differentiable=("p",),
+)
+_discrete_kl = Operation(
+    f"discrete_kl(Tensor p, Tensor q, *, int dim=-1, {schema(Loss)}) -> Tensor",
+    reference=reference.discrete_kl,
+    result=reference.discrete_kl_result,
+    differentiable=("p", "q"),
+)
+_categorical_entropy = Operation(
+    f"categorical_entropy(Tensor logits, *, int dim=-1, {schema(Loss)}) -> Tensor",
+    reference=reference.categorical_entropy,
+    result=reference.categorical_entropy_result,
+    differentiable=("logits",),
+)
+_categorical_kl = Operation(
+    "categorical_kl(Tensor logits_q, Tensor? logits_p, *, int dim=-1, float unimix=0.0, "
+    f"{schema(Divergence, Loss)}) -> Tensor",
+    reference=reference.categorical_kl,
+    result=reference.categorical_kl_result,
+    differentiable=("logits_q", "logits_p"),
+)
+_gumbel_softmax = Operation(
+    "gumbel_softmax(Tensor logits, Tensor? key, Tensor? eps, *, float tau=1.0, bool hard=False, int dim=-1, "
+    "SymInt element_offset=0) -> Tensor",
+    reference=reference.gumbel_softmax,
+    result=reference.gumbel_softmax_result,
+    differentiable=("logits", "eps"),
+    reserve=random.reserve,
+    keeps_results=True,
+)
 
 
 def discrete_entropy(
@@ -34,7 +70,7 @@ def discrete_entropy(
     dim : int
         Dimension of the classes.
     reduction : {"event", "none", "sum", "mean", "batchmean"}
-        Of the values, one for each vector, as in `gaussian_kl`: sum over each datum (the default), none, over
+        How values, one for each vector, are reduced, as in `gaussian_kl`: sum over each datum (the default), none, over
         everything, mean over vectors, mean over data of the sums.
     units : {"nats", "bits", "bits_per_dim"}
     event_ndim : int, optional
@@ -44,11 +80,6 @@ def discrete_entropy(
     -------
     Tensor
         float32, or float64 where p is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -61,7 +92,7 @@ def discrete_entropy(
     >>> gk.discrete_entropy(torch.tensor([0.5, 0.25, 0.25, 0.0]), units="bits")
     tensor(1.5000)
     """
-    return _ops.discrete_entropy(p, dim, reduction, units, event_ndim)
+    return _discrete_entropy(p, dim, reduction, units, event_ndim)
 
 
 def discrete_kl(
@@ -83,11 +114,6 @@ def discrete_kl(
     Tensor
         float32, or float64 where an argument is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Kullback & Leibler 1951, "On information and sufficiency". Where p is 0 a class is left out, of the gradients too.
@@ -100,7 +126,7 @@ def discrete_kl(
     >>> gk.discrete_kl(p, q, units="bits"), gk.discrete_kl(q, p, units="bits")
     (tensor(0.2075), tensor(0.1887))
     """
-    return _ops.discrete_kl(p, q, dim, reduction, units, event_ndim)
+    return _discrete_kl(p, q, dim, reduction, units, event_ndim)
 
 
 def categorical_entropy(
@@ -111,7 +137,7 @@ def categorical_entropy(
     Parameters
     ----------
     logits : Tensor
-        Of the K classes along `dim`; -inf means no mass.
+        Logits of the K classes along `dim`; -inf means no mass.
     dim, reduction, units, event_ndim
         As in `discrete_entropy`.
 
@@ -120,14 +146,9 @@ def categorical_entropy(
     Tensor
         float32, or float64 where logits are.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
-    With q = softmax(logits) its gradient is -q (log q + H), 0 where q is.
+    Its gradient is -q (log q + H) with q = softmax(logits), 0 where q is.
 
     Examples
     --------
@@ -135,7 +156,7 @@ def categorical_entropy(
     >>> gk.categorical_entropy(torch.zeros(2, 3, 8), units="bits")
     tensor([9., 9.])
     """
-    return _ops.categorical_entropy(logits, dim, reduction, units, event_ndim)
+    return _categorical_entropy(logits, dim, reduction, units, event_ndim)
 
 
 def categorical_kl(
@@ -180,11 +201,6 @@ def categorical_kl(
     Tensor
         float32, or float64 where an argument is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Hafner et al. 2023, "Mastering diverse domains through world models", equation 5. With r = log(q / p) the divergence
@@ -201,12 +217,12 @@ def categorical_kl(
     >>> gk.categorical_kl(posterior, prior, unimix=0.01, grad_scale_q=0.1, grad_scale_p=0.5).shape
     torch.Size([16])
     """
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    kl = _ops.categorical_kl(logits_q, logits_p, dim, unimix, floor, grad_scale_q, grad_scale_p, how, unit, event_ndim)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    kl = _categorical_kl(logits_q, logits_p, dim, unimix, *how)
     if free_bits_over == "dim":
         return kl
     shape = reference.rest(_checks.broadcast(logits_q=logits_q, logits_p=logits_p), dim)
-    return _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+    return _free_bits.apply(kl, free_bits, free_bits_over, Loss(reduction, units, event_ndim), shape)
 
 
 def gumbel_softmax(
@@ -225,7 +241,7 @@ def gumbel_softmax(
     Parameters
     ----------
     logits : Tensor
-        Of the K classes along `dim`; -inf means no mass.
+        Logits of the K classes along `dim`; -inf means no mass.
     tau : float or Tensor
         Temperature, not negative. At 0 the sample is one-hot, the first of the largest scores, with gradient 0.
         A learned one is a tensor of shape (), which receives a gradient and must be positive; eps is then in memory.
@@ -245,12 +261,7 @@ def gumbel_softmax(
     Returns
     -------
     Tensor
-        Of the shape and dtype of logits; nan only where logits are nan or inf, or all classes -inf.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
+        The shape and dtype are those of logits; nan only where logits are nan or inf, or all classes -inf.
 
     Notes
     -----
@@ -269,10 +280,10 @@ def gumbel_softmax(
     _checks.tensor("logits", logits)
     noise = source(logits, key, generator, eps, logits.shape, _gumbel)
     if not isinstance(tau, Tensor):
-        return _ops.gumbel_softmax(logits, *noise, tau, hard, dim, element_offset)
+        return _gumbel_softmax(logits, *noise, tau, hard, dim, element_offset)
     check_learned("tau", tau, logits)
     eps = _over(written_out(noise, logits, logits.shape, element_offset, _gumbel), tau)
-    y = _ops.gumbel_softmax(_over(logits.to(eps.dtype), tau), None, eps, None, 1.0, hard, dim, 0)
+    y = _gumbel_softmax(_over(logits.to(eps.dtype), tau), None, eps, None, 1.0, hard, dim, 0)
     return y.to(logits.dtype)
 
 

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, _dtensor, random
-from genkern.functional import _gan_ops as _ops
+from genkern._library import Op, Operation
 from genkern.functional._noise import Generators, source, widest
+from genkern.reference import gan as reference
+from genkern.reference.gan import KINDS as KINDS
+from genkern.reference.gan import check_discriminator_options as check_discriminator_options
 
 __all__ = [
     "ema_update_",
@@ -21,6 +24,53 @@ __all__ = [
     "minibatch_stddev",
     "zero_centered_penalty",
 ]
+
+_discriminator_loss = Operation(
+    "gan_discriminator_loss(Tensor real, Tensor fake, *, str kind, float label_smoothing=0.0, float hinge_scale=1.0, "
+    'str reduction="mean") -> Tensor',
+    reference=reference.gan_discriminator_loss,
+    result=reference.gan_discriminator_loss_result,
+    differentiable=("real", "fake"),
+)
+_generator_loss = Operation(
+    'gan_generator_loss(Tensor? real, Tensor fake, *, str kind, str reduction="mean") -> Tensor',
+    reference=reference.gan_generator_loss,
+    result=reference.gan_generator_loss_result,
+    differentiable=("real", "fake"),
+)
+_interpolate = Operation(
+    "interpolate(Tensor real, Tensor fake, Tensor? key, Tensor? eps, *, SymInt element_offset=0) -> Tensor",
+    reference=reference.interpolate,
+    result=reference.interpolate_result,
+    differentiable=("real", "fake", "eps"),
+    reserve=random.reserve,
+    noise_by_row=True,
+)
+_zero_centered_penalty = Operation(
+    'zero_centered_penalty(Tensor grad, *, str reduction="mean") -> Tensor',
+    reference=reference.zero_centered_penalty,
+    result=reference.zero_centered_penalty_result,
+    differentiable=("grad",),
+)
+_gradient_norm_penalty = Operation(
+    'gradient_norm_penalty(Tensor grad, *, float center=1.0, str reduction="mean") -> (Tensor, Tensor)',
+    reference=reference.gradient_norm_penalty,
+    result=reference.gradient_norm_penalty_result,
+    differentiable=("grad",),
+    keeps_results=True,
+)
+_minibatch_stddev = Operation(
+    "minibatch_stddev(Tensor x, int? group_size=4, int num_channels=1) -> Tensor",
+    reference=reference.minibatch_stddev,
+    result=reference.minibatch_stddev_result,
+    differentiable=("x",),
+    by_rows=False,
+)
+_ema_update_ = Op(
+    "ema_update_(Tensor(a!)[] ema_params, Tensor[] params, float decay) -> ()",
+    reference=reference.ema_update_,
+    result=reference.ema_update_result,
+)
 
 
 def gan_discriminator_loss(
@@ -65,11 +115,6 @@ def gan_discriminator_loss(
     Tensor
         0-dim, or of the logits' shape; float32 or wider.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     No sigmoid is taken, so logits may be as large as numbers are. One launch forward and one backward, also for
@@ -83,7 +128,7 @@ def gan_discriminator_loss(
     >>> gk.gan_discriminator_loss(real=torch.zeros(4), fake=torch.zeros(8), kind="hinge")
     tensor(2.)
     """
-    return _ops.discriminator_loss(real, fake, kind, label_smoothing, hinge_scale, reduction)
+    return _discriminator_loss(real, fake, kind, label_smoothing, hinge_scale, reduction)
 
 
 def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, reduction: str = "mean") -> Tensor:
@@ -117,11 +162,6 @@ def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, r
     Tensor
         0-dim, or of the logits' shape; float32 or wider.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Gradients, order of derivatives and sources as for `gan_discriminator_loss`.
@@ -135,7 +175,7 @@ def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, r
     if kind != "relativistic":
         _checks.tensor("real", real, optional=True)
         real = None
-    return _ops.generator_loss(real, fake, kind, reduction)
+    return _generator_loss(real, fake, kind, reduction)
 
 
 def interpolate(
@@ -152,7 +192,7 @@ def interpolate(
     Parameters
     ----------
     real, fake : Tensor
-        Of one shape, ``[B, ...]``.
+        Samples of one shape, ``[B, ...]``.
     key : Tensor, optional
         Makes eps: sample b has element `element_offset` + b of ``gk.random.uniform(key, ...)``, in the type of
         arithmetic, the same on every device.
@@ -166,12 +206,7 @@ def interpolate(
     Returns
     -------
     Tensor
-        Of the samples' shape and, between two dtypes, of the wider.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
+        The samples' shape and, between two dtypes, the wider.
 
     Notes
     -----
@@ -191,7 +226,7 @@ def interpolate(
         key, eps, generator = source(widest(real, fake), key, generator, eps, real.shape[:1], random.uniform)
     else:
         key, eps, generator = source(real, key, generator, eps)
-    return _ops.interpolate(real, fake, key, eps, generator, element_offset)
+    return _interpolate(real, fake, key, eps, generator, element_offset)
 
 
 def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str = "mean") -> Tensor:
@@ -212,11 +247,6 @@ def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str =
     Tensor
         float32 or wider.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     The gradient of a norm of 0 is 0. Reads `grad` once forward; backward reads it once and writes once. Second order
@@ -228,7 +258,7 @@ def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str =
     >>> gk.gradient_norm_penalty(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), reduction="none")
     tensor([16.,  0.])
     """
-    return _ops.gradient_norm_penalty(grad, center, reduction)[0]
+    return _gradient_norm_penalty(grad, center, reduction)[0]
 
 
 def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -246,11 +276,6 @@ def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
     Tensor
         float32 or wider.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     One launch forward and one backward; second order through the definition. Mescheder et al. 2018, "Which training
@@ -264,7 +289,7 @@ def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
     >>> gk.zero_centered_penalty(grad).item()
     12.0
     """
-    return _ops.zero_centered_penalty(grad, reduction)
+    return _zero_centered_penalty(grad, reduction)
 
 
 def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 1) -> Tensor:
@@ -285,11 +310,6 @@ def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 
         ``[N, C + F, ...]``, contiguous, of the dtype of `x`; channel C + f is constant over a sample, the mean over
         channels and positions of the standard deviation over the group.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     There are M = ceil(N / group_size) groups, and sample n belongs to group n mod M: n, n + M, n + 2M, ... Where
@@ -305,7 +325,7 @@ def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 
     >>> gk.minibatch_stddev(x, group_size=2)[:, 1, 0, 0]  # groups (0, 2) and (1, 5)
     tensor([1., 2., 1., 2.])
     """
-    return _ops.minibatch_stddev(x, group_size, num_channels)
+    return _minibatch_stddev(x, group_size, num_channels)
 
 
 def ema_update_(ema_params: Iterable[Tensor], params: Iterable[Tensor], decay: float) -> None:
@@ -344,7 +364,7 @@ def ema_update_(ema_params: Iterable[Tensor], params: Iterable[Tensor], decay: f
     if _dtensor.given([*averages, *values]):
         averages, values = _locals(averages, values)
     with torch.no_grad():
-        _ops.ema_update_(averages, values, decay)
+        _ema_update_(averages, values, decay)
 
 
 def _tensors(name: str, values: object) -> list[Tensor]:

@@ -8,16 +8,20 @@ higher orders through the definition in `genkern.reference`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern._library import Operation
 from genkern.functional import _free_bits
-from genkern.functional import _gaussian_ops as _ops
-from genkern.functional._noise import Generators, Noise, source, tempered, widest
+from genkern.functional._noise import Generators, source, tempered, widest
 from genkern.functional._optimal import optimal_nll
+from genkern.functional._scale import Clamp, checked_sigma, learned_or_constant, sigma_arguments
+from genkern.random import reserve
 from genkern.reference import gaussian as reference
+from genkern.reference.options import Divergence, Loss, Sampling, Sigma, schema
 
 __all__ = [
     "gaussian_entropy",
@@ -29,7 +33,49 @@ __all__ = [
     "gaussian_rsample_kl_packed",
 ]
 
-Clamp = tuple[float | None, float | None]
+_rsample = Operation(
+    f"gaussian_rsample(Tensor loc, Tensor scale, Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma)}) -> Tensor",
+    reference=reference.gaussian_rsample,
+    result=reference.gaussian_rsample_result,
+    differentiable=("loc", "scale", "eps"),
+    reserve=reserve,
+)
+_kl = Operation(
+    "gaussian_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, *, "
+    f"{schema(Sigma, Divergence, Loss)}) -> Tensor",
+    reference=reference.gaussian_kl,
+    result=reference.gaussian_kl_result,
+    differentiable=("loc", "scale", "prior_loc", "prior_scale"),
+)
+_rsample_kl = Operation(
+    "gaussian_rsample_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, Tensor? key, Tensor? eps, "
+    f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
+    reference=reference.gaussian_rsample_kl,
+    result=reference.gaussian_rsample_kl_result,
+    differentiable=("loc", "scale", "prior_loc", "prior_scale", "eps"),
+    reserve=reserve,
+)
+_rsample_kl_packed = Operation(
+    "gaussian_rsample_kl_packed(Tensor moments, int chunk_dim, SymInt? latent, Tensor? key, Tensor? eps, "
+    f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
+    reference=reference.gaussian_rsample_kl_packed,
+    result=reference.gaussian_rsample_kl_packed_result,
+    differentiable=("moments", "eps"),
+    reserve=reserve,
+)
+_nll = Operation(
+    "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
+    f"{schema(Sigma, Loss)}) -> Tensor",
+    reference=reference.gaussian_nll,
+    result=reference.nll_result,
+    differentiable=("x", "loc", "scale"),
+)
+_entropy = Operation(
+    f"gaussian_entropy(Tensor scale, *, {schema(Sigma, Loss)}) -> Tensor",
+    reference=reference.gaussian_entropy,
+    result=reference.gaussian_entropy_result,
+    differentiable=("scale",),
+)
 
 
 def gaussian_rsample(
@@ -52,7 +98,7 @@ def gaussian_rsample(
     Parameters
     ----------
     loc, scale : Tensor
-        Of shapes that broadcast. What `scale` holds, `scale_param` says.
+        Two shapes that broadcast. `scale_param` says what `scale` holds.
     sample_shape : sequence of int
         Shape of independent samples, in front.
     temperature : float or Tensor
@@ -80,11 +126,6 @@ def gaussian_rsample(
     Tensor
         ``[*sample_shape, *broadcast]``, in the arguments' dtype.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Kingma & Welling 2014, "Auto-encoding variational Bayes". The noise is not stored: backward makes it again.
@@ -97,11 +138,9 @@ def gaussian_rsample(
     >>> torch.equal(z, gk.random.normal(gk.random.key(42), (2, 3)))
     True
     """
-    noise, temperature, element_offset = _noise(
-        loc, scale, sample_shape, key, generator, eps, temperature, element_offset
-    )
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    return _ops.rsample(loc, scale, *noise, sample_shape, temperature, element_offset, *sigma)
+    drawn = _sampling(loc, scale, sample_shape, key, generator, eps, temperature, element_offset)
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _rsample(loc, scale, *drawn, *sigma)
 
 
 def gaussian_kl(
@@ -150,11 +189,6 @@ def gaussian_kl(
     Tensor
         float32, or float64 where an argument is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     KL = 1/2 (exp(d) - 1 - d + ((loc - prior_loc) / sigma_p)^2) with d = log(sigma_q^2 / sigma_p^2)
@@ -166,13 +200,13 @@ def gaussian_kl(
     >>> gk.gaussian_kl(torch.zeros(1, 2), torch.full((1, 2), 1e-6))
     tensor([5.0000e-13])
     """
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    kl = _ops.kl(loc, scale, prior_loc, prior_scale, *sigma, floor, grad_scale_q, grad_scale_p, how, unit, event_ndim)
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    kl = _kl(loc, scale, prior_loc, prior_scale, *sigma, *how)
     if free_bits_over == "dim":
         return kl
     shape = _checks.broadcast(loc=loc, scale=scale, prior_loc=prior_loc, prior_scale=prior_scale)
-    return _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+    return _free_bits.apply(kl, free_bits, free_bits_over, Loss(reduction, units, event_ndim), shape)
 
 
 def gaussian_rsample_kl(
@@ -210,11 +244,6 @@ def gaussian_rsample_kl(
     kl : Tensor
         As `gaussian_kl` gives it.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Kingma & Welling 2014, "Auto-encoding variational Bayes", section 2.4 and appendix B.
@@ -227,31 +256,13 @@ def gaussian_rsample_kl(
     >>> z.shape, kl.shape
     (torch.Size([16, 8]), torch.Size([16]))
     """
-    noise, temperature, element_offset = _noise(
-        loc, scale, sample_shape, key, generator, eps, temperature, element_offset
-    )
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    z, kl = _ops.rsample_kl(
-        loc,
-        scale,
-        prior_loc,
-        prior_scale,
-        *noise,
-        sample_shape,
-        temperature,
-        element_offset,
-        *sigma,
-        floor,
-        grad_scale_q,
-        grad_scale_p,
-        how,
-        unit,
-        event_ndim,
-    )
+    drawn = _sampling(loc, scale, sample_shape, key, generator, eps, temperature, element_offset)
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    z, kl = _rsample_kl(loc, scale, prior_loc, prior_scale, *drawn, *sigma, *how)
     if free_bits_over != "dim":
         shape = z.shape[len(sample_shape) :]
-        kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+        kl = _free_bits.apply(kl, free_bits, free_bits_over, Loss(reduction, units, event_ndim), shape)
     return z, kl
 
 
@@ -299,30 +310,13 @@ def gaussian_rsample_kl_packed(
     (torch.Size([2, 4, 16, 16]), torch.Size([2]))
     """
     packed = chunk_dim, latent_channels
-    noise, temperature, element_offset = _noise(
-        moments, moments, sample_shape, key, generator, eps, temperature, element_offset, packed
-    )
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    z, kl = _ops.rsample_kl_packed(
-        moments,
-        chunk_dim,
-        latent_channels,
-        *noise,
-        sample_shape,
-        temperature,
-        element_offset,
-        *sigma,
-        floor,
-        grad_scale_q,
-        grad_scale_p,
-        how,
-        unit,
-        event_ndim,
-    )
+    drawn = _sampling(moments, moments, sample_shape, key, generator, eps, temperature, element_offset, packed)
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    z, kl = _rsample_kl_packed(moments, *packed, *drawn, *sigma, *how)
     if free_bits_over != "dim":
         shape = z.shape[len(sample_shape) :]
-        kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, shape, event_ndim)
+        kl = _free_bits.apply(kl, free_bits, free_bits_over, Loss(reduction, units, event_ndim), shape)
     return z, kl
 
 
@@ -345,7 +339,7 @@ def gaussian_nll(
     Parameters
     ----------
     x, loc : Tensor
-        Of shapes that broadcast.
+        Data and locations, of shapes that broadcast.
     scale : Tensor, float or "optimal"
         A learned scale of any shape that broadcasts (per element, per channel, 0-dim), a constant, or "optimal":
         sigma^2 is the mean squared error over the batch, differentiated (Rybkin et al. 2021, sigma-VAE);
@@ -362,11 +356,6 @@ def gaussian_nll(
     Tensor
         float32, or float64 where an argument is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Examples
     --------
     >>> import genkern as gk, torch
@@ -377,10 +366,13 @@ def gaussian_nll(
         if scale != "optimal":
             raise ValueError(f"scale: expected a Tensor, a float or 'optimal', got {scale!r}")
         full = _checks.boolean("full", full)
-        _, lo, hi = _checks.scale("logvar", 0.0, *_bounds(clamp), clamp_mode)
-        return optimal_nll(x, loc, full, lo, hi, clamp_mode, reduction, units, event_ndim)
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    return _ops.nll(x, loc, *_learned(scale), full, *sigma, reduction, units, event_ndim)
+        sigma = checked_sigma("logvar", 0.0, clamp, clamp_mode)
+        rows = "none" if reduction == "none" else "event"
+        half_square = _nll(x, loc, None, 0.0, False, *Sigma(), rows, "nats", event_ndim)
+        shape = _checks.broadcast(x=x, loc=loc)
+        return optimal_nll(half_square, shape, full, sigma, Loss(reduction, units, event_ndim))
+    arguments = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _nll(x, loc, *learned_or_constant(scale), full, *arguments, reduction, units, event_ndim)
 
 
 def gaussian_log_prob(
@@ -441,11 +433,11 @@ def gaussian_entropy(
     >>> gk.gaussian_entropy(torch.zeros(1, 2))
     tensor([2.8379])
     """
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    return _ops.entropy(scale, *sigma, reduction, units, event_ndim)
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _entropy(scale, *sigma, reduction, units, event_ndim)
 
 
-def _noise(
+def _sampling(
     loc: Tensor,
     scale: Tensor,
     sample_shape: Sequence[int],
@@ -455,36 +447,16 @@ def _noise(
     temperature: Tensor | float,
     element_offset: int,
     packed: tuple[int, int | None] | None = None,
-) -> tuple[Noise, float, int]:
-    """`tempered` noise; the shape of the sample is worked out only where it is needed for that."""
+) -> tuple[Any, ...]:
+    """Noise and a `Sampling`, flat; the shape of the sample is worked out only where `tempered` needs it."""
     if not isinstance(temperature, Tensor) and (generator is None or isinstance(generator, torch.Generator)):
-        return source(loc, key, generator, eps), temperature, element_offset
+        return *source(loc, key, generator, eps), sample_shape, temperature, element_offset
     if packed is not None:
         loc, scale = reference.unpack(loc, *packed)
     else:
-        reference.check_kl(loc, scale, None, None)
+        _checks.tensors(loc=loc, scale=scale)
     shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(loc=loc, scale=scale))
     like = widest(loc, scale)
-    return tempered(source(like, key, generator, eps, shape), like, shape, temperature, element_offset)
-
-
-def _scale_arguments(
-    scale_param: str, scale_offset: float, clamp: Clamp | None, clamp_mode: str
-) -> tuple[str, float, float | None, float | None, str]:
-    """What schemas have for the scale, in their order."""
-    return scale_param, scale_offset, *_bounds(clamp), clamp_mode
-
-
-def _learned(scale: Tensor | float) -> tuple[Tensor | None, float]:
-    """A scale as operations take it: a tensor, or none and the constant."""
-    return (scale, 0.0) if isinstance(scale, Tensor) else (None, scale)
-
-
-def _bounds(clamp: Clamp | None) -> Clamp:
-    if clamp is None:
-        return None, None
-    if not isinstance(clamp, tuple | list):
-        raise TypeError(f"clamp: expected (lo, hi) or None, got {_checks.type_name(clamp)}")
-    if len(clamp) != 2:
-        raise ValueError(f"clamp: expected (lo, hi) or None, got {len(clamp)} values")
-    return clamp[0], clamp[1]
+    noise = source(like, key, generator, eps, shape)
+    noise, temperature, element_offset = tempered(noise, like, shape, temperature, element_offset)
+    return *noise, sample_shape, temperature, element_offset

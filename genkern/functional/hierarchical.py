@@ -6,13 +6,25 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern._library import Operation
 from genkern.functional import _free_bits
-from genkern.functional import _gaussian_ops as _ops
 from genkern.functional._noise import Generators, source, tempered, widest
-from genkern.functional.gaussian import Clamp, _scale_arguments
+from genkern.functional._scale import Clamp, sigma_arguments
+from genkern.random import reserve
 from genkern.reference import hierarchical as reference
+from genkern.reference.options import Divergence, Loss, Sampling, Sigma, schema
 
 __all__ = ["gaussian_residual_rsample_kl"]
+
+_residual_rsample_kl = Operation(
+    "gaussian_residual_rsample_kl(Tensor prior_loc, Tensor prior_scale, Tensor delta_loc, Tensor delta_scale, "
+    f"Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma, Divergence, Loss, without='sample_shape')}) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    reference=reference.gaussian_residual_rsample_kl,
+    result=reference.gaussian_residual_rsample_kl_result,
+    differentiable=("prior_loc", "prior_scale", "delta_loc", "delta_scale", "eps"),
+    reserve=reserve,
+)
 
 
 def gaussian_residual_rsample_kl(
@@ -67,17 +79,12 @@ def gaussian_residual_rsample_kl(
     Returns
     -------
     z : Tensor
-        Of the shape all four broadcast to, in their promoted dtype.
+        A sample of the shape all four broadcast to, in their promoted dtype.
     kl : Tensor
         KL(q || p), accurate where q is close to p; never negative. It and the next two are float32, or float64 where
         one of the four is.
     log_q, log_p : Tensor
         Log densities of z under q and under p. E[log_q - log_p] is the KL at temperature 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -102,31 +109,18 @@ def gaussian_residual_rsample_kl(
     """
     like, shape = prior_loc, torch.Size()
     if isinstance(generator, list | tuple) or isinstance(temperature, Tensor):
-        parameters = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
-        shape = _checks.broadcast(**parameters)
-        like = widest(*parameters.values())
+        given = reference.check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
+        shape = _checks.broadcast(**given)
+        like = widest(*given.values())
     noise, temperature, element_offset = tempered(
         source(like, key, generator, eps, shape), like, shape, temperature, element_offset
     )
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    floor, how, unit = _free_bits.inner(free_bits, free_bits_over, reduction, units)
-    z, kl, log_q, log_p = _ops.residual_rsample_kl(
-        prior_loc,
-        prior_scale,
-        delta_loc,
-        delta_scale,
-        *noise,
-        temperature,
-        element_offset,
-        *sigma,
-        floor,
-        grad_scale_q,
-        grad_scale_p,
-        how,
-        unit,
-        event_ndim,
-    )
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    how = _free_bits.arguments(free_bits, free_bits_over, grad_scale_q, grad_scale_p, reduction, units, event_ndim)
+    parameters = prior_loc, prior_scale, delta_loc, delta_scale
+    z, kl, log_q, log_p = _residual_rsample_kl(*parameters, *noise, temperature, element_offset, *sigma, *how)
     if free_bits_over != "dim":
-        kl = _free_bits.apply(kl, free_bits, free_bits_over, reduction, units, z.shape, event_ndim)
-        log_q, log_p = (_free_bits.outer(value, reduction, units, z.shape, event_ndim) for value in (log_q, log_p))
+        loss = Loss(reduction, units, event_ndim)
+        kl = _free_bits.apply(kl, free_bits, free_bits_over, loss, z.shape)
+        log_q, log_p = (_free_bits.outer(value, loss, z.shape) for value in (log_q, log_p))
     return z, kl, log_q, log_p

@@ -7,10 +7,35 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from genkern.functional import _likelihood_ops as _ops
-from genkern.functional.gaussian import Clamp, _learned, _scale_arguments
+from genkern import _checks
+from genkern._library import Operation
+from genkern.functional._scale import Clamp, learned_or_constant, sigma_arguments
+from genkern.reference import likelihood as reference
+from genkern.reference.gaussian import nll_result
+from genkern.reference.options import CDFS, Bins, Loss, Sigma, schema
 
 __all__ = ["bernoulli_nll", "discretized_gaussian_nll", "laplace_nll"]
+
+_bernoulli_nll = Operation(
+    f"bernoulli_nll(Tensor x, Tensor logits, *, float label_smoothing=0.0, {schema(Loss)}) -> Tensor",
+    reference=reference.bernoulli_nll,
+    result=reference.bernoulli_nll_result,
+    differentiable=("x", "logits"),
+)
+_laplace_nll = Operation(
+    "laplace_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
+    f"{schema(Sigma, Loss)}) -> Tensor",
+    reference=reference.laplace_nll,
+    result=nll_result,
+    differentiable=("x", "loc", "scale"),
+)
+_discretized_gaussian_nll = Operation(
+    "discretized_gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, "
+    f'{schema(Bins)}, str cdf="exact", {schema(Sigma, Loss)}) -> Tensor',
+    reference=reference.discretized_gaussian_nll,
+    result=reference.discretized_gaussian_nll_result,
+    differentiable=("x", "loc", "scale"),
+)
 
 
 def bernoulli_nll(
@@ -43,11 +68,6 @@ def bernoulli_nll(
     Tensor
         float32, or float64 where an argument is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     softplus(l) - x l (Kingma & Welling 2014, appendix C), accurate for every finite logit. An infinite logit gives 0
@@ -60,7 +80,7 @@ def bernoulli_nll(
     >>> gk.bernoulli_nll(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1e4]]))
     tensor([10000.6934])
     """
-    return _ops.bernoulli_nll(x, logits, label_smoothing, reduction, units, event_ndim)
+    return _bernoulli_nll(x, logits, label_smoothing, reduction, units, event_ndim)
 
 
 def laplace_nll(
@@ -82,7 +102,7 @@ def laplace_nll(
     Parameters
     ----------
     x, loc : Tensor
-        Of shapes that broadcast.
+        Data and locations, of shapes that broadcast.
     scale : Tensor or float
         What `scale_param` turns into the diversity b, as it turns it into sigma for a Gaussian: b = exp(scale / 2) for
         "logvar", exp(scale) for "logstd", scale for "std", its root for "var", softplus(scale) for "softplus". So
@@ -99,11 +119,6 @@ def laplace_nll(
     Tensor
         float32, or float64 where an argument is.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     The gradient by x and loc is 0 where they are equal.
@@ -114,8 +129,8 @@ def laplace_nll(
     >>> gk.laplace_nll(torch.tensor([[1.0, -3.0]]), torch.zeros(1, 2), 2.0, scale_param="std")
     tensor([4.7726])
     """
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    return _ops.laplace_nll(x, loc, *_learned(scale), full, *sigma, reduction, units, event_ndim)
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _laplace_nll(x, loc, *learned_or_constant(scale), full, *sigma, reduction, units, event_ndim)
 
 
 def discretized_gaussian_nll(
@@ -140,7 +155,7 @@ def discretized_gaussian_nll(
     Parameters
     ----------
     x, loc : Tensor
-        Of shapes that broadcast; x holds the centres of `bins` bins, the first at `low`, the last at `high`.
+        Two shapes that broadcast; x holds the centres of `bins` bins, the first at `low`, the last at `high`.
     scale : Tensor or float
         A learned scale of any shape that broadcasts (per element, per channel, 0-dim), or a constant.
     bins : int
@@ -160,11 +175,6 @@ def discretized_gaussian_nll(
     Tensor
         float32, or float64 where an argument is. Not negative; the masses of all bins add up to 1.
 
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
-
     Notes
     -----
     Ho et al. 2020, "Denoising diffusion probabilistic models", equation 13; Dhariwal & Nichol 2021 (guided-diffusion)
@@ -179,7 +189,14 @@ def discretized_gaussian_nll(
     >>> round(nll.neg().exp().sum().item(), 6)
     1.0
     """
-    sigma = _scale_arguments(scale_param, scale_offset, clamp, clamp_mode)
-    return _ops.discretized_gaussian_nll(
-        x, loc, *_learned(scale), bins, low, high, cdf, *sigma, reduction, units, event_ndim
+    sigma = sigma_arguments(scale_param, scale_offset, clamp, clamp_mode)
+    return _discretized_gaussian_nll(
+        x, loc, *learned_or_constant(scale), bins, low, high, cdf, *sigma, reduction, units, event_ndim
     )
+
+
+def grey_levels(bins: int, low: float, high: float, cdf: str = "exact") -> Bins:
+    """The options of a discretized likelihood but for its scale, checked, as torch takes them."""
+    grey = Bins(bins, low, high).check()
+    _checks.choice("cdf", cdf, CDFS)
+    return grey

@@ -6,12 +6,23 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, random
-from genkern.functional import _logistic_mixture_ops as _ops
+from genkern._library import Operation
 from genkern.functional._noise import Generators, source
 from genkern.reference import logistic_mixture as reference
+from genkern.reference.logistic_mixture import colours_of as colours_of
+from genkern.reference.logistic_mixture import unpack as unpack
+from genkern.reference.options import Bins, Loss, Sigma, schema
 from genkern.reference.scale import clamp, constant
 
 __all__ = ["discretized_logistic_mixture_nll", "discretized_logistic_mixture_sample"]
+
+_nll = Operation(
+    f"discretized_logistic_mixture_nll(Tensor x, Tensor params, *, int mixtures, {schema(Bins)}, int channel_dim=1, "
+    f"bool rgb_coupling=True, float min_log_scale=-7.0, {schema(Loss)}) -> Tensor",
+    reference=reference.discretized_logistic_mixture_nll,
+    result=reference.discretized_logistic_mixture_nll_result,
+    differentiable=("x", "params"),
+)
 
 
 def discretized_logistic_mixture_nll(
@@ -40,7 +51,7 @@ def discretized_logistic_mixture_nll(
     x : Tensor
         Data, with C channels along `channel_dim`, 3 with coupling; every value the centre of its bin.
     params : Tensor
-        Of the shape of x, or one that broadcasts with it, but for the channels. With coupling there are 10 M: M mixture
+        The shape is that of x, or broadcasts with it, but for the channels. With coupling there are 10 M: M mixture
         logits, then for each of the 3 colours M means, M log-scales and M coupling coefficients before their tanh: the
         coefficients of red move the mean of green by the red of x, those of green the mean of blue by red, those of
         blue the mean of blue by green. Without coupling there are M + 2 C M: M logits, then for each channel M means
@@ -68,11 +79,6 @@ def discretized_logistic_mixture_nll(
     -------
     Tensor
         float32, or float64 where an argument is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -103,7 +109,7 @@ def discretized_logistic_mixture_nll(
     >>> gk.discretized_logistic_mixture_nll(grey, torch.zeros(1, 3, 1, 1), mixtures=1, rgb_coupling=False)
     tensor([6.2344])
     """
-    return _ops.nll(
+    return _nll(
         x, params, mixtures, bins, low, high, channel_dim, rgb_coupling, min_log_scale, reduction, units, event_ndim
     )
 
@@ -149,13 +155,8 @@ def discretized_logistic_mixture_sample(
     Returns
     -------
     Tensor
-        Of the shape of params with C channels, in its dtype. No gradient. Samples of one key differ from device to
+        Shape and dtype are those of params, but for C channels. No gradient. Samples of one key differ from device to
         device by the rounding of exp and log alone.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -170,19 +171,20 @@ def discretized_logistic_mixture_sample(
     (torch.Size([2, 3, 8, 8]), True)
     """
     mixtures, channel_dim = _checks.integer("mixtures", mixtures), _checks.integer("channel_dim", channel_dim)
-    low, high = _checks.number("low", low), _checks.number("high", high)
     min_log_scale = _checks.number("min_log_scale", min_log_scale)
     rgb_coupling = _checks.boolean("rgb_coupling", rgb_coupling)
     element_offset = _checks.integer("element_offset", element_offset, minimum=0)
-    channel = reference.check_params(params, mixtures, low, high, channel_dim, rgb_coupling, min_log_scale)
-    colours = reference.colours_of(params, mixtures, channel, rgb_coupling)
+    grey = Bins(low=low, high=high)
+    low, high = grey.check_range()
+    channel = reference.check_params(params, mixtures, grey, channel_dim, rgb_coupling, min_log_scale)
+    colours = colours_of(params, mixtures, channel, rgb_coupling)
     if element_offset % colours:
         raise ValueError(f"element_offset: expected a multiple of {colours}, the channels, got {element_offset}")
     dtype = _checks.compute_dtype(params)
     pixels = params.shape[:channel] + params.shape[channel + 1 :]
     first = element_offset // colours * (1 + colours)
     noise = _uniform(params, (*pixels, 1 + colours), first, key, generator, eps).to(dtype).movedim(-1, 0)
-    logits, means, log_scales, coefficients = reference.unpack(params.to(dtype), mixtures, channel, rgb_coupling)
+    logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
     cumulative = torch.softmax(logits, 0).cumsum(0)
     component = (noise[0] * cumulative[-1] >= cumulative).sum(0).clamp(max=mixtures - 1)
     index = component.expand(colours, 1, *pixels)
@@ -191,7 +193,7 @@ def discretized_logistic_mixture_sample(
         return values.gather(1, index).squeeze(1)
 
     low, high = constant(low, dtype), constant(high, dtype)
-    scale = torch.exp(clamp(chosen(log_scales), min_log_scale, None, "hard"))
+    scale = torch.exp(clamp(chosen(log_scales), Sigma(clamp_lo=min_log_scale)))
     values = list(chosen(means) + scale * (torch.log(noise[1:]) - torch.log1p(-noise[1:])))
     values = [torch.where(cumulative[-1].isnan(), cumulative[-1], v) for v in values]  # of logits that choose none
     if rgb_coupling:

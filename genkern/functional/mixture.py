@@ -9,11 +9,23 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern._library import Operation
-from genkern.functional.gaussian import Clamp, _bounds, gaussian_log_prob
+from genkern.functional._scale import Clamp, checked_sigma
+from genkern.functional.gaussian import gaussian_log_prob
 from genkern.reference import mixture as reference
 from genkern.reference import scale as _scale
+from genkern.reference.options import Sigma
 
 __all__ = ["gaussian_mixture_log_prob", "kde_log_prob", "total_correlation"]
+
+_gaussian_mixture = Operation(
+    "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    reference=reference.gaussian_mixture,
+    result=reference.gaussian_mixture_result,
+    differentiable=("z", "loc", "log_scale", "log_weights"),
+    keeps_results=True,
+    by_rows=False,
+)
 
 
 def gaussian_mixture_log_prob(
@@ -40,8 +52,8 @@ def gaussian_mixture_log_prob(
     loc : Tensor
         Means, ``[C, D]`` with C >= 1.
     scale : Tensor or float
-        By component and dimension ``[C, D]``, by component ``[C]`` or ``[C, 1]``, by dimension ``[1, D]``, or one for
-        all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
+        One a component and dimension ``[C, D]``, one a component ``[C]`` or ``[C, 1]``, one a dimension ``[1, D]``, or
+        one for all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
     log_weights : Tensor, optional
         ``[C]``, or ``[B, C]``: of each point's own mixture. Taken as they are, not normalised; uniform 1/C by default.
     marginals : bool
@@ -53,11 +65,6 @@ def gaussian_mixture_log_prob(
         ``[B]``, in nats, float32 or wider.
     marginal_log_prob : Tensor
         Only with `marginals`: ``[B]``, sum_d log sum_c w_c N(z_d; loc_cd, scale_cd^2).
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -72,7 +79,7 @@ def gaussian_mixture_log_prob(
     tensor([-1.8379])
     """
     _checks.tensor("loc", loc)
-    log_scale = _log_scale(scale, loc, scale_param, scale_offset, clamp, clamp_mode)
+    log_scale = _log_scale(scale, loc, checked_sigma(scale_param, scale_offset, clamp, clamp_mode))
     log_prob, marginal = _mixture(z, loc, log_scale, log_weights, marginals)
     return (log_prob, marginal.sum(-1)) if marginals else log_prob
 
@@ -93,11 +100,6 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
     -------
     Tensor
         ``[B]``, in nats, exact: no tree, no truncation. Gradients to all three.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -121,7 +123,7 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
         bandwidth = _checks.number("bandwidth", bandwidth)
         if not bandwidth > 0:
             raise ValueError(f"bandwidth: expected a number > 0, got {bandwidth}")
-    log_scale = _log_scale(bandwidth, data, "std", 0.0, None, "hard", name="bandwidth")
+    log_scale = _log_scale(bandwidth, data, Sigma("std"), name="bandwidth")
     return _mixture(x, data, log_scale, None, False)[0]
 
 
@@ -149,13 +151,13 @@ def total_correlation(
     z : Tensor
         ``[B, D]``, z_b drawn from q(z | x_b).
     loc, scale : Tensor
-        Of q(z | x_b), ``[B, D]``; `scale_param`, `scale_offset`, `clamp`, `clamp_mode` as for `gaussian_nll`.
+        Those of q(z | x_b), ``[B, D]``; `scale_param`, `scale_offset`, `clamp`, `clamp_mode` as for `gaussian_nll`.
     dataset_size : int
         N, from which the batch was drawn; at least B.
     weighting : {"mss", "mws"}
         Minibatch stratified sampling, or minibatch weighted sampling, whose weights are all 1 / (N·B).
     mss_weights : {"paper", "legacy"}
-        With M = B - 1, each datum's own component weighs 1/N, one other (N - M) / (N·M), the rest 1/M. "paper": the
+        Each datum's own component weighs 1/N, one other (N - M) / (N·M), the rest 1/M, where M = B - 1. "paper": the
         datum's own and the one after it. "legacy": as in the authors' code and its copies, the first and the second
         of the batch, whichever datum asks.
     joint_weight : {"once", "per_dim"}
@@ -169,11 +171,6 @@ def total_correlation(
         ``[B]``, log q(z) - sum_d log q(z_d).
     dimension_wise_kl : Tensor
         ``[B]``, sum_d log q(z_d) - log p(z) under the prior N(0, I). The three add up to log q(z|x) - log p(z).
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -198,7 +195,7 @@ def total_correlation(
     # Once for all four densities, whose gradients are then added in the type of arithmetic, too.
     dtype = _checks.compute_dtype(z, loc, scale)
     z, loc = z.to(dtype), loc.to(dtype)
-    log_scale = _log_scale(scale, loc, scale_param, scale_offset, clamp, clamp_mode)
+    log_scale = _log_scale(scale, loc, checked_sigma(scale_param, scale_offset, clamp, clamp_mode))
     log_q_x = gaussian_log_prob(z, loc, log_scale, scale_param="logstd")
     if z.shape[0] == 0:
         return log_q_x, log_q_x, log_q_x
@@ -230,8 +227,8 @@ def _stratified(
 ) -> tuple[Tensor, Tensor]:
     """The weight of component c for datum b depends on (c - b) mod B alone.
 
-    With the components in reverse that is (B - 1 - c - b) mod B: the rows of weights are one vector, which moves by one
-    from row to row, so that no [B, B] tensor is needed.
+    Components in reverse turn it into (B - 1 - c - b) mod B. The rows of weights are then one vector that moves by one
+    from row to row, and no [B, B] tensor is needed.
     """
     batch = z.shape[0]
     weights = _stratified_weights(log_scale, batch, dataset_size).flip(0) * times
@@ -262,18 +259,8 @@ def _stratified_weights(like: Tensor, batch: int, dataset_size: int) -> Tensor:
     return torch.cat([like.new_full((count,), value) for count, value in numbers])
 
 
-def _log_scale(
-    scale: Tensor | float,
-    loc: Tensor,
-    scale_param: str,
-    scale_offset: float,
-    clamp: Clamp | None,
-    clamp_mode: str,
-    *,
-    name: str = "scale",
-) -> Tensor:
+def _log_scale(scale: Tensor | float, loc: Tensor, sigma: Sigma, *, name: str = "scale") -> Tensor:
     """log sigma, [1 or C, 1 or D]: a handful of operations on as many numbers as the scale has."""
-    scale_offset, lo, hi = _checks.scale(scale_param, scale_offset, *_bounds(clamp), clamp_mode)
     if isinstance(scale, Tensor):
         _checks.tensor(name, scale)
         raw = scale.reshape(-1, 1) if scale.dim() < 2 else scale
@@ -285,32 +272,12 @@ def _log_scale(
     else:
         dtype = _checks.compute_dtype(loc)
         raw = loc.new_full((1, 1), _scale.constant(_checks.number(name, scale), dtype), dtype=dtype)
-    raw = _scale.clamp(raw.to(dtype), lo, hi, clamp_mode)
-    return 0.5 * _scale.logvar(raw, scale_param, scale_offset)
+    return 0.5 * _scale.logvar(_scale.clamp(raw.to(dtype), sigma), sigma)
 
 
 def _mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
 ) -> tuple[Tensor, Tensor]:
     """The joint log density ``[B]`` and, with `marginals`, those of dimensions ``[B, D]``; totals are for backward."""
-    joint, marginal, *_ = _mixture_op(z, loc, log_scale, log_weights, marginals)
+    joint, marginal, *_ = _gaussian_mixture(z, loc, log_scale, log_weights, marginals)
     return joint, marginal
-
-
-def _fake(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> tuple[Tensor, ...]:
-    reference.check_mixture(z, loc, log_scale, log_weights, marginals)
-    dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
-    by_point, by_dimension = (z.shape[0],), (z.shape[0], z.shape[1] if marginals else 0)
-    shapes = (by_point, by_dimension, by_point, by_dimension)
-    return tuple(z.new_empty(shape, dtype=dtype) for shape in shapes)
-
-
-_mixture_op = Operation(
-    "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.gaussian_mixture,
-    fake=_fake,
-    differentiable=("z", "loc", "log_scale", "log_weights"),
-    keeps_results=True,
-    by_rows=False,
-)

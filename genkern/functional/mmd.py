@@ -6,11 +6,19 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from genkern import _checks
 from genkern._library import Operation
 from genkern.reference import mmd as reference
+from genkern.reference.mmd import MOST_SCALES as MOST_SCALES
 
 __all__ = ["mmd"]
+
+_mmd = Operation(
+    "mmd(Tensor x, Tensor y, str kernel, float[] scales, str estimator) -> Tensor",
+    reference=reference.mmd,
+    result=reference.mmd_result,
+    differentiable=("x", "y"),
+    by_rows=False,
+)
 
 
 def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = (1.0,), estimator: str = "u") -> Tensor:
@@ -24,7 +32,7 @@ def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = 
     x, y : Tensor
         Points, ``[B, D]`` and ``[C, D]``.
     kernel : {"rbf", "imq"}
-        Of the squared Euclidean distance d and the scales s: radial basis functions, sum_s exp(-d / s), or inverse
+        Radial basis functions, sum_s exp(-d / s), with the squared Euclidean distance d and the scales s; or inverse
         multiquadrics, sum_s s / (s + d).
     scales : sequence of float
         Squared bandwidths, 1 to 16 positive numbers. exp(-d / (2 σ²)) has s = 2 σ².
@@ -36,11 +44,6 @@ def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = 
     -------
     Tensor
         0-dim, float32 or wider.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -56,17 +59,3 @@ def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = 
     tensor(0.2500)
     """
     return _mmd(x, y, kernel, reference.check_scales(scales), estimator)
-
-
-def _fake(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Tensor:
-    reference.check_mmd(x, y, kernel, scales, estimator)
-    return x.new_empty((), dtype=_checks.compute_dtype(x, y))
-
-
-_mmd = Operation(
-    "mmd(Tensor x, Tensor y, str kernel, float[] scales, str estimator) -> Tensor",
-    reference=reference.mmd,
-    fake=_fake,
-    differentiable=("x", "y"),
-    by_rows=False,
-)

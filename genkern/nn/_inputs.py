@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks
-from genkern.functional.gaussian import Clamp, _bounds
+from genkern.functional._scale import Clamp, checked_sigma
 
 
 def factory(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def factory(device: torch.device | str | None, dtype: torch.dtype | None) -> dic
 
 def scale_options(scale_param: str, scale_offset: float, clamp: Clamp | None, clamp_mode: str) -> dict[str, Any]:
     """The options that say what a scale holds, for functions that take them."""
-    _checks.scale(scale_param, scale_offset, *_bounds(clamp), clamp_mode)
+    checked_sigma(scale_param, scale_offset, clamp, clamp_mode)
     return {"scale_param": scale_param, "scale_offset": scale_offset, "clamp": clamp, "clamp_mode": clamp_mode}
 
 
@@ -40,3 +40,24 @@ def check_input(
         raise ValueError(f"{name}: expected device {parameter.device}, that of the parameters, got {value.device}")
     if value.dtype != parameter.dtype and not torch.is_autocast_enabled(value.device.type):
         raise TypeError(f"{name}: expected dtype {parameter.dtype}, that of the parameters, got {value.dtype}")
+
+
+def check_augment(augment: object) -> None:
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment: expected a function of a batch or None, got {_checks.type_name(augment)}")
+
+
+def packed_moments(encoder: nn.Module, seen: Tensor) -> Tensor:
+    """What an encoder gives, if it is packed moments of q(z | x)."""
+    moments = encoder(seen)
+    _checks.tensor("encoder", moments)
+    if moments.ndim < 2 or moments.shape[1] % 2:
+        raise ValueError(
+            f"encoder: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
+        )
+    return moments
+
+
+def floating_like(module: nn.Module) -> Tensor:
+    """A tensor of the type and on the device in which `module` is given latents: its parameters', if it has any."""
+    return next(module.parameters(), torch.empty(0))

@@ -32,7 +32,7 @@ class AdversarialSteps:
     gan : GAN
         Or a wrapper of one that is called as it is, such as DistributedDataParallel.
     generator_optimizer, discriminator_optimizer : Optimizer
-        Of the parameters of ``gan.generator`` (and ``gan.encoder``, for a :class:`VAEGAN`) and ``gan.discriminator``.
+        Optimisers of ``gan.generator`` (and ``gan.encoder``, for a :class:`VAEGAN`) and of ``gan.discriminator``.
     n_critic : int
         Discriminator steps to one of the generator: 5 for the Wasserstein GANs of Arjovsky et al. 2017 and Gulrajani et
         al. 2017.
@@ -40,15 +40,14 @@ class AdversarialSteps:
         Called with the list of an optimiser's parameters between backward and step; several processes pass
         :func:`average_gradients`.
     scaler : torch.amp.GradScaler, optional
-        Of both losses, as float16 needs it under autocast. Gradients are scaled back before `reduce_gradients`; where
-        they are not finite behind it, the optimiser takes no step. The scale is updated once a batch.
+        Scales both losses, as float16 needs it under autocast. Gradients are scaled back before `reduce_gradients`;
+        where they are not finite behind it, the optimiser takes no step. The scale is updated once a batch.
 
     Notes
     -----
     Call it with a batch, and ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps of
     :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
     ``state_dict`` of this and of the GAN, a run goes on as if it had not been stopped.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -113,7 +112,7 @@ class AdversarialSteps:
         return AdversarialTerms(terms, loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of both optimisers and the scaler, and the count of steps; the GAN has its own."""
+        """The states of both optimisers and the scaler, and the count of steps; the GAN has its own."""
         return {"steps": self.steps, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

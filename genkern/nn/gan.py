@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
+from genkern.functional.gan import KINDS, check_discriminator_options
 from genkern.nn._evaluating import evaluating
 from genkern.nn._frozen import frozen
-from genkern.nn._inputs import check_input
+from genkern.nn._inputs import check_augment, check_input, floating_like
 from genkern.nn._keys import one_key
 from genkern.nn.priors import StandardNormalPrior
-from genkern.reference.gan import KINDS, check_discriminator
 
 __all__ = ["GAN", "GANTerms"]
 
@@ -45,12 +45,12 @@ class GAN(nn.Module):
     discriminator : Module
         Data → logits of any shape: ``[B]``, ``[B, 1]``, one a patch; for Wasserstein losses, the critic.
     loss : str
-        Of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
+        Kind of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
         ``"non_saturating"``, ``"hinge"``, ``"lsgan"``, ``"wgan"``, ``"relativistic"``.
     penalty : {None, "r1", "r2", "gp", "dragan"}
-        Of the discriminator's slope by its input: the squared norm at real or at generated data (Mescheder et al.
-        2018); the norm's distance from 1 between the two (Gulrajani et al. 2017) or around real data (Kodali et al.
-        2017).
+        What is penalised of the discriminator's slope by its input: the squared norm at real or at generated data
+        (Mescheder et al. 2018); the norm's distance from 1 between the two (Gulrajani et al. 2017) or around real data
+        (Kodali et al. 2017).
     penalty_weight : float, optional
         Its factor. Default: 5 for "r1" and "r2" (γ/2, γ = 10), 10 for "gp" and "dragan".
     penalty_interval : int
@@ -61,7 +61,7 @@ class GAN(nn.Module):
     latent_shape : sequence of int, optional
         Shape of one latent; ``generator.latent_shape`` where the generator has one.
     ema_decay : float, optional
-        Of the averaged generator, `average`; None: there is none.
+        Decay of the averaged generator, `average`; None: there is none.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class GAN(nn.Module):
     Penalties are of the slope by data as they were before it.
 
     :class:`AdversarialSteps` takes the steps with two optimisers. The count of steps is in the ``state_dict``, so a
-    resumed run is the same. Errors: ValueError, TypeError naming the argument.
+    resumed run is the same.
 
     Examples
     --------
@@ -113,8 +113,7 @@ class GAN(nn.Module):
         _checks.instance("generator", generator, nn.Module, "a Module")
         _checks.instance("discriminator", discriminator, nn.Module, "a Module")
         _checks.choice("loss", loss, KINDS)
-        one = torch.ones(1)
-        check_discriminator(one, one, loss, label_smoothing, hinge_scale, "mean")
+        check_discriminator_options(loss, label_smoothing, hinge_scale)
         if penalty is not None:
             _checks.choice("penalty", penalty, tuple(PENALTIES))
         penalty_weight = _checks.number("penalty_weight", penalty_weight, optional=True, minimum=0)
@@ -166,7 +165,7 @@ class GAN(nn.Module):
         return self
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor([self._steps, self._updates], device=self._floating_like().device)
+        return torch.tensor([self._steps, self._updates], device=floating_like(self.generator).device)
 
     def set_extra_state(self, state: Tensor) -> None:
         self._steps, self._updates = state.tolist()
@@ -187,7 +186,7 @@ class GAN(nn.Module):
         place of the count of steps, as a compiled step needs it.
         """
         self._check_real(real)
-        _check_augment(augment)
+        check_augment(augment)
         if penalized is not None:
             penalized = _checks.boolean("penalized", penalized)
         due = self._due() if penalized is None else penalized and self.penalty is not None
@@ -225,7 +224,7 @@ class GAN(nn.Module):
             if self.loss == "relativistic":
                 raise ValueError(f"real: expected a Tensor for loss 'relativistic', got {real}")
         num = len(real) if isinstance(real, Tensor) else real
-        _check_augment(augment)
+        check_augment(augment)
         keys, _ = self._noise(key, generator, element_offset)
         fake = self.generator(self._latents(num, keys[0], element_offset))
         with frozen(self.discriminator):
@@ -247,8 +246,8 @@ class GAN(nn.Module):
     ) -> Tensor:
         """`num` new data ``[num, ...]`` of z ~ N(0, temperature²·I); no graph is kept.
 
-        By the averaged generator, if there is one and `averaged` does not say otherwise; by either in evaluation mode,
-        so that a datum does not depend on its neighbours and no statistics move. Modes are left as they are.
+        The averaged generator makes them, if there is one and `averaged` does not say otherwise. Either computes in
+        evaluation mode, so that a datum does not depend on its neighbours and no statistics move; modes are left alone.
         """
         num = _checks.integer("num", num, minimum=0)
         keys, _ = self._noise(key, generator, element_offset)
@@ -325,13 +324,13 @@ class GAN(nn.Module):
     def _noise(self, key: Tensor | None, generator: Any, element_offset: int) -> tuple[Tensor, int]:
         """Keys for the uses of noise in one call, and the row of the global batch that is first here."""
         element_offset = _checks.integer("element_offset", element_offset, minimum=0)
-        keys = random.split(one_key(self._floating_like().device, key=key, generator=generator), 4)
+        keys = random.split(one_key(floating_like(self.generator).device, key=key, generator=generator), 4)
         return keys, element_offset // max(math.prod(self.latent_shape), 1)
 
     def _latents(self, num: int, key: Tensor, element_offset: int, temperature: float = 1.0) -> Tensor:
         return StandardNormalPrior().sample(
             (num, *self.latent_shape),
-            self._floating_like(),
+            floating_like(self.generator),
             key=key,
             element_offset=element_offset,
             temperature=temperature,
@@ -340,10 +339,6 @@ class GAN(nn.Module):
     def _sampler(self, averaged: bool) -> nn.Module:
         averaged = _checks.boolean("averaged", averaged)
         return self.average if averaged and self.average is not None else self.generator
-
-    def _floating_like(self) -> Tensor:
-        """Where and in what a latent is drawn: as the generator's parameters, if it has any."""
-        return next(self.generator.parameters(), torch.empty(0))
 
     def _check_real(self, real: object) -> None:
         _checks.tensor("real", real)
@@ -384,8 +379,3 @@ def _perturbed(real: Tensor, key: Tensor, first: int) -> Tensor:
         key, real.shape, dtype=real.dtype, element_offset=first * math.prod(real.shape[1:]), device=real.device
     )
     return real + 0.5 * sigma * noise
-
-
-def _check_augment(augment: object) -> None:
-    if augment is not None and not callable(augment):
-        raise TypeError(f"augment: expected a function of a batch or None, got {_checks.type_name(augment)}")

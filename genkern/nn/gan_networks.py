@@ -12,7 +12,7 @@ from torch.nn import functional as torch_functional
 
 from genkern import _checks, functional
 from genkern.nn._inputs import check_input, factory
-from genkern.nn.networks import _halvings, _image_shape, _stage_widths
+from genkern.nn.networks import checked_image_shape, halvings, stage_widths
 
 __all__ = ["ConvDiscriminator", "ConvGenerator", "MinibatchStddev"]
 
@@ -41,7 +41,7 @@ class ConvGenerator(nn.Module):
     -----
     ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, channels, height, width]``. The latent and the features of each
     pixel are brought to a mean square of 1 (Karras et al. 2018, "Progressive growing of GANs", section 4.2), so no
-    datum depends on another. Errors: ValueError for an impossible size, naming the argument.
+    datum depends on another.
 
     Examples
     --------
@@ -61,13 +61,13 @@ class ConvGenerator(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = _image_shape(image_shape)
+        channels, height, width_px = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         made = factory(device, dtype)
         self.latent_shape = (latent_dim,)
-        self.sizes = list(reversed(_halvings(height, width_px)))
-        widths = list(reversed(_stage_widths(width, len(self.sizes))))
+        self.sizes = list(reversed(halvings(height, width_px)))
+        widths = list(reversed(stage_widths(width, len(self.sizes))))
         self.stem_shape = (widths[0], *self.sizes[0])
         self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **made)
         self.stages = nn.ModuleList(
@@ -99,8 +99,7 @@ class ConvDiscriminator(nn.Module):
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → logits ``[B]``; ``classify(features(x))``, in two parts for
-    :class:`VAEGAN`. There is no normalisation, and derivatives of all orders. Errors: ValueError for an impossible
-    size, naming the argument.
+    :class:`VAEGAN`. There is no normalisation, and derivatives of all orders.
 
     Examples
     --------
@@ -120,13 +119,13 @@ class ConvDiscriminator(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = _image_shape(image_shape)
+        channels, height, width_px = checked_image_shape(image_shape)
         width = _checks.positive("width", width)
         minibatch_stddev = _checks.boolean("minibatch_stddev", minibatch_stddev)
         made = factory(device, dtype)
         self.image_shape = (channels, height, width_px)
-        sizes = _halvings(height, width_px)
-        widths = _stage_widths(width, len(sizes))
+        sizes = halvings(height, width_px)
+        widths = stage_widths(width, len(sizes))
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.LeakyReLU(_SLOPE)]
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.LeakyReLU(_SLOPE)]

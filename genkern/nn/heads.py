@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional
-from genkern.functional.gaussian import Clamp
+from genkern.functional._scale import Clamp
 from genkern.nn._inputs import check_input, factory, scale_options
 
 __all__ = ["GaussianHead"]
@@ -28,7 +28,7 @@ class GaussianHead(nn.Module):
     scale_param, scale_offset, clamp, clamp_mode
         What the second half of the moments holds; as :func:`genkern.gaussian_rsample_kl_packed`.
     device, dtype
-        Of the parameters.
+        Those of the parameters.
 
     Notes
     -----

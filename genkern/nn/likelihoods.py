@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
+from genkern.functional.likelihood import grey_levels
+from genkern.functional.logistic_mixture import colours_of, unpack
 from genkern.nn._buffers import update_buffers
-from genkern.reference import logistic_mixture
-from genkern.reference.likelihood import check_bins, check_range
 
 __all__ = [
     "LIKELIHOODS",
@@ -59,8 +59,8 @@ class _LocScaleLikelihood(Likelihood):
         if isinstance(sigma, str):
             _checks.choice("sigma", sigma, self._KINDS)
         else:
-            sigma = _positive_number("sigma", sigma)
-        init = _positive_number("init", init)
+            sigma = _checks.positive_number("sigma", sigma)
+        init = _checks.positive_number("init", init)
         if channels is not None:
             channels = _checks.positive("channels", channels)
         if channels is not None and sigma != "learned":
@@ -74,9 +74,9 @@ class _LocScaleLikelihood(Likelihood):
         return f"sigma={self.sigma!r}"
 
     def mean(self, params: Tensor) -> Tensor:
-        return self._moments(params)[0]
+        return self._loc_and_logvar(params)[0]
 
-    def _moments(self, params: Tensor) -> tuple[Tensor, Tensor | float]:
+    def _loc_and_logvar(self, params: Tensor) -> tuple[Tensor, Tensor | float]:
         """Location, and log σ² in a shape that broadcasts against it."""
         _checks.tensor("params", params)
         if self.sigma == "decoder":
@@ -100,7 +100,7 @@ class _LocScaleLikelihood(Likelihood):
         return params, 2 * math.log(float(self.sigma))
 
     def _gaussian_sample(self, params: Tensor, key: Tensor, element_offset: int) -> Tensor:
-        loc, logvar = self._moments(params)
+        loc, logvar = self._loc_and_logvar(params)
         _checks.key("key", key, device=loc.device)
         scale = torch.as_tensor(logvar, dtype=loc.dtype, device=loc.device).expand_as(loc)
         return functional.gaussian_rsample(loc, scale, key=key, element_offset=element_offset)
@@ -122,11 +122,11 @@ class GaussianLikelihood(_LocScaleLikelihood):
 
     Notes
     -----
-    With ``"optimal"``, training mode uses the batch's own σ and keeps a running mean of σ² in the ``state_dict``, which
+    ``"optimal"``: training mode uses the batch's own σ and keeps a running mean of σ² in the ``state_dict``, which
     evaluation mode and frozen densities use, as batch normalisation does: a density of held-out data must not be fitted
     to them. A batch whose mean squared error is infinite or not a number leaves that mean as it was, and is not counted
     in it. Under ``torch.func.vmap`` it takes in the mean over what is mapped. The log-density is one of x on its own
-    scale. Errors: ValueError, TypeError naming the argument.
+    scale.
 
     Examples
     --------
@@ -148,7 +148,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
             self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
-        loc, logvar = self._moments(params)
+        loc, logvar = self._loc_and_logvar(params)
         _check_data(x, loc, frozen)
         if self.sigma == "optimal" and self.training and not frozen:
             self._track(x, loc)
@@ -158,10 +158,10 @@ class GaussianLikelihood(_LocScaleLikelihood):
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
         return self._gaussian_sample(params, key, element_offset)
 
-    def _moments(self, params: Tensor) -> tuple[Tensor, Tensor | float]:
+    def _loc_and_logvar(self, params: Tensor) -> tuple[Tensor, Tensor | float]:
         if self.sigma == "optimal":
             return params, self.running_variance.log()
-        return super()._moments(params)
+        return super()._loc_and_logvar(params)
 
     def _track(self, x: Tensor, loc: Tensor) -> None:
         error = (x.to(_checks.compute_dtype(x, loc, self.running_variance)) - loc).detach().square()
@@ -192,7 +192,7 @@ class LaplaceLikelihood(_LocScaleLikelihood):
 
     Notes
     -----
-    The log-density is one of x on its own scale. Errors: ValueError, TypeError naming the argument.
+    The log-density is one of x on its own scale.
 
     Examples
     --------
@@ -206,12 +206,12 @@ class LaplaceLikelihood(_LocScaleLikelihood):
         super().__init__(sigma, init, channels)
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
-        loc, logvar = self._moments(params)
+        loc, logvar = self._loc_and_logvar(params)
         _check_data(x, loc, frozen)
         return -functional.laplace_nll(x, loc, logvar)
 
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
-        loc, logvar = self._moments(params)
+        loc, logvar = self._loc_and_logvar(params)
         diversity = torch.exp(0.5 * torch.as_tensor(logvar, dtype=torch.float32, device=loc.device))
         u = random.uniform(key, loc.shape, element_offset=element_offset).to(loc.device)
         u = u.clamp(min=_STEP)  # 0, whose logarithm is infinite, is drawn as well; 1 - _STEP is the largest
@@ -239,8 +239,7 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
     Notes
     -----
     The log-probability is one of integers, so in bits a dimension it is what a code would take: no 8 bits are to be
-    added, as for a density. `mean` is the Gaussian's, within the range. Errors: ValueError, TypeError naming the
-    argument.
+    added, as for a density. `mean` is the Gaussian's, within the range.
 
     Examples
     --------
@@ -264,11 +263,11 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
         cdf: str = "exact",
     ) -> None:
         super().__init__(sigma, init, channels)
-        self.bins, self.low, self.high = check_bins(bins, low, high, cdf)
+        self.bins, self.low, self.high = grey_levels(bins, low, high, cdf)
         self.cdf = cdf
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
-        loc, logvar = self._moments(params)
+        loc, logvar = self._loc_and_logvar(params)
         _check_data(x, loc, frozen)
         return -functional.discretized_gaussian_nll(
             x, loc, logvar, bins=self.bins, low=self.low, high=self.high, cdf=self.cdf
@@ -339,7 +338,7 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
     The decoder gives `param_channels` values a pixel along dimension 1, in the order of
     :func:`genkern.discretized_logistic_mixture_nll`; whether they are coupled shows in their number. The
     log-probability is one of integers: no 8 bits a dimension are to be added, as for a density. `mean` is that of the
-    continuous mixture, kept within the range; `sample` gives levels. Errors: ValueError, TypeError naming the argument.
+    continuous mixture, kept within the range; `sample` gives levels.
 
     Examples
     --------
@@ -364,8 +363,7 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
     ) -> None:
         super().__init__()
         self.mixtures = _checks.integer("mixtures", mixtures, minimum=1)
-        self.bins = _checks.integer("bins", bins, minimum=2)
-        self.low, self.high = check_range(low, high)
+        self.bins, self.low, self.high = grey_levels(bins, low, high)
         self.rgb_coupling = _checks.boolean("rgb_coupling", rgb_coupling)
         self.min_log_scale = _checks.number("min_log_scale", min_log_scale)
 
@@ -376,15 +374,15 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         options = self._options(params)
-        colours = logistic_mixture.colours_of(params, self.mixtures, 1, options["rgb_coupling"])
+        colours = colours_of(params, self.mixtures, 1, options["rgb_coupling"])
         _check_data(x, params[:, :1].expand(-1, colours, *params.shape[2:]), frozen)
         units = (x - self.low) * (2 / (self.high - self.low)) - 1
         return -functional.discretized_logistic_mixture_nll(units, params, bins=self.bins, **options)
 
     def mean(self, params: Tensor) -> Tensor:
         coupled = self._options(params)["rgb_coupling"]
-        logistic_mixture.colours_of(params, self.mixtures, 1, coupled)
-        logits, means, _, coefficients = logistic_mixture.unpack(params, self.mixtures, 1, coupled)
+        colours_of(params, self.mixtures, 1, coupled)
+        logits, means, _, coefficients = unpack(params, self.mixtures, 1, coupled)
         if coupled:  # linear in the colours before, so means follow means
             red, by = means[0], torch.tanh(coefficients)
             green = means[1] + by[0] * red
@@ -443,10 +441,3 @@ def _check_data(x: Tensor, mean: Tensor, frozen: bool) -> None:
     _checks.same_device(params=mean, x=x)
     if x.shape != mean.shape:
         raise ValueError(f"x: expected shape {tuple(mean.shape)}, that of the mean in params, got {tuple(x.shape)}")
-
-
-def _positive_number(name: str, value: float) -> float:
-    value = _checks.number(name, value)
-    if not value > 0:
-        raise ValueError(f"{name}: expected a positive number, got {value}")
-    return value

@@ -176,7 +176,7 @@ class GANDiscriminatorLoss(_FunctionalLoss):
     Parameters
     ----------
     kind : str
-        Of :func:`genkern.gan_discriminator_loss`.
+        As in :func:`genkern.gan_discriminator_loss`.
     reduction : str
         ``"mean"`` by default, over the real and over the fake logits apart.
     **options
@@ -207,7 +207,7 @@ class GANGeneratorLoss(_FunctionalLoss):
     Parameters
     ----------
     kind : str
-        Of :func:`genkern.gan_generator_loss`.
+        As in :func:`genkern.gan_generator_loss`.
     reduction : str
         ``"mean"`` by default.
 

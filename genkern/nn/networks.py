@@ -43,7 +43,7 @@ class ConvEncoder(nn.Module):
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → ``[B, 2·latent_dim]``, means first, then log-variances.
-    Dtype as the parameters and autocast say. Errors: ValueError for an impossible size, naming the argument.
+    Dtype as the parameters and autocast say.
 
     Examples
     --------
@@ -63,14 +63,14 @@ class ConvEncoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = _image_shape(image_shape)
+        channels, height, width_px = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         made = factory(device, dtype)
         self.image_shape = (channels, height, width_px)
         self.latent_shape = (latent_dim,)
-        sizes = _halvings(height, width_px)
-        widths = _stage_widths(width, len(sizes))
+        sizes = halvings(height, width_px)
+        widths = stage_widths(width, len(sizes))
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.SiLU()]
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.SiLU()]
@@ -101,7 +101,7 @@ class ConvDecoder(nn.Module):
     -----
     ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, out_channels, height, width]``, unbounded (means or logits).
     Upsampling to the exact size of each stage, not by a factor of two, is what makes odd sizes such as 25 × 25 come out
-    right, and leaves no checkerboard (Odena et al. 2016). Errors: ValueError for an impossible size.
+    right, and leaves no checkerboard (Odena et al. 2016).
 
     Examples
     --------
@@ -122,15 +122,15 @@ class ConvDecoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = _image_shape(image_shape)
+        channels, height, width_px = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         if out_channels is not None:
             out_channels = _checks.positive("out_channels", out_channels)
         made = factory(device, dtype)
         self.latent_shape = (latent_dim,)
-        self.sizes = list(reversed(_halvings(height, width_px)))
-        widths = list(reversed(_stage_widths(width, len(self.sizes))))
+        self.sizes = list(reversed(halvings(height, width_px)))
+        widths = list(reversed(stage_widths(width, len(self.sizes))))
         self.stem_shape = (widths[0], *self.sizes[0])
         self.stem = nn.Linear(latent_dim, math.prod(self.stem_shape), **made)
         self.stages = nn.ModuleList(
@@ -160,7 +160,7 @@ class MLPEncoder(nn.Module):
 
     Notes
     -----
-    ``forward(x)``: ``[B, *event_shape]`` → ``[B, 2·latent_dim]``. Errors: ValueError for an impossible size.
+    ``forward(x)``: ``[B, *event_shape]`` → ``[B, 2·latent_dim]``.
 
     Examples
     --------
@@ -204,7 +204,7 @@ class MLPDecoder(nn.Module):
 
     Notes
     -----
-    ``forward(z)``: ``[B, latent_dim]`` → ``[B, *event_shape]``, unbounded. Errors: ValueError for an impossible size.
+    ``forward(z)``: ``[B, latent_dim]`` → ``[B, *event_shape]``, unbounded.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def _mlp(sizes: list[int], made: dict[str, Any]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _halvings(height: int, width: int) -> list[tuple[int, int]]:
+def halvings(height: int, width: int) -> list[tuple[int, int]]:
     """Sizes from full resolution down; a 3 × 3 convolution with stride 2 and padding 1 rounds halves up."""
     sizes = [(height, width)]
     while min(sizes[-1]) > _SMALLEST_SIDE and len(sizes) <= _MOST_STAGES:
@@ -249,11 +249,11 @@ def _halvings(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _stage_widths(width: int, stages: int) -> list[int]:
+def stage_widths(width: int, stages: int) -> list[int]:
     return [min(width << stage, 4 * width) for stage in range(stages)]
 
 
-def _image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
+def checked_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     shape = _checks.sizes("image_shape", image_shape, minimum=1)
     if len(shape) != 3:
         raise ValueError(f"image_shape: expected (channels, height, width), got {shape}")

@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from genkern import _checks, functional, random
-from genkern.functional.gaussian import Clamp
+from genkern.functional._noise import Generators
+from genkern.functional._scale import Clamp
 from genkern.nn._evaluating import evaluating
-from genkern.nn._inputs import scale_options
+from genkern.nn._inputs import floating_like, packed_moments, scale_options
 from genkern.nn._keys import one_key
 from genkern.nn.likelihoods import Likelihood, make_likelihood
 from genkern.nn.objectives import ELBO, Objective
 from genkern.nn.priors import Prior
 
 __all__ = ["VAE", "ELBOTerms"]
-
-Generators = torch.Generator | Sequence[torch.Generator]
 
 
 class ELBOTerms(NamedTuple):
@@ -63,7 +62,6 @@ class VAE(nn.Module):
     `sample`, `reconstruct` and `log_marginal` compute in evaluation mode whatever the mode of the modules, which they
     leave as it is: a datum does not depend on its neighbours, and no statistics move. All else has the mode it is in.
     A transform of ``torch.func``, with ``functional_call`` or without, advances a warm-up as a plain call does.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -114,7 +112,7 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and raw scale (as `scale_param` says) of q(z | x), ``[B, latent, ...]`` each: views of one tensor."""
-        loc, scale = self._moments(x).chunk(2, dim=1)
+        loc, scale = self.moments(x).chunk(2, dim=1)
         return loc, scale
 
     def decode(self, z: Tensor) -> Tensor:
@@ -145,7 +143,8 @@ class VAE(nn.Module):
         >>> bool((terms.elbo == terms.reconstruction - terms.kl).all())
         True
         """
-        reconstruction, kl = self._parts(x, encoder_input, key=key, generator=generator, element_offset=element_offset)
+        noise = {"key": key, "generator": generator, "element_offset": element_offset}
+        reconstruction, kl = self.reconstruction_and_kl(x, encoder_input, **noise)
         return ELBOTerms(reconstruction - kl, reconstruction, kl)
 
     def loss(
@@ -176,7 +175,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """`num` new data ``[num, ...]``: z from the prior, N(0, temperature²·I), then E[x | z]; no graph is kept.
 
-        With `observation_noise`, x is drawn from p(x | z) instead: a sample of the model itself, grainy for images.
+        `observation_noise` draws x from p(x | z) instead: a sample of the model itself, grainy for images.
         """
         num = _checks.integer("num", num, minimum=0)
         observation_noise = _checks.boolean("observation_noise", observation_noise)
@@ -184,7 +183,7 @@ class VAE(nn.Module):
             raise ValueError(
                 "latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None"
             )
-        like = self._floating_like()
+        like = floating_like(self.decoder)
         latent_key, noise_key = random.split(one_key(like.device, key=key, generator=generator))
         shape = (num, *self.latent_shape)
         with evaluating(self):
@@ -228,7 +227,7 @@ class VAE(nn.Module):
             total = functional.LogMeanExp()
             prior = self._prior()
             for chunk in keys.split(chunk_size):
-                log_w, _ = self._weighted_draws(x, loc, scale, chunk, element_offset, prior=prior, frozen=True)
+                log_w, _ = self.weighted_draws(x, loc, scale, chunk, element_offset, prior=prior, frozen=True)
                 total.update(log_w)
         return total.compute()
 
@@ -255,18 +254,26 @@ class VAE(nn.Module):
             raise TypeError(f"keys: expected dtype torch.uint64, got {keys.dtype}")
         if keys.dim() != 2 or keys.shape[1] != 2 or len(keys) == 0:
             raise ValueError(f"keys: expected shape (K, 2) with K >= 1, got {tuple(keys.shape)}")
-        loc, scale = self._moments(x, encoder_input).chunk(2, dim=1)
-        return self._weighted_draws(x, loc, scale, keys, element_offset, frozen=True)[0]
+        loc, scale = self.moments(x, encoder_input).chunk(2, dim=1)
+        return self.weighted_draws(x, loc, scale, keys, element_offset, frozen=True)[0]
 
-    # What objectives are made of.
+    # What objectives are made of (`genkern.nn.objectives.objective.Model`).
 
-    def _parts(self, x: Tensor, encoder_input: Tensor | None, **options: Any) -> tuple[Tensor, Tensor]:
+    def moments(self, x: Tensor, encoder_input: Tensor | None = None) -> Tensor:
+        """Packed moments of q(z | x), of `encoder_input` where there is one."""
+        seen = x if encoder_input is None else encoder_input
+        _checks.tensor("x" if encoder_input is None else "encoder_input", seen)
+        return packed_moments(self.encoder, seen)
+
+    def reconstruction_and_kl(
+        self, x: Tensor, encoder_input: Tensor | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor]:
         """log p(x | z) and KL(q(z | x) ‖ p(z)), ``[B]`` each; `options` of the noise, and free bits."""
-        moments = self._moments(x, encoder_input)
+        moments = self.moments(x, encoder_input)
         z, kl = self._prior().rsample_kl(moments, **self.scale_options, **options)
         return self.likelihood.log_prob(x, self.decode(z)), kl
 
-    def _weighted_draws(
+    def weighted_draws(
         self,
         x: Tensor,
         loc: Tensor,
@@ -294,21 +301,5 @@ class VAE(nn.Module):
         log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), self.decode(z), frozen=frozen)
         return (log_likelihood + (prior or self._prior()).log_prob(z) - log_q).view(len(keys), -1), draws
 
-    def _moments(self, x: Tensor, encoder_input: Tensor | None = None) -> Tensor:
-        """Packed moments of q(z | x), of `encoder_input` where there is one."""
-        seen = x if encoder_input is None else encoder_input
-        _checks.tensor("x" if encoder_input is None else "encoder_input", seen)
-        moments = self.encoder(seen)
-        _checks.tensor("encoder", moments)
-        if moments.ndim < 2 or moments.shape[1] % 2:
-            raise ValueError(
-                f"encoder: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
-            )
-        return moments
-
     def _prior(self) -> Prior:
         return self.objective.prior(self)
-
-    def _floating_like(self) -> Tensor:
-        """Where and in what a latent is drawn: as the decoder's parameters, if it has any."""
-        return next(self.decoder.parameters(), torch.empty(0))

@@ -13,8 +13,8 @@ from genkern import _checks, functional
 from genkern.functional import _ordered
 from genkern.nn._evaluating import evaluating
 from genkern.nn._frozen import frozen
-from genkern.nn.gan import GAN, Augment, _check_augment
-from genkern.nn.likelihoods import _positive_number
+from genkern.nn._inputs import check_augment, packed_moments
+from genkern.nn.gan import GAN, Augment
 
 __all__ = ["VAEGAN"]
 
@@ -37,7 +37,7 @@ class VAEGAN(GAN):
     generator : Module
         The decoder: `z` ``[B, latent, ...]`` → data.
     discriminator : Module
-        Of which ``classify(features(x))`` is the logits, as :class:`ConvDiscriminator` has it.
+        ``classify(features(x))`` gives its logits, as in :class:`ConvDiscriminator`.
     gamma : float
         Weight of the likelihood of features in the generator's loss, beside that of deceiving the discriminator.
     sigma : float
@@ -48,7 +48,7 @@ class VAEGAN(GAN):
 
     Notes
     -----
-    With x̃ made of z ~ q(z | x), xₚ of z ~ N(0, I), and f the features, nll = −E log N(f(x); f(x̃), σ² I), without its
+    x̃ is made of z ~ q(z | x), xₚ of z ~ N(0, I), f are the features, and nll = −E log N(f(x); f(x̃), σ² I), without its
     ½ log 2π:
 
     ============= ====================== ==============================================
@@ -115,7 +115,7 @@ class VAEGAN(GAN):
                 raise TypeError(f"discriminator: expected a Module with features and classify, got no {part}")
         self.encoder = encoder
         self.gamma = _checks.number("gamma", gamma, minimum=0)
-        self.sigma = _positive_number("sigma", sigma)
+        self.sigma = _checks.positive_number("sigma", sigma)
 
     def extra_repr(self) -> str:
         return f"gamma={self.gamma!r}, sigma={self.sigma!r}, {super().extra_repr()}"
@@ -165,7 +165,7 @@ class VAEGAN(GAN):
         _checks.tensor("x", x)
         sampler = self._sampler(averaged)
         with evaluating(self.encoder, sampler):
-            return sampler(self._moments(x).chunk(2, dim=1)[0])
+            return sampler(packed_moments(self.encoder, x).chunk(2, dim=1)[0])
 
     def _encoder_loss(self, real: Tensor, draws: _Draws) -> Tensor:
         with frozen(self.generator, self.discriminator):
@@ -173,7 +173,7 @@ class VAEGAN(GAN):
         return _ordered.mean(draws.kl) + nll
 
     def _decoder_loss(self, real: Tensor, draws: _Draws, augment: Augment | None) -> Tensor:
-        _check_augment(augment)
+        check_augment(augment)
         reconstruction, made = self.generator(draws.posterior.detach()), self.generator(draws.prior)
         with frozen(self.discriminator):
             nll = self._feature_nll(real, reconstruction)
@@ -219,19 +219,9 @@ class VAEGAN(GAN):
         return self._drawn(real, self._noise(key, generator, offset)[0], offset)
 
     def _drawn(self, real: Tensor, keys: Tensor, element_offset: int) -> _Draws:
-        moments = self._moments(real)
+        moments = packed_moments(self.encoder, real)
         z, kl = functional.gaussian_rsample_kl_packed(moments, 1, key=keys[3], element_offset=element_offset)
         return _Draws(z, kl, self._latents(len(real), keys[0], element_offset))
-
-    def _moments(self, x: Tensor) -> Tensor:
-        """Packed moments of q(z | x)."""
-        moments = self.encoder(x)
-        _checks.tensor("encoder", moments)
-        if moments.ndim < 2 or moments.shape[1] % 2:
-            raise ValueError(
-                f"encoder: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
-            )
-        return moments
 
 
 def _twice(batch: Tensor) -> Tensor:

@@ -7,9 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from genkern.reference.options import Bins
 
-def edges(bins: int, low: float, high: float) -> tuple[float, float, float]:
+
+def edges(grey: Bins) -> tuple[float, float, float]:
     """Half a bin, and where the outermost bins begin: 0.1 % of half the range from its ends, or half a bin if less."""
+    bins, low, high = grey
     half = (high - low) / (2 * (bins - 1))
     margin = min(0.0005 * (high - low), half)
     return half, low + margin, high - margin

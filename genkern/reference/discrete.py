@@ -14,77 +14,80 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
-from genkern.reference.gaussian import check_kl_options, expm1_minus
+from genkern.reference.gaussian import expm1_minus
+from genkern.reference.options import Divergence, Loss, Result
 from genkern.reference.random import random_uniform
 from genkern.reference.reduce import at_least, reduce
 
 
-def discrete_entropy(
-    p: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
-) -> Tensor:
+def discrete_entropy_result(p: Tensor, dim: int, loss: Loss) -> Result:
+    _checks.tensor("p", p)
+    return loss.result(rest(p.shape, check_classes(dim, "p", p.shape)), p)
+
+
+def discrete_entropy(p: Tensor, dim: int, loss: Loss) -> Tensor:
     """-sum p log p; a class without mass is left out, of the gradient too."""
-    check_masses(p)
-    dim = check_classes(dim, "p", p.shape)
-    _checks.reduction(reduction, units, event_ndim, p.dim() - 1)
-    wide = p.to(_checks.compute_dtype(p))
+    dtype = discrete_entropy_result(p, dim, loss).dtype
+    wide = p.to(dtype)
     some = wide != 0
     elements = -torch.where(some, wide * torch.log(_or_one(wide, some)), torch.zeros_like(wide))
-    return reduce(elements.sum(dim), reduction, units, event_ndim)
+    return reduce(elements.sum(dim), loss)
 
 
-def discrete_kl(
-    p: Tensor, q: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
-) -> Tensor:
-    """sum p log(p / q); a class where p has no mass is left out, of the gradient too."""
-    check_masses(p, q)
+def discrete_kl_result(p: Tensor, q: Tensor, dim: int, loss: Loss) -> Result:
+    _checks.tensors(p=p, q=q)
     shape = _checks.broadcast(p=p, q=q)
-    dim = check_classes(dim, "p, q", shape)
-    _checks.reduction(reduction, units, event_ndim, len(shape) - 1)
-    dtype = _checks.compute_dtype(p, q)
+    return loss.result(rest(shape, check_classes(dim, "p, q", shape)), p, q)
+
+
+def discrete_kl(p: Tensor, q: Tensor, dim: int, loss: Loss) -> Tensor:
+    """sum p log(p / q); a class where p has no mass is left out, of the gradient too."""
+    dtype = discrete_kl_result(p, q, dim, loss).dtype
+    shape = torch.broadcast_shapes(p.shape, q.shape)
     some = (p != 0).expand(shape)
     p, q = (_or_one(t.to(dtype).expand(shape), some) for t in (p, q))
     elements = torch.where(some, p * _log_ratio(p, q), torch.zeros_like(p))
-    return reduce(elements.sum(dim), reduction, units, event_ndim)
+    return reduce(elements.sum(dim), loss)
 
 
-def categorical_entropy(
-    logits: Tensor, *, dim: int = -1, reduction: str = "event", units: str = "nats", event_ndim: int | None = None
-) -> Tensor:
-    """-sum q log q, q = softmax(logits)."""
+def categorical_entropy_result(logits: Tensor, dim: int, loss: Loss) -> Result:
     _checks.tensor("logits", logits)
-    dim = check_classes(dim, "logits", logits.shape)
-    _checks.reduction(reduction, units, event_ndim, logits.dim() - 1)
-    log_q = torch.log_softmax(logits.to(_checks.compute_dtype(logits)), dim)
+    return loss.result(rest(logits.shape, check_classes(dim, "logits", logits.shape)), logits)
+
+
+def categorical_entropy(logits: Tensor, dim: int, loss: Loss) -> Tensor:
+    """-sum q log q, q = softmax(logits)."""
+    dtype = categorical_entropy_result(logits, dim, loss).dtype
+    log_q = torch.log_softmax(logits.to(dtype), dim)
     elements = -torch.exp(log_q) * log_q.masked_fill(log_q == -math.inf, 0.0)
-    return reduce(elements.sum(dim), reduction, units, event_ndim)
+    return reduce(elements.sum(dim), loss)
+
+
+def categorical_kl_result(
+    logits_q: Tensor, logits_p: Tensor | None, dim: int, unimix: float, divergence: Divergence, loss: Loss
+) -> Result:
+    _checks.tensors(logits_q=logits_q, logits_p=logits_p, optional=("logits_p",))
+    _checks.fraction("unimix", unimix)
+    shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)
+    dim = check_classes(dim, "logits_q" if logits_p is None else "logits_q, logits_p", shape)
+    divergence.check()
+    return loss.result(rest(shape, dim), logits_q, logits_p)
 
 
 def categorical_kl(
-    logits_q: Tensor,
-    logits_p: Tensor | None,
-    *,
-    dim: int = -1,
-    unimix: float = 0.0,
-    free_bits: float = 0.0,
-    grad_scale_q: float = 1.0,
-    grad_scale_p: float = 1.0,
-    reduction: str = "event",
-    units: str = "nats",
-    event_ndim: int | None = None,
+    logits_q: Tensor, logits_p: Tensor | None, dim: int, unimix: float, divergence: Divergence, loss: Loss
 ) -> Tensor:
     """KL(q || p) of (1 - unimix) softmax(logits) + unimix / K each; no logits_p: uniform.
 
-    With r = log(q / p) it is the sum of q (exp(-r) - 1 + r): both sum to 1, and no term is negative or cancels.
+    It is the sum of q (exp(-r) - 1 + r) with r = log(q / p): both sum to 1, and no term is negative or cancels.
     """
-    shape, dim = check_categorical_kl(logits_q, logits_p, dim, unimix)
-    check_kl_options(free_bits, grad_scale_q, grad_scale_p)
-    _checks.reduction(reduction, units, event_ndim, len(shape) - 1)
-    dtype = _checks.compute_dtype(logits_q, logits_p)
-    logits_q = _scale.scale_gradient(logits_q.to(dtype), grad_scale_q).expand(shape)
+    dtype = categorical_kl_result(logits_q, logits_p, dim, unimix, divergence, loss).dtype
+    shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)
+    logits_q = _scale.scale_gradient(logits_q.to(dtype), divergence.grad_scale_q).expand(shape)
     if logits_p is None:
         logits_p = torch.zeros_like(logits_q)
     else:
-        logits_p = _scale.scale_gradient(logits_p.to(dtype), grad_scale_p).expand(shape)
+        logits_p = _scale.scale_gradient(logits_p.to(dtype), divergence.grad_scale_p).expand(shape)
     log_q, log_p = _log_softmax(logits_q, dim), _log_softmax(logits_p, dim)
     q, p = torch.exp(log_q), torch.exp(log_p)
 
@@ -103,9 +106,9 @@ def categorical_kl(
     terms = torch.where(near, series, p - q + q * log_ratio)
     infinite = torch.where(none_p & (q > 0), torch.full_like(terms, math.inf), torch.zeros_like(terms))
     elements = (terms + infinite - _origin(log_ratio, q, dim) * (q - q.detach())).sum(dim)
-    if free_bits:
-        elements = at_least(elements, free_bits, units)
-    return reduce(elements, reduction, units, event_ndim)
+    if divergence.free_bits:
+        elements = at_least(elements, divergence.free_bits, loss.units)
+    return reduce(elements, loss)
 
 
 def _log_softmax(logits: Tensor, dim: int) -> Tensor:
@@ -117,7 +120,7 @@ def _log_softmax(logits: Tensor, dim: int) -> Tensor:
 
 
 def _origin(log_ratio: Tensor, q: Tensor, dim: int) -> Tensor:
-    """The log ratio of a class that has most of q, or 0: the gradient through q is that of log ratios less any constant.
+    """The log ratio of a class that has most of q, or 0. A constant less in all of them does not change the gradient by q.
 
     Without it the gradient of a nearly certain q would be lost in the rounding of its one large log ratio.
     """
@@ -125,18 +128,23 @@ def _origin(log_ratio: Tensor, q: Tensor, dim: int) -> Tensor:
     return torch.where(share > 0.5, log_ratio.detach().gather(dim, top), torch.zeros_like(share))
 
 
+def gumbel_softmax_result(
+    logits: Tensor, key: Tensor | None, eps: Tensor | None, tau: float, hard: bool, dim: int, element_offset: int
+) -> Result:
+    _checks.tensor("logits", logits)
+    _checks.number("tau", tau, minimum=0)
+    _checks.boolean("hard", hard)
+    _checks.integer("element_offset", element_offset, minimum=0)
+    _checks.noise(key, eps, logits.shape, logits=logits)
+    check_classes(dim, "logits", logits.shape)
+    return Result(logits.shape, logits.dtype, logits.device, logits)
+
+
 def gumbel_softmax(
-    logits: Tensor,
-    key: Tensor | None,
-    eps: Tensor | None,
-    *,
-    tau: float = 1.0,
-    hard: bool = False,
-    dim: int = -1,
-    element_offset: int = 0,
+    logits: Tensor, key: Tensor | None, eps: Tensor | None, tau: float, hard: bool, dim: int, element_offset: int
 ) -> Tensor:
     """softmax((logits + eps) / tau), or one-hot with that gradient; eps is Gumbel noise."""
-    dim = check_gumbel_softmax(logits, key, eps, tau, hard, dim, element_offset)
+    gumbel_softmax_result(logits, key, eps, tau, hard, dim, element_offset)
     dtype = _checks.compute_dtype(logits)
     if eps is None:
         assert key is not None
@@ -171,51 +179,14 @@ def gumbel(u: Tensor) -> Tensor:
     return -torch.log(-torch.log1p(-v))
 
 
-def check_classes(dim: object, name: str, shape: torch.Size) -> int:
+def check_classes(dim: int, name: str, shape: torch.Size) -> int:
     """The dimension of the classes, counted from the front."""
     _checks.integer("dim", dim)
-    assert isinstance(dim, int)
     if not -len(shape) <= dim < len(shape):
         raise ValueError(f"dim: expected a dimension of {name} {_checks.shape_text(shape)}, got {dim}")
     if shape[dim] == 0:
         raise ValueError(f"{name}: expected at least 1 class along dimension {dim}, got {_checks.shape_text(shape)}")
     return dim % len(shape)
-
-
-def check_masses(p: object, *q: object) -> None:
-    _checks.tensor("p", p)
-    for other in q:
-        _checks.tensor("q", other)
-        _checks.same_device(p=p, q=other)  # type: ignore[arg-type]
-
-
-def check_categorical_kl(logits_q: object, logits_p: object, dim: object, unimix: object) -> tuple[torch.Size, int]:
-    _checks.tensor("logits_q", logits_q)
-    _checks.tensor("logits_p", logits_p, optional=True)
-    _checks.same_device(logits_q=logits_q, logits_p=logits_p)  # type: ignore[arg-type]
-    _checks.fraction("unimix", unimix)
-    shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)  # type: ignore[arg-type]
-    return shape, check_classes(dim, "logits_q" if logits_p is None else "logits_q, logits_p", shape)
-
-
-def check_gumbel_softmax(
-    logits: object, key: object, eps: object, tau: object, hard: object, dim: object, element_offset: object
-) -> int:
-    _checks.tensor("logits", logits)
-    assert isinstance(logits, Tensor)
-    _checks.number("tau", tau, minimum=0)
-    _checks.boolean("hard", hard)
-    _checks.integer("element_offset", element_offset, minimum=0)
-    _checks.key("key", key, device=logits.device, optional=True)
-    _checks.tensor("eps", eps, optional=True)
-    assert eps is None or isinstance(eps, Tensor)
-    _checks.same_device(logits=logits, eps=eps)
-    if (key is None) == (eps is None):
-        raise ValueError(f"key, eps: expected exactly one of the two, got {'neither' if key is None else 'both'}")
-    if eps is not None and eps.shape != logits.shape:
-        expected, got = _checks.shape_text(logits.shape), _checks.shape_text(eps.shape)
-        raise ValueError(f"eps: expected shape {expected}, that of the sample, got {got}")
-    return check_classes(dim, "logits", logits.shape)
 
 
 def rest(shape: torch.Size, dim: int) -> torch.Size:

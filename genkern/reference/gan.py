@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from genkern import _checks
+from genkern.reference.options import Result
 from genkern.reference.random import random_uniform
 
 KINDS = ("minimax", "non_saturating", "hinge", "lsgan", "wgan", "relativistic")
@@ -18,18 +19,22 @@ REDUCTIONS = ("none", "mean", "sum")
 STDDEV_EPS = 1e-8  # as the authors of StyleGAN have it
 
 
+def gan_discriminator_loss_result(
+    real: Tensor, fake: Tensor, kind: str, label_smoothing: float, hinge_scale: float, reduction: str
+) -> Result:
+    _checks.tensors(real=real, fake=fake)
+    check_discriminator_options(kind, label_smoothing, hinge_scale)
+    _checks.choice("reduction", reduction, REDUCTIONS)
+    _check_paired(real, fake, kind, reduction)
+    shape = real.shape if reduction == "none" else ()
+    return Result(shape, _checks.compute_dtype(real, fake), real.device)
+
+
 def gan_discriminator_loss(
-    real: Tensor,
-    fake: Tensor,
-    *,
-    kind: str,
-    label_smoothing: float = 0.0,
-    hinge_scale: float = 1.0,
-    reduction: str = "mean",
+    real: Tensor, fake: Tensor, kind: str, label_smoothing: float, hinge_scale: float, reduction: str
 ) -> Tensor:
     """What the discriminator minimises, from its logits of real and of generated data."""
-    check_discriminator(real, fake, kind, label_smoothing, hinge_scale, reduction)
-    dtype = _checks.compute_dtype(real, fake)
+    dtype = gan_discriminator_loss_result(real, fake, kind, label_smoothing, hinge_scale, reduction).dtype
     real, fake = real.to(dtype), fake.to(dtype)
     if kind == "relativistic":
         return _reduce(softplus(fake - real), reduction)
@@ -46,12 +51,25 @@ def gan_discriminator_loss(
     return _reduce(of_real, reduction) + _reduce(of_fake, reduction)
 
 
-def gan_generator_loss(real: Tensor | None, fake: Tensor, *, kind: str, reduction: str = "mean") -> Tensor:
+def gan_generator_loss_result(real: Tensor | None, fake: Tensor, kind: str, reduction: str) -> Result:
+    _checks.tensor("real", real, optional=True)
+    _checks.tensor("fake", fake)
+    _checks.choice("kind", kind, KINDS)
+    _checks.choice("reduction", reduction, REDUCTIONS)
+    if kind == "relativistic":
+        if real is None:
+            raise TypeError("real: expected a Tensor for kind 'relativistic', got None")
+        _checks.same_device(real=real, fake=fake)
+        _check_paired(real, fake, kind, reduction)
+    dtype = _checks.compute_dtype(real if kind == "relativistic" else None, fake)
+    return Result(fake.shape if reduction == "none" else (), dtype, fake.device)
+
+
+def gan_generator_loss(real: Tensor | None, fake: Tensor, kind: str, reduction: str) -> Tensor:
     """What the generator minimises, from the discriminator's logits; those of real data count in pairs alone."""
-    check_generator(real, fake, kind, reduction)
+    dtype = gan_generator_loss_result(real, fake, kind, reduction).dtype
     if kind != "relativistic":
         real = None
-    dtype = _checks.compute_dtype(real, fake)
     fake = fake.to(dtype)
     if real is not None:
         elements = softplus(real.to(dtype) - fake)
@@ -64,39 +82,70 @@ def gan_generator_loss(real: Tensor | None, fake: Tensor, *, kind: str, reductio
     return _reduce(elements, reduction)
 
 
-def interpolate(
-    real: Tensor, fake: Tensor, key: Tensor | None, eps: Tensor | None, *, element_offset: int = 0
-) -> Tensor:
+def interpolate_result(
+    real: Tensor, fake: Tensor, key: Tensor | None, eps: Tensor | None, element_offset: int
+) -> Result:
+    _checks.tensors(real=real, fake=fake)
+    _checks.integer("element_offset", element_offset, minimum=0)
+    if real.shape != fake.shape:
+        expected, got = (_checks.shape_text(t.shape) for t in (real, fake))
+        raise ValueError(f"fake: expected shape {expected} as real, got {got}")
+    _checks.noise(key, eps, real.shape[:1], "one value a sample", real=real, fake=fake)
+    return Result(real.shape, torch.promote_types(real.dtype, fake.dtype), real.device, real)
+
+
+def interpolate(real: Tensor, fake: Tensor, key: Tensor | None, eps: Tensor | None, element_offset: int) -> Tensor:
     """eps real + (1 - eps) fake, one uniform eps a sample."""
-    check_interpolate(real, fake, key, eps, element_offset)
+    result = interpolate_result(real, fake, key, eps, element_offset)
     dtype = _checks.compute_dtype(real, fake, eps)
     if eps is None:
         assert key is not None
         eps = random_uniform(key, real.shape[:1], dtype, element_offset, real.device)
     eps = eps.to(dtype).reshape((*real.shape[:1], *(1,) * (real.dim() - 1)))
     points = eps * real.to(dtype) + (1 - eps) * fake.to(dtype)
-    return points.to(torch.promote_types(real.dtype, fake.dtype))
+    return points.to(result.dtype)
 
 
-def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
+def zero_centered_penalty_result(grad: Tensor, reduction: str) -> Result:
+    _checks.tensor("grad", grad)
+    _checks.choice("reduction", reduction, REDUCTIONS)
+    return Result(grad.shape[:1] if reduction == "none" else (), _checks.compute_dtype(grad), grad.device)
+
+
+def zero_centered_penalty(grad: Tensor, reduction: str) -> Tensor:
     """The sum of squares of each sample."""
-    check_penalty(grad, reduction)
+    zero_centered_penalty_result(grad, reduction)
     return _reduce(_squares(grad), reduction)
 
 
-def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str = "mean") -> tuple[Tensor, Tensor]:
-    """(norm - center)^2 of each sample, and the norms; where a norm is 0, so is its gradient."""
-    check_penalty(grad, reduction)
+def gradient_norm_penalty_result(grad: Tensor, center: float, reduction: str) -> tuple[Result, Result]:
     _checks.number("center", center)
+    return zero_centered_penalty_result(grad, reduction), zero_centered_penalty_result(grad, "none")
+
+
+def gradient_norm_penalty(grad: Tensor, center: float, reduction: str) -> tuple[Tensor, Tensor]:
+    """(norm - center)^2 of each sample, and the norms; where a norm is 0, so is its gradient."""
+    gradient_norm_penalty_result(grad, center, reduction)
     squares = _squares(grad)
     zero = squares == 0
     norms = torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, squares)))
     return _reduce((norms - center) ** 2, reduction), norms
 
 
-def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 1) -> Tensor:
+def minibatch_stddev_result(x: Tensor, group_size: int | None, num_channels: int) -> Result:
+    _checks.tensor("x", x)
+    _checks.integer("group_size", group_size, optional=True, minimum=1)
+    _checks.integer("num_channels", num_channels, minimum=1)
+    if x.dim() < 2:
+        raise ValueError(f"x: expected shape (N, C, ...), got {_checks.shape_text(x.shape)}")
+    if x.shape[1] % num_channels:
+        raise ValueError(f"num_channels: expected a divisor of the {x.shape[1]} channels of x, got {num_channels}")
+    return Result((x.shape[0], x.shape[1] + num_channels, *x.shape[2:]), x.dtype, x.device)
+
+
+def minibatch_stddev(x: Tensor, group_size: int | None, num_channels: int) -> Tensor:
     """x with channels appended that tell how its group varies: sample n is a member of group n mod groups."""
-    check_minibatch_stddev(x, group_size, num_channels)
+    minibatch_stddev_result(x, group_size, num_channels)
     size, channels = x.shape[:2]
     groups = 1 if group_size is None else (size + group_size - 1) // group_size
     values = x.to(_checks.compute_dtype(x))
@@ -118,9 +167,29 @@ def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 
     return torch.cat((x, statistic.expand(size, num_channels, *x.shape[2:])), 1).contiguous()
 
 
+def ema_update_result(ema_params: Sequence[Tensor], params: Sequence[Tensor], decay: float) -> tuple[()]:
+    for name, values in (("ema_params", ema_params), ("params", params)):
+        if not isinstance(values, list | tuple):
+            raise TypeError(f"{name}: expected a list of Tensors, got {_checks.type_name(values)}")
+    _checks.fraction("decay", decay)
+    if len(params) != len(ema_params):
+        raise ValueError(f"params: expected {len(ema_params)} Tensors, as many as ema_params, got {len(params)}")
+    for i, (average, value) in enumerate(zip(ema_params, params, strict=True)):
+        _checks.tensor(f"ema_params[{i}]", average)
+        _checks.tensor(f"params[{i}]", value)
+        first = ema_params[0]
+        for name, t in ((f"ema_params[{i}]", average), (f"params[{i}]", value)):
+            if t.device != first.device:
+                raise ValueError(f"{name}: expected device {first.device} as ema_params[0], got {t.device}")
+        if value.shape != average.shape:
+            expected, got = (_checks.shape_text(t.shape) for t in (average, value))
+            raise ValueError(f"params[{i}]: expected shape {expected} as ema_params[{i}], got {got}")
+    return ()
+
+
 def ema_update_(ema_params: Sequence[Tensor], params: Sequence[Tensor], decay: float) -> None:
     """average += (1 - decay) (value - average), of each pair, in place."""
-    check_ema(ema_params, params, decay)
+    ema_update_result(ema_params, params, decay)
     for average, value in zip(ema_params, params, strict=True):
         dtype = _checks.compute_dtype(average, value)
         before, towards = average.detach().to(dtype), value.detach().to(dtype)
@@ -144,13 +213,7 @@ def _squares(grad: Tensor) -> Tensor:
     return squares.sum(tuple(range(1, grad.dim()))) if grad.dim() > 1 else squares
 
 
-def check_discriminator(
-    real: object, fake: object, kind: object, label_smoothing: object, hinge_scale: object, reduction: object
-) -> None:
-    _checks.tensor("real", real)
-    _checks.tensor("fake", fake)
-    assert isinstance(real, Tensor) and isinstance(fake, Tensor)
-    _checks.same_device(real=real, fake=fake)
+def check_discriminator_options(kind: str, label_smoothing: float, hinge_scale: float) -> None:
     _checks.choice("kind", kind, KINDS)
     _checks.fraction("label_smoothing", label_smoothing)
     if label_smoothing and kind not in WITH_LABELS:
@@ -158,82 +221,10 @@ def check_discriminator(
     _checks.number("hinge_scale", hinge_scale)
     if hinge_scale != 1 and kind != "hinge":
         raise ValueError(f"hinge_scale: expected 1 for kind {kind!r}, got {hinge_scale}")
-    _checks.choice("reduction", reduction, REDUCTIONS)
-    _check_paired(real, fake, kind, reduction)
 
 
-def check_generator(real: object, fake: object, kind: object, reduction: object) -> None:
-    _checks.tensor("real", real, optional=True)
-    _checks.tensor("fake", fake)
-    _checks.choice("kind", kind, KINDS)
-    _checks.choice("reduction", reduction, REDUCTIONS)
-    if kind != "relativistic":
-        return
-    if real is None:
-        raise TypeError("real: expected a Tensor for kind 'relativistic', got None")
-    assert isinstance(real, Tensor) and isinstance(fake, Tensor)
-    _checks.same_device(real=real, fake=fake)
-    _check_paired(real, fake, kind, reduction)
-
-
-def _check_paired(real: Tensor, fake: Tensor, kind: object, reduction: object) -> None:
+def _check_paired(real: Tensor, fake: Tensor, kind: str, reduction: str) -> None:
     if (kind == "relativistic" or reduction == "none") and real.shape != fake.shape:
         why = "kind 'relativistic'" if kind == "relativistic" else "reduction 'none'"
         expected, got = (_checks.shape_text(t.shape) for t in (real, fake))
         raise ValueError(f"fake: expected shape {expected} as real for {why}, got {got}")
-
-
-def check_interpolate(real: object, fake: object, key: object, eps: object, element_offset: object) -> None:
-    _checks.tensor("real", real)
-    _checks.tensor("fake", fake)
-    assert isinstance(real, Tensor) and isinstance(fake, Tensor)
-    _checks.integer("element_offset", element_offset, minimum=0)
-    _checks.key("key", key, device=real.device, optional=True)
-    _checks.tensor("eps", eps, optional=True)
-    assert eps is None or isinstance(eps, Tensor)
-    _checks.same_device(real=real, fake=fake, eps=eps)
-    if real.shape != fake.shape:
-        expected, got = (_checks.shape_text(t.shape) for t in (real, fake))
-        raise ValueError(f"fake: expected shape {expected} as real, got {got}")
-    if (key is None) == (eps is None):
-        raise ValueError(f"key, eps: expected exactly one of the two, got {'neither' if key is None else 'both'}")
-    if eps is not None and eps.shape != real.shape[:1]:
-        expected, got = _checks.shape_text(real.shape[:1]), _checks.shape_text(eps.shape)
-        raise ValueError(f"eps: expected shape {expected}, one value a sample, got {got}")
-
-
-def check_penalty(grad: object, reduction: object) -> None:
-    _checks.tensor("grad", grad)
-    _checks.choice("reduction", reduction, REDUCTIONS)
-
-
-def check_minibatch_stddev(x: object, group_size: object, num_channels: object) -> None:
-    _checks.tensor("x", x)
-    assert isinstance(x, Tensor)
-    _checks.integer("group_size", group_size, optional=True, minimum=1)
-    _checks.integer("num_channels", num_channels, minimum=1)
-    if x.dim() < 2:
-        raise ValueError(f"x: expected shape (N, C, ...), got {_checks.shape_text(x.shape)}")
-    if x.shape[1] % num_channels:  # type: ignore[operator]
-        raise ValueError(f"num_channels: expected a divisor of the {x.shape[1]} channels of x, got {num_channels}")
-
-
-def check_ema(ema_params: Sequence[object], params: Sequence[object], decay: object) -> None:
-    for name, values in (("ema_params", ema_params), ("params", params)):
-        if not isinstance(values, list | tuple):
-            raise TypeError(f"{name}: expected a list of Tensors, got {_checks.type_name(values)}")
-    _checks.fraction("decay", decay)
-    if len(params) != len(ema_params):
-        raise ValueError(f"params: expected {len(ema_params)} Tensors, as many as ema_params, got {len(params)}")
-    for i, (average, value) in enumerate(zip(ema_params, params, strict=True)):
-        _checks.tensor(f"ema_params[{i}]", average)
-        _checks.tensor(f"params[{i}]", value)
-        assert isinstance(average, Tensor) and isinstance(value, Tensor)
-        first = ema_params[0]
-        assert isinstance(first, Tensor)
-        for name, t in ((f"ema_params[{i}]", average), (f"params[{i}]", value)):
-            if t.device != first.device:
-                raise ValueError(f"{name}: expected device {first.device} as ema_params[0], got {t.device}")
-        if value.shape != average.shape:
-            expected, got = (_checks.shape_text(t.shape) for t in (average, value))
-            raise ValueError(f"params[{i}]: expected shape {expected} as ema_params[{i}], got {got}")

@@ -10,11 +10,11 @@ from torch import Tensor
 from genkern import _checks
 from genkern.reference import scale as _scale
 from genkern.reference.bins import edges, log, log1mexp, negligible
-from genkern.reference.gaussian import check_nll, standardised
+from genkern.reference.gaussian import nll_result, standardised
+from genkern.reference.options import CDFS, Bins, Loss, Result, Sigma
 from genkern.reference.reduce import reduce
 from genkern.reference.scale import softplus
 
-CDFS = ("exact", "tanh")
 _SQRT_HALF = math.sqrt(0.5)
 _INVERSE_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 # The cdf of guided-diffusion, 1/2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))), is sigmoid of this polynomial, doubled.
@@ -22,20 +22,15 @@ _TANH_SLOPE = 2 * math.sqrt(2 / math.pi)
 _TANH_CUBE = 0.044715
 
 
-def bernoulli_nll(
-    x: Tensor,
-    logits: Tensor,
-    *,
-    label_smoothing: float = 0.0,
-    reduction: str = "event",
-    units: str = "nats",
-    event_ndim: int | None = None,
-) -> Tensor:
+def bernoulli_nll_result(x: Tensor, logits: Tensor, label_smoothing: float, loss: Loss) -> Result:
+    _checks.tensors(x=x, logits=logits)
+    _checks.fraction("label_smoothing", label_smoothing)
+    return loss.result(_checks.broadcast(x=x, logits=logits), x, logits)
+
+
+def bernoulli_nll(x: Tensor, logits: Tensor, label_smoothing: float, loss: Loss) -> Tensor:
     """softplus(l) - x' l with x' = x (1 - s) + s / 2, as |l| w + log1p(exp(-|l|)): no difference of large numbers."""
-    check_bernoulli(x, logits, label_smoothing)
-    shape = _checks.broadcast(x=x, logits=logits)
-    _checks.reduction(reduction, units, event_ndim, len(shape))
-    dtype = _checks.compute_dtype(x, logits)
+    dtype = bernoulli_nll_result(x, logits, label_smoothing, loss).dtype
     x, logits = x.to(dtype), logits.to(dtype)
     positive = logits >= 0
     weight = torch.where(positive, 1 - x, x)  # of the less likely outcome
@@ -45,77 +40,54 @@ def bernoulli_nll(
     certain = magnitude.isinf() & (weight == 0)
     magnitude_or_nothing = torch.where(certain, torch.zeros_like(magnitude), magnitude)
     elements = magnitude_or_nothing * weight + torch.log1p(torch.exp(-magnitude))
-    return reduce(elements, reduction, units, event_ndim)
-
-
-def check_bernoulli(x: object, logits: object, label_smoothing: object) -> None:
-    _checks.tensor("x", x)
-    _checks.tensor("logits", logits)
-    _checks.fraction("label_smoothing", label_smoothing)
-    _checks.same_device(x=x, logits=logits)  # type: ignore[arg-type]
+    return reduce(elements, loss)
 
 
 def laplace_nll(
+    x: Tensor, loc: Tensor, scale: Tensor | None, scale_value: float, full: bool, sigma: Sigma, loss: Loss
+) -> Tensor:
+    """|x - loc| / b + log b + log 2, the last term if `full`; b is what the scale stands for, in the place of sigma."""
+    nll = nll_result(x, loc, scale, scale_value, full, sigma, loss)
+    raw = _scale.clamp(_scale.raw(x, scale, scale_value, nll.dtype), sigma)
+    delta = standardised(x.to(nll.dtype) - loc.to(nll.dtype), raw, sigma)
+    # As a product, the gradient is the sign: 0 at 0, nan for nan, which torch's gradient of abs is not everywhere.
+    sign = torch.where(delta > 0, 1.0, torch.where(delta < 0, -1.0, 0.0 * delta)).detach()
+    elements = delta * sign + 0.5 * _scale.logvar(raw, sigma)
+    if full:
+        elements = elements + math.log(2.0)
+    return reduce(elements.expand(nll.elements), loss)
+
+
+def discretized_gaussian_nll_result(
     x: Tensor,
     loc: Tensor,
     scale: Tensor | None,
-    scale_value: float = 0.0,
-    *,
-    full: bool = True,
-    scale_param: str = "logvar",
-    scale_offset: float = 0.0,
-    clamp_lo: float | None = None,
-    clamp_hi: float | None = None,
-    clamp_mode: str = "hard",
-    reduction: str = "event",
-    units: str = "nats",
-    event_ndim: int | None = None,
-) -> Tensor:
-    """|x - loc| / b + log b + log 2, the last term if `full`; b is what the scale stands for, in the place of sigma."""
-    check_nll(x, loc, scale, scale_value, full)
-    _checks.scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
-    shape = _checks.broadcast(x=x, loc=loc, scale=scale)
-    _checks.reduction(reduction, units, event_ndim, len(shape))
-    dtype = _checks.compute_dtype(x, loc, scale)
-    raw = _scale.raw(x, scale, scale_value, dtype)
-    raw = _scale.clamp(raw, clamp_lo, clamp_hi, clamp_mode)
-    delta = standardised(x.to(dtype) - loc.to(dtype), raw, scale_param, scale_offset)
-    # As a product, the gradient is the sign: 0 at 0, nan for nan, which torch's gradient of abs is not everywhere.
-    sign = torch.where(delta > 0, 1.0, torch.where(delta < 0, -1.0, 0.0 * delta)).detach()
-    elements = delta * sign + 0.5 * _scale.logvar(raw, scale_param, scale_offset)
-    if full:
-        elements = elements + math.log(2.0)
-    return reduce(elements.expand(shape), reduction, units, event_ndim)
+    scale_value: float,
+    grey: Bins,
+    cdf: str,
+    sigma: Sigma,
+    loss: Loss,
+) -> Result:
+    grey.check()
+    _checks.choice("cdf", cdf, CDFS)
+    return nll_result(x, loc, scale, scale_value, True, sigma, loss)
 
 
 def discretized_gaussian_nll(
     x: Tensor,
     loc: Tensor,
     scale: Tensor | None,
-    scale_value: float = 0.0,
-    *,
-    bins: int = 256,
-    low: float = -1.0,
-    high: float = 1.0,
-    cdf: str = "exact",
-    scale_param: str = "logvar",
-    scale_offset: float = 0.0,
-    clamp_lo: float | None = None,
-    clamp_hi: float | None = None,
-    clamp_mode: str = "hard",
-    reduction: str = "event",
-    units: str = "nats",
-    event_ndim: int | None = None,
+    scale_value: float,
+    grey: Bins,
+    cdf: str,
+    sigma: Sigma,
+    loss: Loss,
 ) -> Tensor:
     """-log of the mass that a Gaussian has in the bin around x; the outermost bins reach to infinity."""
-    check_discretized(x, loc, scale, scale_value, bins, low, high, cdf)
-    _checks.scale(scale_param, scale_offset, clamp_lo, clamp_hi, clamp_mode)
-    shape = _checks.broadcast(x=x, loc=loc, scale=scale)
-    _checks.reduction(reduction, units, event_ndim, len(shape))
-    dtype = _checks.compute_dtype(x, loc, scale)
-    raw = _scale.raw(x, scale, scale_value, dtype)
-    raw = _scale.clamp(raw, clamp_lo, clamp_hi, clamp_mode)
-    half, below, above = edges(bins, low, high)
+    nll = discretized_gaussian_nll_result(x, loc, scale, scale_value, grey, cdf, sigma, loss)
+    shape, dtype = nll.elements, nll.dtype
+    raw = _scale.clamp(_scale.raw(x, scale, scale_value, dtype), sigma)
+    half, below, above = edges(grey)
 
     # On the side where the density falls: the mirrored bin has the same mass. In a tail that is away from the centre.
     x, delta = torch.broadcast_tensors(x.to(dtype), x.to(dtype) - loc.to(dtype))
@@ -125,7 +97,7 @@ def discretized_gaussian_nll(
     half = _scale.constant(half, dtype)
 
     def in_sigmas(raw: Tensor, *distances: Tensor) -> list[Tensor]:
-        return [standardised(each, raw, scale_param, scale_offset).expand(shape) for each in distances]
+        return [standardised(each, raw, sigma).expand(shape) for each in distances]
 
     with torch.no_grad():
         a, b = in_sigmas(raw, distance - half, distance + half)
@@ -133,14 +105,14 @@ def discretized_gaussian_nll(
     # Nothing is outside of such a bin, and its scale may be so small that derivatives by it are infinite.
     distance, raw = torch.where(certain, 0.0, distance), torch.where(certain, 1.0, raw)
     a, b, u, w = in_sigmas(raw, distance - half, distance + half, distance, torch.full_like(distance, half))
-    log_w = log(half) - 0.5 * _scale.logvar(raw, scale_param, scale_offset)
+    log_w = log(half) - 0.5 * _scale.logvar(raw, sigma)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
     elements = torch.where(certain, 0.0, mass(a, b, u, w, log_w, tail.expand(shape)))
-    return reduce(elements, reduction, units, event_ndim)
+    return reduce(elements, loss)
 
 
 def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:
-    """Of [a, b] = [u - w, u + w], or of [a, infinity); u, w and b + a are not negative but in a tail.
+    """-log of the mass of [a, b] = [u - w, u + w], or [a, infinity); u, w and b + a are not negative but in a tail.
 
     Three forms, none of which subtracts nearly equal numbers; each sees only its own elements, or harmless ones.
     """
@@ -202,25 +174,3 @@ def _tanh_logit(z: Tensor) -> Tensor:
     beyond = z.abs() > (1e102 if z.dtype == torch.float64 else 1.68e13)  # there the cube is no number
     inner = torch.where(beyond, 0.0, z)
     return torch.where(beyond, torch.sign(z) * torch.inf, _TANH_SLOPE * inner * (1 + _TANH_CUBE * inner * inner))
-
-
-def check_discretized(
-    x: object, loc: object, scale: object, scale_value: object, bins: object, low: object, high: object, cdf: object
-) -> None:
-    check_nll(x, loc, scale, scale_value, True)
-    check_bins(bins, low, high, cdf)
-
-
-def check_bins(bins: object, low: object, high: object, cdf: object) -> tuple[int, float, float]:
-    """The number of bins and the range, as torch takes them."""
-    count, (lowest, highest) = _checks.integer("bins", bins, minimum=2), check_range(low, high)
-    _checks.choice("cdf", cdf, CDFS)
-    return count, lowest, highest
-
-
-def check_range(low: object, high: object) -> tuple[float, float]:
-    """The first and the last level, as torch takes them."""
-    lowest, highest = _checks.number("low", low), _checks.number("high", high)
-    if not lowest < highest:
-        raise ValueError(f"high: expected a number above low {lowest}, got {highest}")
-    return lowest, highest

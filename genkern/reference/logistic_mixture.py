@@ -8,39 +8,68 @@ from torch.nn.functional import softplus
 
 from genkern import _checks
 from genkern.reference.bins import edges, log, log1mexp, negligible
+from genkern.reference.options import Bins, Loss, Result, Sigma
 from genkern.reference.reduce import logsumexp, reduce
 from genkern.reference.scale import clamp, tanh
 
 COLOURS = 3
 
 
+def discretized_logistic_mixture_nll_result(
+    x: Tensor,
+    params: Tensor,
+    mixtures: int,
+    grey: Bins,
+    channel_dim: int,
+    rgb_coupling: bool,
+    min_log_scale: float,
+    loss: Loss,
+) -> Result:
+    _checks.tensor("x", x)
+    channel = check_params(params, mixtures, grey, channel_dim, rgb_coupling, min_log_scale)
+    _checks.same_device(x=x, params=params)
+    grey.check()
+    if x.dim() != params.dim():
+        raise ValueError(f"x: expected {params.dim()} dimensions as params, got shape {_checks.shape_text(x.shape)}")
+    colours = colours_of(params, mixtures, channel, rgb_coupling)
+    if x.shape[channel] != colours:
+        raise ValueError(
+            f"x: expected {colours} channels along dimension {channel}, for which params has parameters, "
+            f"got {x.shape[channel]}"
+        )
+    of_x, of_params = (t.shape[:channel] + t.shape[channel + 1 :] for t in (x, params))
+    try:
+        pixels = torch.broadcast_shapes(of_x, of_params)
+    except RuntimeError:
+        raise ValueError(
+            f"params: expected a shape that broadcasts with x {_checks.shape_text(x.shape)} "
+            f"but for the channels, got {_checks.shape_text(params.shape)}"
+        ) from None
+    return loss.result(pixels, x, params)
+
+
 def discretized_logistic_mixture_nll(
     x: Tensor,
     params: Tensor,
-    *,
     mixtures: int,
-    bins: int = 256,
-    low: float = -1.0,
-    high: float = 1.0,
-    channel_dim: int = 1,
-    rgb_coupling: bool = True,
-    min_log_scale: float = -7.0,
-    reduction: str = "event",
-    units: str = "nats",
-    event_ndim: int | None = None,
+    grey: Bins,
+    channel_dim: int,
+    rgb_coupling: bool,
+    min_log_scale: float,
+    loss: Loss,
 ) -> Tensor:
     """-log sum_m w_m prod_c mass(x_c | m) for each pixel, then reduced over pixels."""
-    channel, shape = check(x, params, mixtures, bins, low, high, channel_dim, rgb_coupling, min_log_scale)
-    _checks.reduction(reduction, units, event_ndim, len(shape))
-    dtype = _checks.compute_dtype(x, params)
-    colours = x.shape[channel]
+    dtype = discretized_logistic_mixture_nll_result(
+        x, params, mixtures, grey, channel_dim, rgb_coupling, min_log_scale, loss
+    ).dtype
+    channel = channel_dim % x.dim()
     logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
     values = x.to(dtype).movedim(channel, 0).unsqueeze(1)  # [colour, 1, ...] beside [colour, mixture, ...]
     if rgb_coupling:
         means = coupled(means, tanh(coefficients), values)
-    log_mass = _log_mass(values, means, clamp(log_scales, min_log_scale, None, "hard"), bins, low, high).sum(0)
+    log_mass = _log_mass(values, means, clamp(log_scales, Sigma(clamp_lo=min_log_scale)), grey).sum(0)
     elements = -logsumexp(torch.log_softmax(logits, 0) + log_mass, 0)
-    return reduce(elements / colours if units == "bits_per_dim" else elements, reduction, units, event_ndim)
+    return reduce(elements / x.shape[channel] if loss.units == "bits_per_dim" else elements, loss)
 
 
 def unpack(params: Tensor, mixtures: int, channel: int, rgb_coupling: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -57,12 +86,12 @@ def coupled(means: Tensor, coefficients: Tensor, values: Tensor) -> Tensor:
     return torch.stack((means[0].expand_as(moved[0]), *moved))
 
 
-def _log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, bins: int, low: float, high: float) -> Tensor:
+def _log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, grey: Bins) -> Tensor:
     """log(sigmoid(b) - sigmoid(a)) = log sigmoid(b) + log sigmoid(-a) + log(1 - exp(a - b)) over the bin [a, b].
 
     The outermost bins reach to infinity, where one term is all there is.
     """
-    half, below, above = edges(bins, low, high)
+    half, below, above = edges(grey)
     inverse = torch.exp(-log_scale)
     centre, width = (x - mean) * inverse, half * inverse
     from_below, from_above = -softplus(-(centre + width), threshold=40.0), -softplus(centre - width, threshold=40.0)
@@ -73,67 +102,22 @@ def _log_mass(x: Tensor, mean: Tensor, log_scale: Tensor, bins: int, low: float,
     return torch.where(x < below, from_below, torch.where(x > above, from_above, middle))
 
 
-def check(
-    x: object,
-    params: object,
-    mixtures: object,
-    bins: object,
-    low: object,
-    high: object,
-    channel_dim: object,
-    rgb_coupling: object,
-    min_log_scale: object,
-) -> tuple[int, torch.Size]:
-    """The channel dimension, not negative, and the shape of the pixels."""
-    _checks.tensor("x", x)
-    assert isinstance(x, Tensor)
-    channel = check_params(params, mixtures, low, high, channel_dim, rgb_coupling, min_log_scale)
-    assert isinstance(params, Tensor) and isinstance(mixtures, int)
-    _checks.same_device(x=x, params=params)
-    _checks.integer("bins", bins, minimum=2)
-    if x.dim() != params.dim():
-        raise ValueError(f"x: expected {params.dim()} dimensions as params, got shape {_checks.shape_text(x.shape)}")
-    colours = colours_of(params, mixtures, channel, bool(rgb_coupling))
-    if x.shape[channel] != colours:
-        raise ValueError(
-            f"x: expected {colours} channels along dimension {channel}, for which params has parameters, "
-            f"got {x.shape[channel]}"
-        )
-    of_x, of_params = (t.shape[:channel] + t.shape[channel + 1 :] for t in (x, params))
-    try:
-        return channel, torch.broadcast_shapes(of_x, of_params)
-    except RuntimeError:
-        raise ValueError(
-            f"params: expected a shape that broadcasts with x {_checks.shape_text(x.shape)} "
-            f"but for the channels, got {_checks.shape_text(params.shape)}"
-        ) from None
-
-
 def check_params(
-    params: object,
-    mixtures: object,
-    low: object,
-    high: object,
-    channel_dim: object,
-    rgb_coupling: object,
-    min_log_scale: object,
+    params: Tensor, mixtures: int, grey: Bins, channel_dim: int, rgb_coupling: bool, min_log_scale: float
 ) -> int:
     """The channel dimension, not negative."""
     _checks.tensor("params", params)
     _checks.integer("mixtures", mixtures, minimum=1)
-    lowest, highest = _checks.number("low", low), _checks.number("high", high)
+    grey.check_range()
     _checks.integer("channel_dim", channel_dim)
     _checks.boolean("rgb_coupling", rgb_coupling)
     _checks.number("min_log_scale", min_log_scale)
-    assert isinstance(params, Tensor) and isinstance(mixtures, int) and isinstance(channel_dim, int)
-    if not lowest < highest:
-        raise ValueError(f"high: expected a number above low {lowest}, got {highest}")
     if not -params.dim() <= channel_dim < params.dim():
         raise ValueError(
             f"channel_dim: expected a dimension of params {_checks.shape_text(params.shape)}, got {channel_dim}"
         )
     channel = channel_dim % params.dim()
-    colours_of(params, mixtures, channel, bool(rgb_coupling))
+    colours_of(params, mixtures, channel, rgb_coupling)
     return channel
 
 

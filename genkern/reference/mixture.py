@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.options import Result
 from genkern.reference.reduce import logsumexp
 
 
-def check_mixture(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool) -> None:
+def gaussian_mixture_result(
+    z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
+) -> tuple[Result, ...]:
     for name, value in (("z", z), ("loc", loc), ("scale", log_scale)):
         _checks.tensor(name, value)
     _checks.tensor("log_weights", log_weights, optional=True)
@@ -28,6 +31,10 @@ def check_mixture(z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor
     if log_weights is not None and tuple(log_weights.shape) not in ((components,), (points, components)):
         expected = f"({components},) or {(points, components)}"
         raise ValueError(f"log_weights: expected shape {expected}, got {tuple(log_weights.shape)}")
+    dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
+    of_points = Result((points,), dtype, z.device)
+    of_dimensions = Result((points, z.shape[1] if marginals else 0), dtype, z.device)
+    return of_points, of_dimensions, of_points, of_dimensions
 
 
 def gaussian_mixture(
@@ -38,8 +45,7 @@ def gaussian_mixture(
     Without `marginals` the latter is ``[B, 0]``. Behind them are the totals of the shares of the components, which
     kernels keep for backward: 1 but for the rounding of the logarithms.
     """
-    check_mixture(z, loc, log_scale, log_weights, marginals)
-    dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
+    dtype = gaussian_mixture_result(z, loc, log_scale, log_weights, marginals)[0].dtype
     z, loc, log_scale = z.to(dtype), loc.to(dtype), log_scale.to(dtype)
     components = loc.shape[0]
     weights = z.new_full((components,), -math.log(components)) if log_weights is None else log_weights.to(dtype)

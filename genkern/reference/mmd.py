@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.options import Result
 
 KERNELS = ("rbf", "imq")
 ESTIMATORS = ("u", "v")
@@ -25,10 +26,8 @@ def check_scales(scales: object) -> list[float]:
     return found
 
 
-def check_mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> None:
-    _checks.tensor("x", x)
-    _checks.tensor("y", y)
-    _checks.same_device(x=x, y=y)
+def mmd_result(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Result:
+    _checks.tensors(x=x, y=y)
     _checks.choice("kernel", kernel, KERNELS)
     check_scales(scales)
     _checks.choice("estimator", estimator, ESTIMATORS)
@@ -38,12 +37,12 @@ def check_mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estima
         raise ValueError(f"x: expected shape (B, D) with B {needed}, got {tuple(x.shape)}")
     if y.dim() != 2 or not y.shape[0] >= fewest or y.shape[1] != x.shape[1]:
         raise ValueError(f"y: expected shape (C, {x.shape[1]}) with C {needed}, got {tuple(y.shape)}")
+    return Result((), _checks.compute_dtype(x, y), x.device)
 
 
 def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Tensor:
     """E k(x, x') + E k(y, y') - 2 E k(x, y), 0-dim; see :func:`genkern.mmd`."""
-    check_mmd(x, y, kernel, scales, estimator)
-    dtype = _checks.compute_dtype(x, y)
+    dtype = mmd_result(x, y, kernel, scales, estimator).dtype
     x, y = x.to(dtype), y.to(dtype)
 
     def values(squared: Tensor) -> Tensor:
@@ -64,7 +63,7 @@ def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: s
 
 
 def _sum(values: Tensor) -> Tensor:
-    """By rows first: how many threads there are does not change the order."""
+    """The sum by rows first, so that the number of threads does not change the order."""
     return values.sum(1).sum()
 
 

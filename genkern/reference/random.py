@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.options import Result
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -45,14 +46,24 @@ def _join(x0: Tensor, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     return torch.stack((x0 | (x1 << 32), x2 | (x3 << 32)), dim=-1).to(torch.uint64)
 
 
-def key_split(key: Tensor, num: int) -> Tensor:
+def key_split_result(key: Tensor, num: int) -> Result:
     check_derivation(key, "num", num)
+    return Result((num, 2), key.dtype, key.device)
+
+
+def key_split(key: Tensor, num: int) -> Tensor:
+    key_split_result(key, num)
     seed, offset = key.to(torch.int64).unbind()
     return _join(*philox4x32(seed, offset + torch.arange(num, device=key.device)))
 
 
-def key_fold_in(key: Tensor, data: int) -> Tensor:
+def key_fold_in_result(key: Tensor, data: int) -> Result:
     check_derivation(key, "data", data)
+    return Result((2,), key.dtype, key.device)
+
+
+def key_fold_in(key: Tensor, data: int) -> Tensor:
+    key_fold_in_result(key, data)
     seed, offset = key.to(torch.int64).unbind()
     return _join(*philox4x32(seed, offset + data))
 
@@ -93,6 +104,16 @@ def _box_muller(u1: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
     return radius * cosine, radius * sine
 
 
+def noise_result(
+    key: Tensor, shape: Sequence[int], dtype: torch.dtype, element_offset: int, device: torch.device | None
+) -> Result:
+    _checks.key("key", key, device=device)
+    _checks.sizes("shape", shape)
+    _checks.dtype("dtype", dtype)
+    _checks.integer("element_offset", element_offset, minimum=0)
+    return Result(shape, dtype, key.device if device is None else device)
+
+
 def random_normal(
     key: Tensor,
     shape: Sequence[int],
@@ -101,8 +122,7 @@ def random_normal(
     device: torch.device | None = None,
 ) -> Tensor:
     """Standard normal noise; element i is a function of (key, element_offset + i) alone."""
-    check_noise(key, shape, dtype, element_offset, device)
-    device = key.device if device is None else device
+    device = noise_result(key, shape, dtype, element_offset, device).device
     if dtype == torch.float64:
         (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
         u1, u2 = ((a.double() * 2.0**-32 + b.double() * 2.0**-64) + 2.0**-65 for a, b in ((x0, x1), (x2, x3)))
@@ -123,8 +143,7 @@ def random_uniform(
     device: torch.device | None = None,
 ) -> Tensor:
     """Uniform noise in [0, 1); element i is a function of (key, element_offset + i) alone."""
-    check_noise(key, shape, dtype, element_offset, device)
-    device = key.device if device is None else device
+    device = noise_result(key, shape, dtype, element_offset, device).device
     if dtype == torch.float64:
         (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
         bits = [((a & 0x1FFFFF) << 32) | b for a, b in ((x0, x1), (x2, x3))]
@@ -140,11 +159,9 @@ def check_derivation(key: object, name: str, value: object) -> None:
     _checks.integer(name, value, minimum=0)
 
 
-def check_noise(key: object, shape: object, dtype: object, element_offset: object, device: torch.device | None) -> None:
-    _checks.key("key", key, device=device)
-    _checks.sizes("shape", shape)
-    _checks.dtype("dtype", dtype)
-    _checks.integer("element_offset", element_offset, minimum=0)
+def reserved_result(generator: torch.Generator | None = None, device: torch.device | None = None) -> Result:
+    """A key, on the CPU where an op has no device."""
+    return Result((2,), torch.uint64, torch.device("cpu") if device is None else device)
 
 
 def reserve(generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:

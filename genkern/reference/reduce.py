@@ -7,23 +7,22 @@ import math
 import torch
 from torch import Tensor
 
-from genkern import _checks
+from genkern.reference.options import Loss
 from genkern.reference.scale import constant
 
 
-def reduce(elements: Tensor, reduction: str, units: str, event_ndim: int | None) -> Tensor:
-    event = _checks.event_ndim(event_ndim, elements.dim())
-    batch = elements.dim() - event
+def reduce(elements: Tensor, loss: Loss) -> Tensor:
+    reduction, batch = loss.reduction, loss.batch_ndim(elements.dim())
     event_numel = math.prod(elements.shape[batch:])
-    factor = 1.0 if units == "nats" else 1.0 / math.log(2.0)
-    if units == "bits_per_dim" and reduction not in ("none", "mean"):  # those two are per dimension already
+    factor = 1.0 if loss.units == "nats" else 1.0 / math.log(2.0)
+    if loss.units == "bits_per_dim" and reduction not in ("none", "mean"):  # those two are per dimension already
         factor = factor / event_numel if event_numel else math.nan
     if reduction == "none":
         value = elements
     elif reduction == "mean":
         value = elements.mean()
     elif reduction == "event":
-        value = elements.flatten(batch).sum(-1) if event else elements
+        value = elements.flatten(batch).sum(-1) if batch < elements.dim() else elements
     else:
         value = elements.sum()
         if reduction == "batchmean":

@@ -9,18 +9,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from genkern.reference.options import Sigma
+
 LOG_PARAMS = ("logvar", "logstd")
 
 
-def exponential(raw: Tensor, scale_param: str, scale_offset: float) -> tuple[Tensor, str] | None:
-    """Where sigma is an exponential alone, whose logarithm and reciprocal then need no sigma, and what raw is there.
+def exponential(raw: Tensor, sigma: Sigma) -> tuple[Tensor, Sigma] | None:
+    """Where a scale is an exponential alone, whose logarithm and reciprocal then need no sigma, and what raw is there.
 
-    Far out in softplus, and where an offset is nothing beside what is beyond the range.
+    That is far out in softplus, and where an offset is nothing beside what is beyond the range.
     """
-    if scale_param == "softplus" and scale_offset == 0:
-        return raw < (-40 if raw.dtype == torch.float64 else -20), "logstd"
-    if scale_param in LOG_PARAMS and scale_offset != 0:
-        return raw > math.log(torch.finfo(raw.dtype).max) * (2 if scale_param == "logvar" else 1), scale_param
+    if sigma.scale_param == "softplus" and sigma.scale_offset == 0:
+        return raw < (-40 if raw.dtype == torch.float64 else -20), Sigma("logstd")
+    if sigma.scale_param in LOG_PARAMS and sigma.scale_offset != 0:
+        largest = math.log(torch.finfo(raw.dtype).max) * (2 if sigma.scale_param == "logvar" else 1)
+        return raw > largest, Sigma(sigma.scale_param)
     return None
 
 
@@ -41,7 +44,8 @@ def squarable(dtype: torch.dtype) -> float:
     return 1e150 if dtype == torch.float64 else 1e18
 
 
-def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
+def clamp(raw: Tensor, sigma: Sigma) -> Tensor:
+    lo, hi, mode = sigma.clamp_lo, sigma.clamp_hi, sigma.clamp_mode
     if lo is None and hi is None:
         return raw
     lo, hi = (None if bound is None else constant(bound, raw.dtype) for bound in (lo, hi))
@@ -58,34 +62,33 @@ def clamp(raw: Tensor, lo: float | None, hi: float | None, mode: str) -> Tensor:
     return hi * tanh(raw / hi)
 
 
-def std(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
+def std(raw: Tensor, sigma: Sigma) -> Tensor:
     """Standard deviation of an already clamped scale."""
-    if scale_param == "logvar":
+    if sigma.scale_param == "logvar":
         value = torch.exp(0.5 * raw)
-    elif scale_param == "logstd":
+    elif sigma.scale_param == "logstd":
         value = torch.exp(raw)
-    elif scale_param == "std":
+    elif sigma.scale_param == "std":
         value = raw + 0.0  # -0 is 0, whose reciprocal is not negative
-    elif scale_param == "var":
+    elif sigma.scale_param == "var":
         value = torch.sqrt(raw + 0.0)
     else:
         value = softplus(raw)
-    return value + scale_offset if scale_offset else value
+    return value + sigma.scale_offset if sigma.scale_offset else value
 
 
-def logvar(raw: Tensor, scale_param: str, scale_offset: float) -> Tensor:
+def logvar(raw: Tensor, sigma: Sigma) -> Tensor:
     """Log variance of an already clamped scale, without a detour where the parameterisation is a logarithm."""
-    if scale_offset == 0 and scale_param == "logvar":
+    if sigma.scale_offset == 0 and sigma.scale_param == "logvar":
         return raw
-    if scale_offset == 0 and scale_param == "logstd":
+    if sigma.scale_offset == 0 and sigma.scale_param == "logstd":
         return 2 * raw
-    if scale_offset == 0 and scale_param == "var":
+    if sigma.scale_offset == 0 and sigma.scale_param == "var":
         return torch.log(raw)
-    if far := exponential(raw, scale_param, scale_offset):
-        there, param = far
-        sigma = std(torch.where(there, 0.0, raw), scale_param, scale_offset)
-        return torch.where(there, logvar(raw, param, 0.0), 2 * torch.log(sigma))
-    return 2 * torch.log(std(raw, scale_param, scale_offset))
+    if far := exponential(raw, sigma):
+        there, alone = far
+        return torch.where(there, logvar(raw, alone), 2 * torch.log(std(torch.where(there, 0.0, raw), sigma)))
+    return 2 * torch.log(std(raw, sigma))
 
 
 def softplus(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import genkern as gk
 from genkern import _checks
+from genkern.reference.options import Sigma
 from genkern.reference.scale import clamp, logvar
 from support.cases import Options, Tensors
 
@@ -106,8 +107,8 @@ def _log_densities(
     dtype = _checks.compute_dtype(z, loc, scale)
     z, loc, scale = z.to(dtype), loc.to(dtype), scale.to(dtype)
     lo, hi = scale_options.pop("clamp", None) or (None, None)
-    raw = clamp(scale, lo, hi, scale_options.get("clamp_mode", "hard"))
-    logvar_ = logvar(raw, scale_options.get("scale_param", "logvar"), scale_options.get("scale_offset", 0.0))
+    sigma = Sigma(**scale_options, clamp_lo=lo, clamp_hi=hi)
+    logvar_ = logvar(clamp(scale, sigma), sigma)
 
     def log_normal(x: Tensor, loc: Tensor | float, logvar: Tensor | float) -> Tensor:
         distance, variance = x - loc, torch.as_tensor(logvar, dtype=dtype).exp()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genkern._checks import compute_dtype
+from genkern.reference.options import Loss
 from genkern.reference.reduce import reduce
 from support.cases import Options, Tensors
 from support.drawn_call import Call, Cotangents, by_backend, by_definition, by_reference, evaluate
@@ -263,8 +264,8 @@ def _summed(call: Call, wide: Tensors, options: Options) -> dict[str, Tensor]:
     if "event_ndim" not in call.parameters or options.get("reduction") == "none":
         return {}
     elements = by_definition(call, wide, {**options, "reduction": "none", "units": "nats"})
-    how = (options.get("reduction", "event"), options.get("units", "nats"), options.get("event_ndim"))
-    return {f"output {i}": reduce(e.detach().abs(), *how) for i, e in enumerate(elements) if i >= _first_loss(call)}
+    how = Loss(options.get("reduction", "event"), options.get("units", "nats"), options.get("event_ndim"))
+    return {f"output {i}": reduce(e.detach().abs(), how) for i, e in enumerate(elements) if i >= _first_loss(call)}
 
 
 def _first_loss(call: Call) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genkern.reference.bins import edges
+from genkern.reference.options import Bins, Loss
 from genkern.reference.reduce import reduce
 
 Numbers = Any  # an array of np.longdouble
@@ -25,8 +26,7 @@ def logistic_mixture_gradients(tensors: dict[str, Tensor], cotangent: Tensor, **
     """
     channel, mixtures = options.get("channel_dim", 1), options["mixtures"]
     coupled = options.get("rgb_coupling", True)
-    bins, low, high = options.get("bins", 256), options.get("low", -1.0), options.get("high", 1.0)
-    half, below, above = edges(bins, low, high)
+    half, below, above = edges(Bins(**{name: options[name] for name in Bins._fields if name in options}))
     x = _wide(tensors["x"].movedim(channel, 0))[:, None]
     params = _wide(tensors["params"].movedim(channel, 0))
     logits, of_colours = params[:mixtures], params[mixtures:]
@@ -65,13 +65,10 @@ def logistic_mixture_gradients(tensors: dict[str, Tensor], cotangent: Tensor, **
 
 def _by_element(shape: tuple[int, ...], colours: int, cotangent: Tensor, options: dict[str, Any]) -> Tensor:
     """What each pixel's share of the loss is multiplied by."""
-    how = {name: options.get(name, value) for name, value in REDUCTION.items()}
+    how = Loss(**{name: options[name] for name in Loss._fields if name in options})
     elements = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
-    loss = reduce(elements / colours if how["units"] == "bits_per_dim" else elements, **how)
+    loss = reduce(elements / colours if how.units == "bits_per_dim" else elements, how)
     return torch.autograd.grad(loss, elements, cotangent.double())[0]
-
-
-REDUCTION = {"reduction": "event", "units": "nats", "event_ndim": None}
 
 
 def _wide(values: Tensor) -> Numbers:

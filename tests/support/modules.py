@@ -257,6 +257,7 @@ CALLS: dict[str, Call] = {
     "VAE.loss": method(vae, "loss", x=IMAGES, key=KEY),
     "VAE.elbo": method(vae, "elbo", x=IMAGES, key=KEY),
     "VAE.encode": method(vae, "encode", x=IMAGES),
+    "VAE.moments": method(vae, "moments", x=IMAGES),
     "VAE.decode": method(vae, "decode", z=ones(2, LATENT)),
     "VAE.sample": method(vae, "sample", num=2, key=KEY),
     "VAE.reconstruct": method(vae, "reconstruct", x=IMAGES),
@@ -336,4 +337,5 @@ def public_calls() -> set[str]:
             found -= {f"{name}.{m}" for m in TORCHS}
             if issubclass(value, gnn.Objective):
                 found -= {f"{name}.loss", f"{name}.prior"}  # the VAE's to call
+    found -= {"VAE.reconstruction_and_kl", "VAE.weighted_draws"}  # the objective's
     return found

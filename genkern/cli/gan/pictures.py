@@ -26,7 +26,7 @@ def draw_samples(trainer: GANTrainer, path: Path) -> None:
 
 @torch.no_grad()
 def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
-    """In each row, the way from one draw of z to another."""
+    """A grid whose rows lead from one draw of z to another."""
     shape = (2, _SAMPLE_ROWS, *trainer.gan.latent_shape)
     start, end = random.normal(_key(trainer, 2), shape)
     z = torch.stack([slerp(start, end, step / (COLUMNS - 1)) for step in range(COLUMNS)], dim=1).flatten(0, 1)

@@ -82,7 +82,7 @@ class GANTrainer(Trainer[GANSettings]):
         return torch.stack([figure.detach().double() for figure in figures])
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
-        """Of this step: each batch that is to be judged its own way."""
+        """The augmentation of this step, which treats each batch that is to be judged in its own way."""
         key, size, rows, calls = (
             random.fold_in(self._augment_key, self.step),
             self.batches.size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +12,8 @@ from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.nn._gather import gather_batch
 from genkern.nn._keys import one_key
-from genkern.nn.objectives.objective import Objective, check_parts
+from genkern.nn.objectives.objective import Model, Objective, check_parts
 from genkern.nn.priors import StandardNormalPrior
-
-if TYPE_CHECKING:
-    from genkern.nn.vae import VAE
 
 __all__ = ["BetaTCVAE", "InfoVAE"]
 
@@ -45,7 +42,6 @@ class BetaTCVAE(Objective):
     -----
     ``forward(reconstruction, mutual_information, total_correlation, dimension_wise_kl)``: four tensors of log
     probabilities in nats, a datum each → a scalar to be minimised. z is that of ``VAE.elbo`` under the same key.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -88,8 +84,8 @@ class BetaTCVAE(Objective):
         kl = self.alpha * _ordered.mean(mutual_information) + self.beta * _ordered.mean(total_correlation)
         return kl + self.gamma * _ordered.mean(dimension_wise_kl) - _ordered.mean(reconstruction)
 
-    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
-        loc, scale = vae._moments(x, encoder_input).chunk(2, dim=1)
+    def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+        loc, scale = vae.moments(x, encoder_input).chunk(2, dim=1)
         z = functional.gaussian_rsample(loc, scale, **vae.scale_options, **noise)
         reconstruction = vae.likelihood.log_prob(x, vae.decode(z))
         z, loc, scale = (part.flatten(1) for part in (z, loc, scale))
@@ -127,7 +123,6 @@ class InfoVAE(Objective):
     -----
     ``forward(reconstruction, kl, divergence)``: ``[B]``, ``[B]``, 0-dim, in nats but for the last → a scalar to be
     minimised. z is that of ``VAE.elbo`` under the same key; as many points of the prior are drawn beside it.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -136,7 +131,7 @@ class InfoVAE(Objective):
     >>> vae = VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2), objective=InfoVAE(lambda_=100.0))
     >>> vae.loss(torch.rand(32, 4)).backward()
 
-    With another discrepancy:
+    Another discrepancy:
 
     >>> def rbf(z, prior_z):
     ...     return gk.mmd(z, prior_z, scales=(z.shape[1],), estimator="v")
@@ -172,9 +167,9 @@ class InfoVAE(Objective):
         weight = self.alpha + self.lambda_ - 1
         return (1 - self.alpha) * _ordered.mean(kl) + weight * divergence - _ordered.mean(reconstruction)
 
-    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+    def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         offset = noise.pop("element_offset", 0)
-        moments = vae._moments(x, encoder_input)
+        moments = vae.moments(x, encoder_input)
         key = one_key(x.device, **noise)
         prior = StandardNormalPrior()
         z, kl = prior.rsample_kl(moments, **vae.scale_options, key=key, element_offset=offset)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
 from genkern.functional import _ordered
+from genkern.functional._free_bits import OVER
 from genkern.nn._buffers import update_buffers
-from genkern.nn.objectives.objective import Objective, check_parts
-
-if TYPE_CHECKING:
-    from genkern.nn.vae import VAE
+from genkern.nn.objectives.objective import Model, Objective, check_parts
 
 __all__ = ["ELBO"]
-
-_FREE_BITS_OVER = ("dim", "event", "batch")
 
 
 class ELBO(Objective):
@@ -32,7 +28,7 @@ class ELBO(Objective):
     free_bits_over : {"dim", "event", "batch"}
         What the threshold applies to: each latent dimension, each datum, or the batch mean.
     capacity : float, optional
-        In nats: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as
+        Nats C: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as
         in the implementations in use.
     warmup : int
         Steps over which the KL weight grows linearly from 0 to `beta` (Sønderby et al. 2016), or, where `capacity` is
@@ -48,7 +44,6 @@ class ELBO(Objective):
     ``forward(reconstruction, kl)``: two ``[B]`` tensors in nats → a scalar of their dtype to be minimised. `kl` comes
     with the free bits applied, because the kernel that computes it applies them. No data-dependent branch, no
     synchronisation with the host.
-    Errors: ValueError for a negative option, naming it.
 
     Examples
     --------
@@ -72,7 +67,7 @@ class ELBO(Objective):
         super().__init__()
         beta = _checks.number("beta", beta, minimum=0)
         free_bits = _checks.number("free_bits", free_bits, minimum=0)
-        _checks.choice("free_bits_over", free_bits_over, _FREE_BITS_OVER)
+        _checks.choice("free_bits_over", free_bits_over, OVER)
         capacity = _checks.number("capacity", capacity, optional=True, minimum=0)
         warmup = _checks.integer("warmup", warmup, minimum=0)
         self.beta = beta
@@ -92,10 +87,10 @@ class ELBO(Objective):
             return distortion + self.beta * (kl - self.capacity * progress).abs()
         return distortion + self.beta * progress * kl
 
-    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+    def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         # Only a closed-form KL has dimensions to free.
         free_bits = {"free_bits": self.free_bits, "free_bits_over": self.free_bits_over} if self.free_bits else {}
-        return self(*vae._parts(x, encoder_input, **noise, **free_bits))
+        return self(*vae.reconstruction_and_kl(x, encoder_input, **noise, **free_bits))
 
     def extra_repr(self) -> str:
         return (

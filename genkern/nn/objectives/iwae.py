@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +10,7 @@ from torch import Tensor
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.nn._keys import one_key
-from genkern.nn.objectives.objective import Objective
-
-if TYPE_CHECKING:
-    from genkern.nn.vae import VAE
+from genkern.nn.objectives.objective import Model, Objective
 
 __all__ = ["IWAE"]
 
@@ -35,7 +32,6 @@ class IWAE(Objective):
     -----
     ``forward(log_w, latent=None)``: ``[k, B]`` → a scalar of its dtype to be minimised, in nats; "dreg" needs `latent`.
     Draw i of a key is that of ``VAE.log_marginal``, so the loss of "iwae" is −log_marginal(x, k), averaged.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -58,12 +54,12 @@ class IWAE(Objective):
         bound = functional.importance_weighted_bound(log_w, estimator=self.estimator, latent=latent, **self.options)
         return -_ordered.mean(bound)
 
-    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+    def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         offset = noise.pop("element_offset", 0)
-        loc, scale = vae._moments(x, encoder_input).chunk(2, dim=1)
+        loc, scale = vae.moments(x, encoder_input).chunk(2, dim=1)
         keys = random.split(one_key(x.device, **noise), self.k)
         doubly = self.estimator == "dreg"
-        log_w, z = vae._weighted_draws(x, loc, scale, keys, offset, detach_log_q=doubly)
+        log_w, z = vae.weighted_draws(x, loc, scale, keys, offset, detach_log_q=doubly)
         return self(log_w, z if doubly else None)
 
     def extra_repr(self) -> str:

@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from genkern import _checks
+from genkern.nn.likelihoods import Likelihood
 from genkern.nn.priors import Prior, StandardNormalPrior
 
-if TYPE_CHECKING:
-    from genkern.nn.vae import VAE
+__all__ = ["Model", "Objective", "check_parts"]
 
-__all__ = ["Objective", "check_parts"]
+
+class Model(Protocol):
+    """What an objective asks of the model that it trains, such as :class:`genkern.nn.VAE`, which says more of each."""
+
+    likelihood: Likelihood
+    scale_options: dict[str, Any]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def decode(self, z: Tensor) -> Tensor: ...
+
+    def moments(self, x: Tensor, encoder_input: Tensor | None = None) -> Tensor: ...
+
+    def reconstruction_and_kl(
+        self, x: Tensor, encoder_input: Tensor | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def weighted_draws(
+        self,
+        x: Tensor,
+        loc: Tensor,
+        scale: Tensor,
+        keys: Tensor,
+        element_offset: int = 0,
+        *,
+        prior: Prior | None = None,
+        frozen: bool = False,
+        detach_log_q: bool = False,
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 class Objective(nn.Module):
     """What is minimised, and under which prior. A new one is a class with `loss`, and `prior` where it differs."""
 
-    def loss(self, vae: VAE, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
+    def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         """The scalar to be minimised for one batch, in nats; `noise` is ``key``, ``generator``, ``element_offset``."""
         raise NotImplementedError
 
-    def prior(self, vae: VAE) -> Prior:
+    def prior(self, vae: Model) -> Prior:
         """p(z): what latents are drawn from, and compared with in the bound."""
         return StandardNormalPrior()
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from genkern import _checks
 from genkern.nn.objectives.elbo import ELBO
+from genkern.nn.objectives.objective import Model
 from genkern.nn.priors import GaussianMixturePrior, Prior
-
-if TYPE_CHECKING:
-    from genkern.nn.vae import VAE
 
 __all__ = ["VampPrior"]
 
@@ -41,7 +38,6 @@ class VampPrior(ELBO):
     ``VAE.sample``, ``elbo`` and ``log_marginal`` take the prior from here. The KL is that of the one z that is drawn,
     log q(z | x) − log p(z), so there are no free bits by dimension. The encoder sees the pseudo-inputs once a call;
     under DistributedDataParallel every rank has the same ones.
-    Errors: ValueError, TypeError naming the argument.
 
     Examples
     --------
@@ -80,7 +76,7 @@ class VampPrior(ELBO):
             start = torch.rand(count, *sizes)
         self.pseudo_inputs = nn.Parameter(start)
 
-    def prior(self, vae: VAE) -> Prior:
+    def prior(self, vae: Model) -> Prior:
         return GaussianMixturePrior(*vae.encode(self.pseudo_inputs), vae.scale_options)
 
     def extra_repr(self) -> str:
