@@ -1,4 +1,4 @@
-"""Results as tables: a short one for README, one by family for docs/performance.md, all for the results and the page."""
+"""Results as tables: short for README, by family for docs/performance.md, all for benchmarks/results and the page."""
 
 from __future__ import annotations
 

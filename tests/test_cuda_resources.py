@@ -177,6 +177,7 @@ class TestPage:
         page = tmp_path / "cuda.md"
         page.write_text(self.TEXT)
         for said in ("written", "as committed"):
-            assert cuda_report.settle(page, "resources", "nvcc 13.0.88. new", "13.0.88", write=said == "written") is None
+            problem = cuda_report.settle(page, "resources", "nvcc 13.0.88. new", "13.0.88", write=said == "written")
+            assert problem is None
             assert said in capsys.readouterr().out
         assert "nvcc 13.0.88. new" in page.read_text()

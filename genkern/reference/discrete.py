@@ -120,9 +120,10 @@ def _log_softmax(logits: Tensor, dim: int) -> Tensor:
 
 
 def _origin(log_ratio: Tensor, q: Tensor, dim: int) -> Tensor:
-    """The log ratio of a class that has most of q, or 0. A constant less in all of them does not change the gradient by q.
+    """The log ratio of a class that has most of q, or 0.
 
-    Without it the gradient of a nearly certain q would be lost in the rounding of its one large log ratio.
+    The gradient by q does not change when all log ratios are less a constant. Without this one the gradient of a nearly
+    certain q would be lost in the rounding of its one large log ratio.
     """
     share, top = q.detach().max(dim, keepdim=True)
     return torch.where(share > 0.5, log_ratio.detach().gather(dim, top), torch.zeros_like(share))

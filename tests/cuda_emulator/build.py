@@ -156,7 +156,7 @@ def _compiled(path: Path, flags: Sequence[str], emulator: Texts, tree: Texts) ->
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix in {".h", ".cuh", ".cu", ".cpp"})
+    return sorted(path for path in folder.rglob("*") if path.suffix in {".h", ".cuh", ".cu", ".cpp", ".def"})
 
 
 def _compiler() -> str:
