@@ -113,7 +113,9 @@ struct Engine {
 
 // The engine with groups of no more elements than the tile takes at once.
 template <template <class> class Tile, class E>
-struct Fitted;
+struct Fitted {
+  using type = E;
+};
 template <template <class> class Tile, class U, class S, int kWidth>
 struct Fitted<Tile, Engine<U, S, kWidth>> {
   static constexpr int kMost = kMostElements<Tile<Engine<U, S, kWidth>>>;

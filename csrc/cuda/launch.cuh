@@ -76,7 +76,7 @@ using EngineOf = std::conditional_t<std::is_base_of_v<Classes, A>, ClassEngine<T
 
 // f(engine) for tensors of one storage type, computed in float.
 template <class A, class F>
-Status with_storage(DType storage, const F& f) {
+Status with_plain_engine(DType storage, const F& f) {
   if (storage == DType::bf16) return f(EngineOf<A, float, __nv_bfloat16>());
   if (storage == DType::f16) return f(EngineOf<A, float, __half>());
   return f(EngineOf<A, float, float>());
@@ -93,7 +93,8 @@ Status with_engine(A a, bool by_rows, const F& f) {
   const auto fitted = [&](auto engine) { return f(typename Fitted<Tile, decltype(engine)>::type(), a); };
   if (a.wide) return fitted(EngineOf<A, double, Any>());
   if constexpr (!std::is_same_v<IsPlain<A>, std::false_type>)
-    if (const auto storage = is_plain(a) ? common_storage(a) : std::nullopt) return with_storage<A>(*storage, fitted);
+    if (const auto storage = is_plain(a) ? common_storage(a) : std::nullopt)
+      return with_plain_engine<A>(*storage, fitted);
   return fitted(General());
 }
 

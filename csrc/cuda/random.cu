@@ -55,7 +55,7 @@ Status random_fill(const RandomFill& x, const Launch& launch) {
     using E = decltype(engine);
     return map_tiles<E, FillTile<E>>(fill, fill.element_offset, launch);
   };
-  return x.dtype == DType::f64 ? run(Engine<double, Any>()) : with_storage<Fill>(x.dtype, run);
+  return x.dtype == DType::f64 ? run(Engine<double, Any>()) : with_plain_engine<Fill>(x.dtype, run);
 }
 
 }  // namespace genkern::cuda
