@@ -18,6 +18,7 @@ is static, in bytes a block. No kernel spills a register or has a frame in local
 
 {table}"""
 
+
 def resources_block(nvcc: str, uses: Iterable[Use], threads: Mapping[str, int], names: Mapping[str, str]) -> str:
     return _RESOURCES.format(nvcc=nvcc, table="\n".join(table(uses, threads, names)))
 
