@@ -95,7 +95,12 @@ struct PairSums {
   F total_q, total_p, excess;  // of exp(logit - top), and of the difference of the two
 
   GK_INLINE PairSums(F top_q, F top_p, F p_at_top)
-      : top_q(top_q), top_p(top_p), tops(abs(top_q - top_p)), p_at_top(p_at_top), total_q(F(0)), total_p(F(0)),
+      : top_q(top_q),
+        top_p(top_p),
+        tops(abs(top_q - top_p)),
+        p_at_top(p_at_top),
+        total_q(F(0)),
+        total_p(F(0)),
         excess(F(0)) {}
   // log(q / p) but for the normalisers, of the two logits and the largest two: those are subtracted first that are
   // nearer to each other, so that neither nearly equal logits nor large ones lose the digits that matter.

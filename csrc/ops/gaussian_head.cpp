@@ -74,8 +74,8 @@ struct Head {
     if (divergence) a.free_nats = divergence->free_bits * reduce->nats_per_unit;
   }
 
-  // Where noise comes from a key, the order of elements is that of the noise. Of several samples it is that of the first
-  // one's place in the whole, which a copy in another order would not keep.
+  // Where noise comes from a key, the order of elements is that of the noise. Of several samples it is that of the
+  // first one's place in the whole, which a copy in another order would not keep.
   Layout make_layout() const {
     const bool any_order = !sampling || (sampling->noise.eps.defined() && sampling->shape.empty());
     return Layout(shape, reduce ? reduce->event_ndim : std::max<int64_t>(static_cast<int64_t>(shape.size()) - 1, 0),

@@ -200,10 +200,10 @@ struct CategoricalBackwardTile {
     }
   }
 
-  // By q's logits softmax_q (r - mean of r), by p's softmax_p times a mean less by_p, each with 1 - unimix. What p has
-  // no mass for is left out. Where one class has most of q, r is taken from its r, so that the mean keeps the digits of
-  // the others; halves of both cannot overflow. The mean for p is the sum of the by_p that came out: an error which they
-  // have in common leaves the gradient alone.
+  // The gradient by q's logits is softmax_q (r - mean of r), that by p's softmax_p times a mean less by_p, each with
+  // 1 - unimix. What p has no mass for is left out. Where one class has most of q, r is taken from the r of that class,
+  // so that the mean keeps the digits of the others; halves of both cannot overflow. The mean for p is the sum of the
+  // by_p that came out: an error which all of them have in common leaves the gradient alone.
   GK_DEVICE void divergence(F g) {
     const PairMap<F> pair = in.pair();
     const F origin = select(pair.inverse_q > F(0.5f), F(0.5f) * pair.at_top(), F(0));
