@@ -77,6 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run no test, print what the collected ones cover: operations x properties, and what is missing",
     )
+    parser.addoption("--full", action="store_true", help="also the tests that are marked full, which take minutes each")
     parser.addoption("--calls", type=int, help="how many calls tests/test_drawn_calls.py draws for each backend")
     parser.addoption("--call", help="the one call that it draws, such as gaussian_kl-123")
 
@@ -84,7 +85,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    config.addinivalue_line("markers", "full: run with --full alone")
     config.addinivalue_line("markers", "covers(*properties, of, except_): see tests/support/matrix.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.full:
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 @pytest.hookimpl(tryfirst=True)

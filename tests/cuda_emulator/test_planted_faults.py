@@ -133,7 +133,7 @@ def test_a_store_beyond_the_end_is_out_of_bounds() -> None:
     assert_store_out_of_bounds(run("keys", ASAN, STORE_BEYOND).stderr)
 
 
-# The suite's own assertions
+# The suite's own assertions: each has the kernels compiled once more
 
 
 def suite(tests: str, *patches: Patch, sanitize: Sequence[str] = PLAIN) -> subprocess.CompletedProcess[str]:
@@ -156,6 +156,7 @@ NORMAL = "tests/test_random.py::test_normals_are_the_box_muller_transform_of_the
 needs_binary = pytest.mark.skipif(_backend.native is None, reason=f"no compiled kernels: {_backend.reason}")
 
 
+@pytest.mark.full
 @needs_binary
 def test_the_suite_is_green_without_a_fault() -> None:
     done = suite(f"{ACCURATE} {NORMAL}")
@@ -163,6 +164,7 @@ def test_the_suite_is_green_without_a_fault() -> None:
     assert "passed" in done.stdout and "skipped" not in done.stdout
 
 
+@pytest.mark.full
 @needs_binary
 @pytest.mark.parametrize(
     ("name", "tests"),
@@ -180,6 +182,7 @@ def test_a_fault_turns_the_suite_red(name: str, tests: str) -> None:
     assert re.search(r"^E +(AssertionError|assert )", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.full
 @needs_binary
 def test_the_address_sanitizer_knows_the_end_of_a_tensor() -> None:
     done = suite(ACCURATE, STORE_BEYOND, sanitize=ASAN)
