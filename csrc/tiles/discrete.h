@@ -1,5 +1,5 @@
 // The discrete family: what happens to the elements of a tile, each with K classes, for every backend. An engine's
-// E::ClassInput and E::ClassOutput (cpu/discrete.h, cuda/discrete.cu) move as many elements as a formula takes at once,
+// E::ClassInput and E::ClassOutput (cpu/classes.h, cuda/classes.cuh) move as many elements as a formula takes at once,
 // a block, through all their classes; E::block names it. E::ClassScratch keeps a number a class from one pass to the
 // next where memory is near, and computes it again where it is not.
 #pragma once
