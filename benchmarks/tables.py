@@ -129,7 +129,7 @@ def summary(results: Results) -> Table:
 
 
 def summaries(machines: Sequence[Results]) -> str:
-    """By family, of every machine."""
+    """The summary of every machine, by family."""
     if not machines:
         return NOTHING
     return "\n".join(f"**{title(found.machine)}.** {SUMMARY}\n\n{summary(found).markdown}" for found in machines)
