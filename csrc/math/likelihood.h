@@ -17,40 +17,48 @@ GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
   return {g * sign, F(0.5f) * fma(-abs(standard), g, g)};
 }
 
+// Derivatives of -log p(x) by x and by the parameter of a distribution.
+template <class F>
+struct ParameterGradient {
+  F x, parameter;
+};
+
 // -log p(x) = softplus(l) - x' l for a logit l, x' = x (1 - s) + s / 2 with the smoothing s: |l| w + log1p(e) with
-// e = exp(-|l|), where w is what x' leaves to the less likely of the two outcomes. Nothing cancels.
+// e = exp(-|l|), where w is what x' leaves to the less likely of the two outcomes. Nothing cancels. The derivatives are
+// -l (1 - s), and sigmoid(l) - x'.
 template <class F>
 struct Bernoulli {
-  F weight;     // w
-  F magnitude;  // |l|, but 0 where an infinite logit is right and w = 0: infinity times nothing
-  F tail;       // e
-  F sign;       // of l; 1 for 0
+  static constexpr bool kFlushes = true;
+  F keep, half_smoothing;
+
+  GK_INLINE explicit Bernoulli(const NllOptions& o)
+      : keep(scalar_t<F>(1.0 - o.label_smoothing)), half_smoothing(scalar_t<F>(0.5 * o.label_smoothing)) {}
+
+  GK_INLINE F nll(F x, F logit) const {
+    const Terms t = terms(x, logit);
+    return fma(t.magnitude, t.weight, log1p_unit(t.tail));
+  }
+  GK_INLINE ParameterGradient<F> gradient(F x, F logit) const {
+    const Terms t = terms(x, logit);
+    return {-(t.sign * t.magnitude * keep), t.sign * (t.weight - t.tail / (F(1) + t.tail))};
+  }
+
+ private:
+  struct Terms {
+    F weight;     // w
+    F magnitude;  // |l|, but 0 where an infinite logit is right and w = 0: infinity times nothing
+    F tail;       // e
+    F sign;       // of l; 1 for 0
+  };
+
+  GK_INLINE Terms terms(F x, F logit) const {
+    const auto positive = logit >= F(0);
+    const F weight = fma(select(positive, F(1) - x, x), keep, half_smoothing);
+    const F magnitude = abs(logit);
+    const auto certain = (magnitude == F(scalar_t<F>(__builtin_huge_val()))) & (weight == F(0));
+    return {weight, select(certain, F(0), magnitude), tail_exp(-magnitude), select(positive, F(1), F(-1))};
+  }
 };
-
-template <class F>
-GK_INLINE Bernoulli<F> bernoulli(F x, F logit, F keep, F half_smoothing) {
-  const auto positive = logit >= F(0);
-  const F weight = fma(select(positive, F(1) - x, x), keep, half_smoothing);
-  const F magnitude = abs(logit);
-  const auto certain = (magnitude == F(scalar_t<F>(__builtin_huge_val()))) & (weight == F(0));
-  return {weight, select(certain, F(0), magnitude), tail_exp(-magnitude), select(positive, F(1), F(-1))};
-}
-
-template <class F>
-GK_INLINE F bernoulli_nll(const Bernoulli<F>& b) {
-  return fma(b.magnitude, b.weight, log1p_unit(b.tail));
-}
-
-// Derivatives by x and by the logit: -l (1 - s), and sigmoid(l) - x'.
-template <class F>
-struct BernoulliGradient {
-  F x, logit;
-};
-
-template <class F>
-GK_INLINE BernoulliGradient<F> gradient(const Bernoulli<F>& b, F keep) {
-  return {-(b.sign * b.magnitude * keep), b.sign * (b.weight - b.tail / (F(1) + b.tail))};
-}
 
 // The bin of a value, [a, b] = [u - w, u + w] in units of sigma from the mean, mirrored to where u >= 0; or, in a tail,
 // [a, infinity), b being of no meaning.

@@ -30,4 +30,9 @@ struct GanTerm {
   double sign = 1.0, shift = 0.0, smoothing = 0.0, weight = 1.0;
 };
 
+// Options of likelihoods with one parameter.
+struct NllOptions {
+  double label_smoothing = 0.0;  // of a Bernoulli distribution
+};
+
 }  // namespace genkern
