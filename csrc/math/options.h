@@ -33,6 +33,8 @@ struct GanTerm {
 // Options of likelihoods with one parameter.
 struct NllOptions {
   double label_smoothing = 0.0;  // of a Bernoulli distribution
+  bool log_rate = false;         // of a Poisson distribution
+  bool full = true;              // with the term that no parameter changes
 };
 
 }  // namespace genkern

@@ -1,6 +1,7 @@
 """The public operations, one module a family."""
 
 from genkern.functional.bounds import LogMeanExp, importance_weighted_bound, log_mean_exp
+from genkern.functional.counts import poisson_nll
 from genkern.functional.discrete import (
     categorical_entropy,
     categorical_kl,
@@ -63,6 +64,7 @@ __all__ = [
     "log_mean_exp",
     "minibatch_stddev",
     "mmd",
+    "poisson_nll",
     "total_correlation",
     "zero_centered_penalty",
 ]

@@ -1,0 +1,63 @@
+"""Likelihoods of counts, such as those of genes in a cell or of words in a text.
+
+Types and gradients are as in `genkern.functional.gaussian`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from genkern._library import Operation
+from genkern.reference import counts as reference
+from genkern.reference.options import Loss, schema
+
+__all__ = ["poisson_nll"]
+
+_poisson_nll = Operation(
+    f'poisson_nll(Tensor x, Tensor rate, *, str rate_param="rate", bool full=True, {schema(Loss)}) -> Tensor',
+    reference=reference.poisson_nll,
+    result=reference.poisson_nll_result,
+    differentiable=("x", "rate"),
+)
+
+
+def poisson_nll(
+    x: Tensor,
+    rate: Tensor,
+    *,
+    rate_param: str = "rate",
+    full: bool = True,
+    reduction: str = "event",
+    units: str = "nats",
+    event_ndim: int | None = None,
+) -> Tensor:
+    """Negative log-likelihood of the counts x under independent Poisson variables.
+
+    Parameters
+    ----------
+    x : Tensor
+        Counts, of a floating type. Between them, and from -1 on, the formula goes on; nan from there down.
+    rate : Tensor
+        The mean, or its logarithm, of a shape that broadcasts with that of `x`.
+    rate_param : {"rate", "log"}
+    full : bool
+        Whether log Gamma(x + 1), which no rate changes, is part of it.
+    reduction, units, event_ndim
+        As in `bernoulli_nll`.
+
+    Returns
+    -------
+    Tensor
+        float32, or float64 where an argument is.
+
+    Notes
+    -----
+    rate - x log rate + log Gamma(x + 1); near the mean as Loader (2000) has it, so that nothing cancels where both are
+    large. The gradients are 1 - x / rate by a rate, rate - x by a logarithm, digamma(x + 1) - log rate by x.
+
+    Examples
+    --------
+    >>> gk.poisson_nll(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.5, 2.0]]))
+    tensor([2.2123])
+    """
+    return _poisson_nll(x, rate, rate_param, full, reduction, units, event_ndim)
