@@ -55,7 +55,8 @@ class Arguments {
   Tensor tensor() {
     const c10::IValue& value = *next_++;
     const Tensor found = value.isTensor() ? value.toTensor() : Tensor();
-    GK_REQUIRE(found.defined() || schema_.arguments()[next_ - first_ - 1].type()->kind() == c10::TypeKind::OptionalType);
+    GK_REQUIRE(found.defined() ||
+               schema_.arguments()[next_ - first_ - 1].type()->kind() == c10::TypeKind::OptionalType);
     return found;
   }
   double number() { return next_++->toDouble(); }

@@ -1,7 +1,4 @@
-"""Likelihoods of counts, such as those of genes in a cell or of words in a text.
-
-Types and gradients are as in `genkern.functional.gaussian`.
-"""
+"""Likelihoods of counts: reductions, units and types are as in `genkern.functional.likelihood`."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ def poisson_nll(
     Parameters
     ----------
     x : Tensor
-        Counts, of a floating type. Between them, and from -1 on, the formula goes on; nan from there down.
+        Counts, of a floating type. The formula holds between them, too, and gives nan for -1 and less.
     rate : Tensor
         The mean, or its logarithm, of a shape that broadcasts with that of `x`.
     rate_param : {"rate", "log"}
@@ -45,18 +42,14 @@ def poisson_nll(
     reduction, units, event_ndim
         As in `bernoulli_nll`.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
-
     Notes
     -----
-    rate - x log rate + log Gamma(x + 1); near the mean as Loader (2000) has it, so that nothing cancels where both are
-    large. The gradients are 1 - x / rate by a rate, rate - x by a logarithm, digamma(x + 1) - log rate by x.
+    rate - x log rate + log Gamma(x + 1), near the mean in the form of Loader (2000), in which nothing cancels. The
+    gradients are 1 - x / rate by a rate, rate - x by its logarithm, digamma(x + 1) - log rate by x.
 
     Examples
     --------
+    >>> import genkern as gk, torch
     >>> gk.poisson_nll(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.5, 2.0]]))
     tensor([2.2123])
     """
