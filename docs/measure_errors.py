@@ -213,6 +213,20 @@ def rows() -> Iterator[Row]:
         slope(lambda z, x: gk.bernoulli_nll(x, z, reduction="none")), lambda z, x: torch.sigmoid(z) - x,
         lambda z, x: -1 / (1 + mp.exp(z)) if x else 1 / (1 + mp.exp(-z)),
     )  # fmt: skip
+    poisson = partial(gk.poisson_nll, reduction="none")
+    by_rate = slope(lambda rate, x: poisson(x, rate))
+    small, large = even(0, 20).round(), torch.exp(even(3, 13)).round()
+    for name, x, rate in (("small counts", small, even(-7, 7).exp()), ("near the mean", large, large * even(0.9, 1.1))):
+        yield Row(
+            f"Poisson nll, {name}", f"x {x.min():.0f} … {x.max():.0f}", (x, rate), poisson,
+            lambda x, m: m - torch.xlogy(x, m) + torch.lgamma(x + 1),
+            lambda x, m: m - x * mp.log(m) + mp.loggamma(x + 1),
+            lambda x, m: max(1, abs(m - x * mp.log(m) + mp.loggamma(x + 1))),
+        )  # fmt: skip
+        yield Row(
+            f"∂Poisson nll/∂rate, {name}", f"x {x.min():.0f} … {x.max():.0f}", (rate, x), by_rate,
+            lambda m, x: 1 - x / m, lambda m, x: 1 - x / m,
+        )  # fmt: skip
     b = even(-20, 20)
     yield Row(
         "Laplace nll, logvar", "logvar −20 … 20", (x, loc, b),
