@@ -1,8 +1,8 @@
 """How an operation joins the library: one `Operation`, and it has everything torch asks of an op.
 
-From a schema, a definition in plain torch and what that says of its results come `torch.ops.genkern.<name>`, its fused
-backward `<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives);
-where it takes noise, also `<name>.draw`, which draws a key of its own.
+From a schema and a definition in plain torch come `torch.ops.genkern.<name>`, its fused backward `<name>_backward`, and
+`<name>_vjp`, the same gradient as a differentiable composite (second derivatives); where it takes noise, also
+`<name>.draw`, which draws a key of its own.
 Without a binary the definition is the op (CompositeImplicitAutograd). With one, C++ adds the CPU and CUDA
 kernels and the autograd kernel; the definition then serves the devices that have no kernel.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from genkern import _backend, _checks, _dtensor
+from genkern.reference.definition import Definition
 from genkern.reference.options import Result
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
@@ -51,20 +52,18 @@ class Op:
     ----------
     schema : its schema, without the namespace
     reference : its definition in plain torch
-    result : checks the arguments and says what comes out, a `Result` or a tuple of them
     random : whether it draws from a torch generator
     device_free : no argument says where it runs, so C++ has one implementation for all
 
-    `reference` and `result` take the arguments of the schema in its order, and options as objects
-    (`genkern.reference.options`) where the annotations of `reference` say so. A call gives all arguments of the schema.
+    `reference` takes the arguments of the schema in its order, and options as objects (`genkern.reference.options`)
+    where its annotations say so. A call gives all arguments of the schema.
     """
 
     def __init__(
         self,
         schema: str,
         *,
-        reference: Callable[..., Any],
-        result: Callable[..., Any],
+        reference: Definition[...],
         random: bool = False,
         device_free: bool = False,
     ) -> None:
@@ -77,7 +76,7 @@ class Op:
         self._option_checks = [
             (_PUBLIC_NAMES.get(a.name, a.name), _checks.of_type(str(a.real_type))) for a in self._arguments
         ]
-        self._reference, self._result = reference, result
+        self._reference = reference
         self._groups = list(_groups(reference, self._names))
         definition = None if _backend.native and device_free else self._definition
         self.op = _define(parsed, definition, self._reference_key(), self._fake, random=random)
@@ -92,7 +91,7 @@ class Op:
 
     def results(self, args: Sequence[Any]) -> tuple[Result, ...]:
         """What comes out, after a check of the arguments."""
-        results = self._result(*self._grouped(args))
+        results = self._reference.results(*self._grouped(args))
         return (results,) if isinstance(results, Result) else results
 
     def _grouped(self, args: Sequence[Any]) -> list[Any]:
@@ -166,15 +165,14 @@ class Operation(Op):
         self,
         schema: str,
         *,
-        reference: Callable[..., Any],
-        result: Callable[..., Any],
+        reference: Definition[...],
         differentiable: Sequence[str],
         reserve: Callable[..., Tensor] | None = None,
         keeps_results: bool = False,
         by_rows: bool = True,
         noise_by_row: bool = False,
     ) -> None:
-        super().__init__(schema, reference=reference, result=result)
+        super().__init__(schema, reference=reference)
         self.by_rows = by_rows
         self.noise_by_row = noise_by_row
         self._kept = len(self._returns) if keeps_results else 0

@@ -25,33 +25,28 @@ __all__ = ["categorical_entropy", "categorical_kl", "discrete_entropy", "discret
 _discrete_entropy = Operation(
     f"discrete_entropy(Tensor p, *, int dim=-1, {schema(Loss)}) -> Tensor",
     reference=reference.discrete_entropy,
-    result=reference.discrete_entropy_result,
     differentiable=("p",),
 )
 _discrete_kl = Operation(
     f"discrete_kl(Tensor p, Tensor q, *, int dim=-1, {schema(Loss)}) -> Tensor",
     reference=reference.discrete_kl,
-    result=reference.discrete_kl_result,
     differentiable=("p", "q"),
 )
 _categorical_entropy = Operation(
     f"categorical_entropy(Tensor logits, *, int dim=-1, {schema(Loss)}) -> Tensor",
     reference=reference.categorical_entropy,
-    result=reference.categorical_entropy_result,
     differentiable=("logits",),
 )
 _categorical_kl = Operation(
     "categorical_kl(Tensor logits_q, Tensor? logits_p, *, int dim=-1, float unimix=0.0, "
     f"{schema(Divergence, Loss)}) -> Tensor",
     reference=reference.categorical_kl,
-    result=reference.categorical_kl_result,
     differentiable=("logits_q", "logits_p"),
 )
 _gumbel_softmax = Operation(
     "gumbel_softmax(Tensor logits, Tensor? key, Tensor? eps, *, float tau=1.0, bool hard=False, int dim=-1, "
     "SymInt element_offset=0) -> Tensor",
     reference=reference.gumbel_softmax,
-    result=reference.gumbel_softmax_result,
     differentiable=("logits", "eps"),
     reserve=random.reserve,
     keeps_results=True,

@@ -29,19 +29,16 @@ _discriminator_loss = Operation(
     "gan_discriminator_loss(Tensor real, Tensor fake, *, str kind, float label_smoothing=0.0, float hinge_scale=1.0, "
     'str reduction="mean") -> Tensor',
     reference=reference.gan_discriminator_loss,
-    result=reference.gan_discriminator_loss_result,
     differentiable=("real", "fake"),
 )
 _generator_loss = Operation(
     'gan_generator_loss(Tensor? real, Tensor fake, *, str kind, str reduction="mean") -> Tensor',
     reference=reference.gan_generator_loss,
-    result=reference.gan_generator_loss_result,
     differentiable=("real", "fake"),
 )
 _interpolate = Operation(
     "interpolate(Tensor real, Tensor fake, Tensor? key, Tensor? eps, *, SymInt element_offset=0) -> Tensor",
     reference=reference.interpolate,
-    result=reference.interpolate_result,
     differentiable=("real", "fake", "eps"),
     reserve=random.reserve,
     noise_by_row=True,
@@ -49,27 +46,23 @@ _interpolate = Operation(
 _zero_centered_penalty = Operation(
     'zero_centered_penalty(Tensor grad, *, str reduction="mean") -> Tensor',
     reference=reference.zero_centered_penalty,
-    result=reference.zero_centered_penalty_result,
     differentiable=("grad",),
 )
 _gradient_norm_penalty = Operation(
     'gradient_norm_penalty(Tensor grad, *, float center=1.0, str reduction="mean") -> (Tensor, Tensor)',
     reference=reference.gradient_norm_penalty,
-    result=reference.gradient_norm_penalty_result,
     differentiable=("grad",),
     keeps_results=True,
 )
 _minibatch_stddev = Operation(
     "minibatch_stddev(Tensor x, int? group_size=4, int num_channels=1) -> Tensor",
     reference=reference.minibatch_stddev,
-    result=reference.minibatch_stddev_result,
     differentiable=("x",),
     by_rows=False,
 )
 _ema_update_ = Op(
     "ema_update_(Tensor(a!)[] ema_params, Tensor[] params, float decay) -> ()",
     reference=reference.ema_update_,
-    result=reference.ema_update_result,
 )
 
 

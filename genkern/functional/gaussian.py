@@ -36,7 +36,6 @@ __all__ = [
 _rsample = Operation(
     f"gaussian_rsample(Tensor loc, Tensor scale, Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma)}) -> Tensor",
     reference=reference.gaussian_rsample,
-    result=reference.gaussian_rsample_result,
     differentiable=("loc", "scale", "eps"),
     reserve=reserve,
 )
@@ -44,14 +43,12 @@ _kl = Operation(
     "gaussian_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, *, "
     f"{schema(Sigma, Divergence, Loss)}) -> Tensor",
     reference=reference.gaussian_kl,
-    result=reference.gaussian_kl_result,
     differentiable=("loc", "scale", "prior_loc", "prior_scale"),
 )
 _rsample_kl = Operation(
     "gaussian_rsample_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, Tensor? key, Tensor? eps, "
     f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
     reference=reference.gaussian_rsample_kl,
-    result=reference.gaussian_rsample_kl_result,
     differentiable=("loc", "scale", "prior_loc", "prior_scale", "eps"),
     reserve=reserve,
 )
@@ -59,7 +56,6 @@ _rsample_kl_packed = Operation(
     "gaussian_rsample_kl_packed(Tensor moments, int chunk_dim, SymInt? latent, Tensor? key, Tensor? eps, "
     f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
     reference=reference.gaussian_rsample_kl_packed,
-    result=reference.gaussian_rsample_kl_packed_result,
     differentiable=("moments", "eps"),
     reserve=reserve,
 )
@@ -67,13 +63,11 @@ _nll = Operation(
     "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
     f"{schema(Sigma, Loss)}) -> Tensor",
     reference=reference.gaussian_nll,
-    result=reference.nll_result,
     differentiable=("x", "loc", "scale"),
 )
 _entropy = Operation(
     f"gaussian_entropy(Tensor scale, *, {schema(Sigma, Loss)}) -> Tensor",
     reference=reference.gaussian_entropy,
-    result=reference.gaussian_entropy_result,
     differentiable=("scale",),
 )
 

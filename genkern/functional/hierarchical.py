@@ -21,7 +21,6 @@ _residual_rsample_kl = Operation(
     f"Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma, Divergence, Loss, without='sample_shape')}) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
     reference=reference.gaussian_residual_rsample_kl,
-    result=reference.gaussian_residual_rsample_kl_result,
     differentiable=("prior_loc", "prior_scale", "delta_loc", "delta_scale", "eps"),
     reserve=reserve,
 )

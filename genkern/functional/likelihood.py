@@ -11,7 +11,6 @@ from genkern import _checks
 from genkern._library import Operation
 from genkern.functional._scale import Clamp, learned_or_constant, sigma_arguments
 from genkern.reference import likelihood as reference
-from genkern.reference.gaussian import nll_result
 from genkern.reference.options import CDFS, Bins, Loss, Sigma, schema
 
 __all__ = ["bernoulli_nll", "discretized_gaussian_nll", "laplace_nll"]
@@ -19,21 +18,18 @@ __all__ = ["bernoulli_nll", "discretized_gaussian_nll", "laplace_nll"]
 _bernoulli_nll = Operation(
     f"bernoulli_nll(Tensor x, Tensor logits, *, float label_smoothing=0.0, {schema(Loss)}) -> Tensor",
     reference=reference.bernoulli_nll,
-    result=reference.bernoulli_nll_result,
     differentiable=("x", "logits"),
 )
 _laplace_nll = Operation(
     "laplace_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
     f"{schema(Sigma, Loss)}) -> Tensor",
     reference=reference.laplace_nll,
-    result=nll_result,
     differentiable=("x", "loc", "scale"),
 )
 _discretized_gaussian_nll = Operation(
     "discretized_gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, "
     f'{schema(Bins)}, str cdf="exact", {schema(Sigma, Loss)}) -> Tensor',
     reference=reference.discretized_gaussian_nll,
-    result=reference.discretized_gaussian_nll_result,
     differentiable=("x", "loc", "scale"),
 )
 

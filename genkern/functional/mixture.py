@@ -21,7 +21,6 @@ _gaussian_mixture = Operation(
     "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
     reference=reference.gaussian_mixture,
-    result=reference.gaussian_mixture_result,
     differentiable=("z", "loc", "log_scale", "log_weights"),
     keeps_results=True,
     by_rows=False,
