@@ -1,9 +1,7 @@
 """Entropy and divergence of discrete distributions, from masses or from logits, and relaxed samples of them.
 
 `dim` is the dimension of the K classes. What remains is [batch, event ...]: there is a value an element of it, and
-`reduction` and `event_ndim` count its dimensions. Arithmetic is float32 (float64 where an argument is float64) whatever
-the storage type; losses are float32 or float64. Gradients reach every floating tensor: first order fused, higher orders
-through the definition in `genkern.reference`. Backward recomputes what it needs from the arguments.
+`reduction` and `event_ndim` count its dimensions.
 """
 
 from __future__ import annotations
@@ -64,17 +62,8 @@ def discrete_entropy(
         Masses of the K classes along `dim`. That they sum to 1 is the caller's care: the sum is taken as it stands.
     dim : int
         Dimension of the classes.
-    reduction : {"event", "none", "sum", "mean", "batchmean"}
-        How values, one for each vector, are reduced, as in `gaussian_kl`: sum over each datum (the default), none, over
-        everything, mean over vectors, mean over data of the sums.
-    units : {"nats", "bits", "bits_per_dim"}
-    event_ndim : int, optional
-        How many of the remaining dimensions, the last ones, one datum spans; default all but the first.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where p is.
+    reduction, units, event_ndim
+        As `genkern.functional` says, of values, one for each vector, in the remaining dimensions.
 
     Notes
     -----
@@ -104,11 +93,6 @@ def discrete_kl(
     reduction, units, event_ndim
         As in `discrete_entropy`.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
-
     Notes
     -----
     Kullback & Leibler 1951, "On information and sufficiency". Where p is 0 a class is left out, of the gradients too.
@@ -135,11 +119,6 @@ def categorical_entropy(
         Logits of the K classes along `dim`; -inf means no mass.
     dim, reduction, units, event_ndim
         As in `discrete_entropy`.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where logits are.
 
     Notes
     -----
@@ -181,20 +160,12 @@ def categorical_kl(
     unimix : float
         Share u of the uniform distribution: q = (1 - u) softmax(logits_q) + u / K, and p likewise, so that no class is
         without mass.
-    free_bits : float
-        Floor of the divergence, in nats, or in bits where `units` are bits.
-    free_bits_over : {"dim", "event", "batch"}
-        What the floor applies to: each pair of distributions, each datum, or the mean over the batch; as in
-        `gaussian_kl`.
+    free_bits, free_bits_over
+        See `genkern.functional`; "dim" is each pair of distributions.
     grad_scale_q, grad_scale_p : float
         Multiply the gradient into q and into p: DreamerV3's balanced pair of losses in one pass.
     reduction, units, event_ndim
         As in `discrete_entropy`.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
 
     Notes
     -----
@@ -244,14 +215,8 @@ def gumbel_softmax(
         One-hot, with the gradient of the relaxed sample (straight-through).
     dim : int
         Dimension of the classes.
-    element_offset : int
-        Index of the first element of logits in the noise stream, as in `gaussian_rsample`.
-    key : Tensor, optional
-        The noise is a pure function of it (`genkern.random.key`).
-    generator : torch.Generator or list of them, optional
-        Draws the key; of a list, generator i draws row i. Default: torch's default generator.
-    eps : Tensor, optional
-        The noise itself, of the shape of logits.
+    element_offset, key, generator, eps
+        See `genkern.functional`.
 
     Returns
     -------
@@ -262,8 +227,7 @@ def gumbel_softmax(
     -----
     Jang et al. 2017, "Categorical reparameterization with Gumbel-softmax"; Maddison et al. 2017. Element i, in the
     row-major order of logits, takes u_i of the stream of `genkern.random.uniform`, in float32 (float64 for float64),
-    and eps_i = -log(-log(1 - v_i)), v_i = min(u_i + 2^-25, 1 - 2^-24) (float64: 2^-54 and 2^-53). The noise is not
-    stored: backward makes it again.
+    and eps_i = -log(-log(1 - v_i)), v_i = min(u_i + 2^-25, 1 - 2^-24) (float64: 2^-54 and 2^-53).
 
     Examples
     --------

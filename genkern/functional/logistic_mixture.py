@@ -70,14 +70,9 @@ def discretized_logistic_mixture_nll(
     min_log_scale : float
         Log-scales below it are raised to it and receive no gradient.
     reduction, units, event_ndim
-        As in `gaussian_kl`, over pixels: the shape of x without its channels, whose last dimensions `event_ndim`
+        See `genkern.functional`. Over pixels: the shape of x without its channels, whose last dimensions `event_ndim`
         counts. "none" gives a value a pixel, "mean" is the mean over pixels. "bits_per_dim" counts every channel of
         a pixel, with each of the reductions.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
 
     Notes
     -----
@@ -92,10 +87,8 @@ def discretized_logistic_mixture_nll(
     (`channel_dim=1`): none is to be permuted. For one channel without coupling it is that of the ports, too. Parameters
     in another order, as [B, kind, M, H, W], are `permute`d to [B, channel, kind, M, H, W] and flattened.
 
-    Gradients reach both tensors: first order fused, higher orders through the definition. Nothing but the arguments is
-    kept for backward, which computes the masses again. The gradient by x is the derivative of the formula as it stands,
-    through the bins and through the coupled means; at the boundary of the outermost bins, where the formula jumps, it
-    is that of the side on which x lies.
+    The gradient by x is the derivative of the formula as it stands, through the bins and through the coupled means; at
+    the boundary of the outermost bins, where the formula jumps, it is that of the side on which x lies.
 
     Examples
     --------
@@ -141,10 +134,8 @@ def discretized_logistic_mixture_sample(
     element_offset : int
         Index of the first element of the sample in a larger one, a multiple of C: a rank that holds rows r, r + 1, ...
         of a global batch passes r times the number of values of an image.
-    key : Tensor, optional
-        See `genkern.random`. Without key, generator and eps, one is drawn from torch's default generator.
-    generator : torch.Generator or list of them, optional
-        What a key is drawn from; a list has one for each row of the batch.
+    key, generator
+        See `genkern.functional`.
     eps : Tensor, optional
         The noise itself: uniform numbers of the shape of the pixels and 1 + C behind it. Those of a pixel are, in
         this order, for its component and for each of its channels. From a key they are
