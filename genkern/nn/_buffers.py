@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["update_buffers"]
-
 
 @torch.no_grad()
 def update_buffers(

@@ -8,8 +8,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["gather_batch"]
-
 
 def gather_batch(*tensors: Tensor) -> list[Tensor]:
     """Each ``[B, D]`` of the default process group's ranks in their order, ``[ranks · B, D]``; one exchange for all.

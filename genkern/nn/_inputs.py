@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genkern import _checks
+from genkern import _checks, random
 from genkern.functional._scale import Clamp, checked_sigma
 
 
@@ -61,3 +61,10 @@ def packed_moments(encoder: nn.Module, seen: Tensor) -> Tensor:
 def floating_like(module: nn.Module) -> Tensor:
     """A tensor of the type and on the device in which `module` is given latents: its parameters', if it has any."""
     return next(module.parameters(), torch.empty(0))
+
+
+def one_key(device: torch.device, *, key: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+    """One key for a call that needs several: `key`, or one drawn from `generator` or torch's own of `device`."""
+    if key is not None and generator is not None:
+        raise ValueError("key, generator: expected at most one of them, got both")
+    return random.reserve(generator, device) if key is None else key

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genkern import _checks, random
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import one_key
 from genkern.nn.gan import GAN, Augment, GANTerms
 
 __all__ = ["AdversarialSteps", "AdversarialTerms", "average_gradients", "lazy_adam"]

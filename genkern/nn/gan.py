@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.functional.gan import KINDS, check_discriminator_options
-from genkern.nn._evaluating import evaluating
-from genkern.nn._frozen import frozen
-from genkern.nn._inputs import check_augment, check_input, floating_like
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import check_augment, check_input, floating_like, one_key
+from genkern.nn._modes import evaluating, frozen
 from genkern.nn.priors import StandardNormalPrior
 
 __all__ = ["GAN", "GANTerms"]

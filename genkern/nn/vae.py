@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from genkern import _checks, functional, random
 from genkern.functional._noise import Generators
 from genkern.functional._scale import Clamp
-from genkern.nn._evaluating import evaluating
-from genkern.nn._inputs import floating_like, packed_moments, scale_options
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import floating_like, one_key, packed_moments, scale_options
+from genkern.nn._modes import evaluating
 from genkern.nn.likelihoods import Likelihood, make_likelihood
 from genkern.nn.objectives import ELBO, Objective
 from genkern.nn.priors import Prior

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional
 from genkern.functional import _ordered
-from genkern.nn._evaluating import evaluating
-from genkern.nn._frozen import frozen
 from genkern.nn._inputs import check_augment, packed_moments
+from genkern.nn._modes import evaluating, frozen
 from genkern.nn.gan import GAN, Augment
 
 __all__ = ["VAEGAN"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.nn._gather import gather_batch
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import one_key
 from genkern.nn.objectives.objective import Model, Objective, check_parts
 from genkern.nn.priors import StandardNormalPrior
 

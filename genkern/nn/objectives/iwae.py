@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import one_key
 from genkern.nn.objectives.objective import Model, Objective
 
 __all__ = ["IWAE"]
