@@ -24,8 +24,6 @@ from genkern.cli.trainer import family_of
 from genkern.cli.vae.command import Likelihood, Objective, Sigma, demo_vae, evaluate_vae, train_vae
 from genkern.cli.vae.trainer import VAETrainer
 
-__all__ = ["app", "run"]
-
 app = typer.Typer(
     name="genkern",
     help="Fused, reproducible kernels for generative models.",

@@ -8,8 +8,6 @@ from torch.nn import functional as torch_functional
 
 from genkern import random
 
-__all__ = ["augmented", "mirrored", "smoothly_augmented"]
-
 _SHIFT = 0.12
 _ZOOM = 0.06
 _BRIGHTNESS = 0.05

@@ -8,8 +8,6 @@ from torch import Tensor
 from genkern import random
 from genkern.cli.parallel import Ranks
 
-__all__ = ["Batches"]
-
 
 class Batches:
     """Batches of `size` images; of each, this rank's rows."""

@@ -15,8 +15,6 @@ import genkern
 from genkern.cli.errors import CommandError
 from genkern.cli.job import console
 
-__all__ = ["bench"]
-
 _FAMILIES = ("gaussian", "likelihood", "discrete", "mixture", "gan", "random")
 
 

@@ -7,20 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = [
-    "BatchSize",
-    "Data",
-    "Interval",
-    "LatentDim",
-    "LearningRate",
-    "Out",
-    "Resume",
-    "Seed",
-    "Size",
-    "Steps",
-    "Threads",
-]
-
 Data = Annotated[str, typer.Option(help="faces, digits, or a folder of images.")]
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
 Steps = Annotated[int | None, typer.Option(help="Training steps; what suits the data by default.")]

@@ -12,8 +12,6 @@ from torch import Tensor, distributed
 
 from genkern.cli.errors import CommandError
 
-__all__ = ["ALONE", "Ranks", "is_first", "joined"]
-
 
 @dataclass(frozen=True)
 class Ranks:

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images
-from genkern.cli.errors import missing_extra
-
-__all__ = ["Space", "coverage", "nearest", "quality", "report_quality"]
+from genkern.cli.errors import optional
 
 _DIMS = 16
 _MOST = 2000
@@ -30,15 +28,12 @@ class Space:
     """The first principal components of the training images, mirrored ones included where they are as good."""
 
     def __init__(self, images: Images, dims: int = _DIMS) -> None:
-        try:
-            from sklearn.decomposition import PCA
-        except ImportError as error:
-            raise missing_extra("the quality of samples", error) from error
+        decomposition = optional("sklearn.decomposition", "the quality of samples")
         self.mirrored = images.augment
         self.train_images = self._with_mirrored(images.train)
         fitted = self._with_mirrored(images.train[:_MOST]).flatten(1).double()
         dims = min(dims, len(fitted) - 1, fitted.shape[1])
-        fit = PCA(dims, svd_solver="full").fit(fitted.numpy())
+        fit = decomposition.PCA(dims, svd_solver="full").fit(fitted.numpy())
         self._mean, self._axes = torch.as_tensor(fit.mean_), torch.as_tensor(fit.components_)
         self.dims = dims
         self.explained = float(fit.explained_variance_ratio_.sum())

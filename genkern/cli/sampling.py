@@ -9,8 +9,6 @@ from torch import Tensor
 
 from genkern.nn import GAN, VAE
 
-__all__ = ["drawn"]
-
 _ROWS = 256
 
 

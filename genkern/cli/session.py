@@ -17,8 +17,6 @@ from genkern.cli.checkpoint import load_checkpoint, save_checkpoint
 from genkern.cli.errors import CommandError
 from genkern.cli.trainer import Trainer
 
-__all__ = ["CHECKPOINT", "Interrupted", "fit", "prepare_folder"]
-
 CHECKPOINT = "checkpoint.safetensors"
 _RESUME = ("auto", "never")
 

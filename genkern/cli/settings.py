@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from genkern.cli.errors import CommandError
 
-__all__ = ["RunSettings"]
-
 Self = TypeVar("Self", bound="RunSettings")
 
 

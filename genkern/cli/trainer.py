@@ -20,8 +20,6 @@ from genkern.cli.errors import CommandError
 from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.settings import RunSettings
 
-__all__ = ["Trainer", "family_of", "optimizer_tensors", "restore_optimizer", "with_prefix"]
-
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
 Self = TypeVar("Self", bound="Trainer[Any]")
 

@@ -81,7 +81,27 @@ class Switch:
         self._make = make
         self._made: dict[bool, Patch] = {}
 
-    def on(self, legacy: bool) -> Applied:
+    def patch(self, *, legacy: bool = False) -> Applied:
+        """Put the drop-ins of this module where the project has its own, in every module that imported them.
+
+        Parameters
+        ----------
+        legacy : bool
+            Whether reductions, weights and values are the project's own, see the notes of the drop-ins.
+
+        Returns
+        -------
+        Applied
+            A context manager: ``with patch(): ...`` ends with the block. Without ``with``, ``unpatch`` ends it. Where
+            it is in force, it changes nothing, and an inner block leaves it in force.
+
+        Raises
+        ------
+        ImportError
+            The project is not installed.
+        ValueError
+            It is in force with the other `legacy`.
+        """
         other = self._made.get(not legacy)
         if other is not None and other.active:
             raise ValueError(f"legacy: expected {not legacy}, which is in force, got {legacy}; call unpatch() first")
@@ -89,7 +109,8 @@ class Switch:
             self._made[legacy] = self._make(legacy)
         return Applied(self._made[legacy])
 
-    def off(self) -> None:
+    def unpatch(self) -> None:
+        """The project's own again; nothing where ``patch`` is not in force."""
         for patch in self._made.values():
             patch.undo()
 

@@ -54,7 +54,7 @@ class _LocScaleLikelihood(Likelihood):
 
     _KINDS: tuple[str, ...] = ("learned", "decoder")
 
-    def __init__(self, sigma: float | str, init: float, channels: int | None) -> None:
+    def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
         super().__init__()
         if isinstance(sigma, str):
             _checks.choice("sigma", sigma, self._KINDS)
@@ -142,7 +142,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
     batches: Tensor
 
     def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
-        super().__init__(sigma, init, channels)
+        super().__init__(sigma, init=init, channels=channels)
         if sigma == "optimal":
             self.register_buffer("running_variance", torch.full((), float(init) ** 2))
             self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
@@ -185,10 +185,8 @@ class LaplaceLikelihood(_LocScaleLikelihood):
     sigma : float or {"learned", "decoder"}
         The diversity b: a fixed number; one learned parameter (or one a channel, see `channels`); or given for every
         pixel by the decoder, whose output then holds locations and log b² along dimension 1.
-    init : float
-        What a learned b starts from.
-    channels : int, optional
-        For ``"learned"``: one b for each of this many channels (dimension 1) in place of one for all.
+    init, channels
+        As :class:`GaussianLikelihood`.
 
     Notes
     -----
@@ -201,9 +199,6 @@ class LaplaceLikelihood(_LocScaleLikelihood):
     >>> LaplaceLikelihood(sigma=1.0).log_prob(torch.zeros(1, 3), torch.zeros(1, 3))  # −3 log 2
     tensor([-2.0794])
     """
-
-    def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
-        super().__init__(sigma, init, channels)
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         loc, logvar = self._loc_and_logvar(params)
@@ -225,14 +220,8 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
 
     Parameters
     ----------
-    sigma : float or {"learned", "decoder"}
-        Standard deviation before the rounding: a fixed number; one learned parameter (or one a channel, see
-        `channels`); or given for every pixel by the decoder, whose output then holds means and log-variances along
-        dimension 1.
-    init : float
-        What a learned σ starts from.
-    channels : int, optional
-        For ``"learned"``: one σ for each of this many channels (dimension 1) in place of one for all.
+    sigma, init, channels
+        As :class:`GaussianLikelihood`, of the Gaussian before the rounding; there is no ``"optimal"``.
     bins, low, high, cdf
         As in :func:`genkern.discretized_gaussian_nll`; by default 256 levels from 0 to 1.
 
@@ -262,7 +251,7 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
         high: float = 1.0,
         cdf: str = "exact",
     ) -> None:
-        super().__init__(sigma, init, channels)
+        super().__init__(sigma, init=init, channels=channels)
         self.bins, self.low, self.high = grey_levels(bins, low, high, cdf)
         self.cdf = cdf
 

@@ -6,7 +6,7 @@ They are a starting point, not a framework: :class:`genkern.nn.VAE` takes any tw
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -63,19 +63,13 @@ class ConvEncoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = checked_image_shape(image_shape)
+        self.image_shape = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         made = factory(device, dtype)
-        self.image_shape = (channels, height, width_px)
         self.latent_shape = (latent_dim,)
-        sizes = halvings(height, width_px)
-        widths = stage_widths(width, len(sizes))
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.SiLU()]
-        for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.SiLU()]
-        self.features = nn.Sequential(*layers)
-        self.moments = nn.Linear(widths[-1] * math.prod(sizes[-1]), 2 * latent_dim, **made)
+        self.features, feature_shape = halving_convolutions(self.image_shape, width, nn.SiLU, made)
+        self.moments = nn.Linear(math.prod(feature_shape), 2 * latent_dim, **made)
 
     def forward(self, x: Tensor) -> Tensor:
         check_input("x", x, self.image_shape, self)
@@ -87,12 +81,8 @@ class ConvDecoder(nn.Module):
 
     Parameters
     ----------
-    image_shape : (channels, height, width)
-        Shape of one image.
-    latent_dim : int
-        Latent dimensions.
-    width : int
-        Channels at full resolution.
+    image_shape, latent_dim, width
+        As :class:`ConvEncoder`.
     out_channels : int, optional
         Channels of the result; ``channels`` by default, ``2·channels`` for a decoder that gives a log-variance for
         every pixel.
@@ -156,7 +146,7 @@ class MLPEncoder(nn.Module):
     latent_dim : int
         Latent dimensions.
     hidden : sequence of int
-        Width of each hidden layer; empty gives a linear encoder.
+        Width of each hidden layer; empty gives a linear map.
 
     Notes
     -----
@@ -195,12 +185,8 @@ class MLPDecoder(nn.Module):
 
     Parameters
     ----------
-    event_shape : sequence of int
-        Shape of one datum.
-    latent_dim : int
-        Latent dimensions.
-    hidden : sequence of int
-        Width of each hidden layer; empty gives a linear decoder.
+    event_shape, latent_dim, hidden
+        As :class:`MLPEncoder`.
 
     Notes
     -----
@@ -232,6 +218,19 @@ class MLPDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         check_input("z", z, self.latent_shape, self)
         return self.layers(z).unflatten(1, self.event_shape)
+
+
+def halving_convolutions(
+    image_shape: tuple[int, int, int], width: int, activation: Callable[[], nn.Module], made: dict[str, Any]
+) -> tuple[nn.Sequential, tuple[int, int, int]]:
+    """Convolutions from full resolution down, and the shape of what they give."""
+    channels, height, width_px = image_shape
+    sizes = halvings(height, width_px)
+    widths = stage_widths(width, len(sizes))
+    layers = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), activation()]
+    for before, after in pairwise(widths):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), activation()]
+    return nn.Sequential(*layers), (widths[-1], *sizes[-1])
 
 
 def _mlp(sizes: list[int], made: dict[str, Any]) -> nn.Sequential:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from genkern import random
-from genkern.cli.gan.pictures import draw_history, draw_interpolation, draw_neighbours, draw_samples
+from genkern.cli.gan.pictures import PICTURES
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
 from genkern.cli.gan.trainer import STREAMS, GANTrainer
-from genkern.cli.job import Job, console, figures_of, settings_for, write_figures
+from genkern.cli.job import console, figures_of, run, settings_for, write_figures
 from genkern.cli.options import (
     BatchSize,
     Data,
@@ -28,9 +30,6 @@ from genkern.cli.options import (
 )
 from genkern.cli.quality import quality, report_quality
 from genkern.cli.sampling import drawn
-from genkern.cli.session import CHECKPOINT
-
-__all__ = ["demo_gan", "evaluate_gan", "train_gan"]
 
 RECIPES = {
     "faces": (GANSettings(penalty_weight=0.02), 1500),
@@ -73,52 +72,41 @@ def train_gan(
     options |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
     options |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
     options |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
-    settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(GANTrainer, settings)
-        if job.speaks:
-            figures = _quality(trainer)
-            job.write_metrics(trainer, quality=figures)
-            report_quality(figures, job.console)
-            job.console.print(f"wrote {CHECKPOINT} and metrics.json into {out}")
+    _run(data, out, steps, threads, resume, {}, options)
 
 
 def demo_gan(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
     """Train a GAN on real images, compare its samples with images it never saw, and draw them."""
-    settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(GANTrainer, settings)
-        if not job.speaks:
-            return
-        pictures = {
-            "samples.png": draw_samples,
-            "interpolation.png": draw_interpolation,
-            "neighbours.png": draw_neighbours,
-            "history.png": draw_history,
-        }
-        for name, draw in pictures.items():
-            draw(trainer, out / name)
-        figures = _quality(trainer)
-        job.write_metrics(trainer, quality=figures)
-        report_quality(figures, job.console)
-        job.console.print(f"wrote {CHECKPOINT}, metrics.json, {', '.join(pictures)} into {out}")
+    _run(data, out, steps, threads, resume, PICTURES, options)
 
 
 def evaluate_gan(trainer: GANTrainer, path: Path, json_file: Path | None) -> None:
     """The quality of a trained GAN's samples as a table, and a file of it."""
-    out, figures = console(), _quality(trainer)
+    out, figures = console(), _measure(trainer)
     out.print(f"{path}, step {trainer.step}")
-    report_quality(figures, out)
-    write_figures(json_file, figures_of(trainer, path, {"quality": figures}), out)
+    _report(figures, out)
+    write_figures(json_file, figures_of(trainer, path, figures), out)
 
 
-def _settings(data: str, steps: int | None, **options: Any) -> tuple[GANSettings, int]:
+def _run(
+    data: str,
+    out: Path,
+    steps: int | None,
+    threads: int | None,
+    resume: str,
+    pictures: Mapping[str, Any],
+    options: dict[str, Any],
+) -> None:
     settings, length = settings_for(RECIPES, data, steps, **options)
     if settings.penalty not in _SQUARED_NORMS and options.get("penalty_weight") is None:
         settings = replace(settings, penalty_weight=None)
-    return settings, length
+    run(GANTrainer, settings, out, length, threads, resume, measure=_measure, report=_report, pictures=pictures)
 
 
-def _quality(trainer: GANTrainer) -> dict[str, Any]:
+def _measure(trainer: GANTrainer) -> dict[str, Any]:
     key = random.split(random.key(trainer.settings.seed), STREAMS + 1)[STREAMS]
-    return quality(trainer.images, lambda num: drawn(trainer.gan, num, key))
+    return {"quality": quality(trainer.images, lambda num: drawn(trainer.gan, num, key))}
+
+
+def _report(figures: dict[str, Any], out: Console) -> None:
+    report_quality(figures["quality"], out)

@@ -13,8 +13,6 @@ from genkern.cli.gan.trainer import STREAMS, GANTrainer
 from genkern.cli.quality import Space, nearest
 from genkern.cli.sampling import drawn
 
-__all__ = ["draw_history", "draw_interpolation", "draw_neighbours", "draw_samples", "slerp"]
-
 _SAMPLE_ROWS = 6
 
 
@@ -72,3 +70,11 @@ def slerp(start: Tensor, end: Tensor, at: float) -> Tensor:
 def _key(trainer: GANTrainer, index: int) -> Tensor:
     """The first key after training's is that of the quality figures."""
     return random.split(random.key(trainer.settings.seed), STREAMS + 3)[STREAMS + index]
+
+
+PICTURES = {
+    "samples.png": draw_samples,
+    "interpolation.png": draw_interpolation,
+    "neighbours.png": draw_neighbours,
+    "history.png": draw_history,
+}

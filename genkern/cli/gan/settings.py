@@ -12,8 +12,6 @@ from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
 from genkern.nn import GAN, ConvDiscriminator, ConvGenerator
 
-__all__ = ["LOSSES", "PENALTIES", "GANSettings", "build_gan"]
-
 LOSSES = ("non_saturating", "minimax", "hinge", "lsgan", "wgan", "relativistic")
 PENALTIES = ("none", "r1", "r2", "gp", "dragan")
 _SLOPE = 0.2

@@ -19,8 +19,6 @@ from genkern.cli.sampling import drawn
 from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
 from genkern.nn import AdversarialSteps, average_gradients
 
-__all__ = ["STREAMS", "GANTrainer"]
-
 STREAMS = 5
 """Keys that training takes from the seed; later ones are free for quality and pictures."""
 

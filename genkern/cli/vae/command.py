@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 
 from genkern import random
-from genkern.cli.job import Job, console, figures_of, settings_for, write_figures
+from genkern.cli.job import console, figures_of, run, settings_for, write_figures
 from genkern.cli.options import (
     BatchSize,
     Data,
@@ -23,18 +23,15 @@ from genkern.cli.options import (
     Steps,
     Threads,
 )
-from genkern.cli.quality import quality, report_quality
+from genkern.cli.quality import quality
 from genkern.cli.sampling import drawn
-from genkern.cli.session import CHECKPOINT
 from genkern.cli.vae.evaluation import evaluate
 from genkern.cli.vae.examination import examine
-from genkern.cli.vae.pictures import draw_history, draw_reconstructions, draw_samples
-from genkern.cli.vae.report import report, report_examination, report_step_time
+from genkern.cli.vae.pictures import PICTURES
+from genkern.cli.vae.report import report, report_examination
 from genkern.cli.vae.settings import LIKELIHOODS, OBJECTIVES, VAESettings
 from genkern.cli.vae.timing import compare_step_times
 from genkern.cli.vae.trainer import STREAMS, VAETrainer
-
-__all__ = ["Likelihood", "Objective", "Sigma", "demo_vae", "evaluate_vae", "train_vae"]
 
 RECIPES = {
     "faces": (VAESettings(), 1000),
@@ -76,40 +73,27 @@ def train_vae(
     options |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
     options |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
     settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(VAETrainer, settings)
-        if job.speaks:
-            held_out = evaluate(trainer)
-            job.write_metrics(trainer, held_out=held_out)
-            report(held_out, job.console)
-            job.console.print(f"wrote {CHECKPOINT} and metrics.json into {out}")
+    run(VAETrainer, settings, out, steps, threads, resume, measure=_held_out, report=report, pictures={})
 
 
 def demo_vae(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
     """Train a VAE on real images, evaluate it on images it never saw, and draw what it learned."""
     settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(VAETrainer, settings)
-        if not job.speaks:
-            return
-        figures: dict[str, Any] = {"held_out": evaluate(trainer)}
-        if settings.objective == "elbo":
-            batch = trainer.images.train[: settings.batch_size]
-            figures["step_time"] = compare_step_times(trainer.average, batch)
-        # Training, evaluation and pictures have the keys before.
-        key = random.split(random.key(settings.seed), STREAMS + 6)[-1]
-        figures["quality"] = quality(trainer.images, lambda num: drawn(trainer.average, num, key))
-        draw_samples(trainer, out / "samples.png")
-        draw_reconstructions(trainer, out / "reconstructions.png")
-        draw_history(trainer, out / "history.png")
-        job.write_metrics(trainer, **figures)
-        report(figures["held_out"], job.console)
-        report_quality(figures["quality"], job.console)
-        if "step_time" in figures:
-            report_step_time(figures["step_time"], job.console)
-        job.console.print(
-            f"wrote {CHECKPOINT}, metrics.json, samples.png, reconstructions.png and history.png into {out}"
-        )
+    run(VAETrainer, settings, out, steps, threads, resume, measure=_demo_figures, report=report, pictures=PICTURES)
+
+
+def _held_out(trainer: VAETrainer) -> dict[str, Any]:
+    return {"held_out": evaluate(trainer)}
+
+
+def _demo_figures(trainer: VAETrainer) -> dict[str, Any]:
+    figures = _held_out(trainer)
+    if trainer.settings.objective == "elbo":
+        batch = trainer.images.train[: trainer.settings.batch_size]
+        figures["step_time"] = compare_step_times(trainer.average, batch)
+    # Training, evaluation and pictures have the keys before.
+    key = random.split(random.key(trainer.settings.seed), STREAMS + 6)[-1]
+    return {**figures, "quality": quality(trainer.images, lambda num: drawn(trainer.average, num, key))}
 
 
 def evaluate_vae(trainer: VAETrainer, path: Path, samples: int, json_file: Path | None) -> None:

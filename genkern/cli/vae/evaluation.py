@@ -11,12 +11,10 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images
-from genkern.cli.errors import missing_extra
+from genkern.cli.errors import optional
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
 from genkern.cli.vae.trainer import STREAMS, VAETrainer
 from genkern.nn import VAE, BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
-
-__all__ = ["ELBO_DRAWS", "Track", "batches", "evaluate", "held_out_bounds", "measure"]
 
 Track = Callable[[list[Any], str], Iterable[Any]]
 """The items again, with a description of what is done with them: a progress bar."""
@@ -163,13 +161,10 @@ def _training_rows(images: Images) -> Tensor:
 
 def _ppca_log_likelihood(train: Tensor, held_out: Tensor, components: int) -> float:
     """Tipping & Bishop 1999, equation 4, by scikit-learn's fit and the eigenvalues: no D × D matrix is formed."""
-    try:
-        from sklearn.decomposition import PCA
-    except ImportError as error:
-        raise missing_extra("the PPCA baseline", error) from error
+    decomposition = optional("sklearn.decomposition", "the PPCA baseline")
     dims = train.shape[1]
     count = min(components, dims - 1, len(train) - 1)
-    fit = PCA(count, svd_solver="full").fit(train.numpy())
+    fit = decomposition.PCA(count, svd_solver="full").fit(train.numpy())
     variances, noise = torch.as_tensor(fit.explained_variance_), float(fit.noise_variance_)
     centred = held_out - torch.as_tensor(fit.mean_)
     scores = centred @ torch.as_tensor(fit.components_).T

@@ -15,8 +15,6 @@ from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_boun
 from genkern.cli.vae.trainer import STREAMS, VAETrainer
 from genkern.nn import VAE
 
-__all__ = ["examine"]
-
 _ACTIVE = 0.01  # Burda et al. 2016: variance over the data of a posterior mean
 _MOST_COMPONENTS = 10_000
 _MOST_SAMPLES = 10_000

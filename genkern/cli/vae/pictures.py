@@ -8,8 +8,6 @@ from genkern import random
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
 from genkern.cli.vae.trainer import STREAMS, VAETrainer
 
-__all__ = ["draw_history", "draw_reconstructions", "draw_samples"]
-
 _SAMPLE_ROWS = 6
 
 
@@ -36,3 +34,6 @@ def draw_history(trainer: VAETrainer, path: Path) -> None:
     parts = {"elbo": "ELBO, nats", "reconstruction": "log p(x|z), nats", "kl": "KL(q(z|x) ‖ p(z)), nats"}
     panels = {title: {"training": name, "held out": f"held_out_{name}"} for name, title in parts.items()}
     draw_curves(path, trainer.records(), panels)
+
+
+PICTURES = {"samples.png": draw_samples, "reconstructions.png": draw_reconstructions, "history.png": draw_history}

@@ -31,8 +31,6 @@ from genkern.nn import (
     VampPrior,
 )
 
-__all__ = ["LIKELIHOODS", "MODELS", "OBJECTIVES", "VAESettings", "build_vae"]
-
 MODELS = ("conv", "mlp", "hybrid")
 """Both halves convolutional, both perceptrons, or a convolutional encoder with a perceptron for a decoder."""
 LIKELIHOODS = ("gaussian", "bernoulli", "laplace", "discretized_gaussian", "discretized_logistic")

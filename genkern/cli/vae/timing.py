@@ -22,8 +22,6 @@ from genkern.nn import (
     LaplaceLikelihood,
 )
 
-__all__ = ["compare_step_times", "plain_loss"]
-
 _WARM_STEPS = 3
 _STEPS_A_ROUND = 5
 _MOST_ROUNDS = 40

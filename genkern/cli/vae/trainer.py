@@ -20,8 +20,6 @@ from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.settings import VAESettings, build_vae
 from genkern.nn import ELBO, average_gradients
 
-__all__ = ["STREAMS", "VAETrainer"]
-
 STREAMS = 5
 """Keys that training takes from the seed; later ones are free for evaluation and pictures."""
 
