@@ -51,19 +51,19 @@ class Op:
     Parameters
     ----------
     schema : its schema, without the namespace
-    reference : its definition in plain torch
+    definition : what it is in plain torch
     random : whether it draws from a torch generator
     device_free : no argument says where it runs, so C++ has one implementation for all
 
-    `reference` takes the arguments of the schema in its order, and options as objects (`genkern.reference.options`)
+    The definition takes the arguments of the schema in its order, and options as objects (`genkern.reference.options`)
     where its annotations say so. A call gives all arguments of the schema.
     """
 
     def __init__(
         self,
         schema: str,
+        definition: Definition[...],
         *,
-        reference: Definition[...],
         random: bool = False,
         device_free: bool = False,
     ) -> None:
@@ -76,10 +76,10 @@ class Op:
         self._option_checks = [
             (_PUBLIC_NAMES.get(a.name, a.name), _checks.of_type(str(a.real_type))) for a in self._arguments
         ]
-        self._reference = reference
-        self._groups = list(_groups(reference, self._names))
-        definition = None if _backend.native and device_free else self._definition
-        self.op = _define(parsed, definition, self._reference_key(), self._fake, random=random)
+        self._reference = definition
+        self._groups = list(_groups(definition, self._names))
+        implementation = None if _backend.native and device_free else self._definition
+        self.op = _define(parsed, implementation, self._reference_key(), self._fake, random=random)
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
@@ -150,7 +150,7 @@ class Op:
 
 
 class Operation(Op):
-    """A differentiable op: `differentiable` are the arguments that receive gradients.
+    """A differentiable op: every tensor among its arguments but the key receives a gradient.
 
     One that takes noise (``Tensor? key, Tensor? eps`` in its schema, with `reserve` given to draw a key) gets an
     overload `draw` that takes a ``Generator?`` in their place, draws the key as part of the launch, and returns it
@@ -164,19 +164,19 @@ class Operation(Op):
     def __init__(
         self,
         schema: str,
+        definition: Definition[...],
         *,
-        reference: Definition[...],
-        differentiable: Sequence[str],
         reserve: Callable[..., Tensor] | None = None,
         keeps_results: bool = False,
         by_rows: bool = True,
         noise_by_row: bool = False,
     ) -> None:
-        super().__init__(schema, reference=reference)
+        super().__init__(schema, definition)
         self.by_rows = by_rows
         self.noise_by_row = noise_by_row
         self._kept = len(self._returns) if keeps_results else 0
-        self._differentiable = [self._names.index(name) for name in differentiable]
+        tensors = [i for i, a in enumerate(self._arguments) if str(a.real_type) in ("Tensor", "Optional[Tensor]")]
+        self._differentiable = [i for i in tensors if self._names[i] != "key"]
         self._key = self._names.index("key") if reserve else -1
         if reserve:
             self._reserve = reserve

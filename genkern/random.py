@@ -231,27 +231,15 @@ def _noise(
 
 
 _NOISE = "(Tensor key, SymInt[] shape, ScalarType dtype, SymInt element_offset, Device device) -> Tensor"
-_normal = Op(f"random_normal{_NOISE}", reference=reference.random_normal)
-_uniform = Op(f"random_uniform{_NOISE}", reference=reference.random_uniform)
-_split = Op("key_split(Tensor key, SymInt num) -> Tensor", reference=reference.key_split)
-_fold_in = Op(
-    "key_fold_in(Tensor key, SymInt data) -> Tensor",
-    reference=reference.key_fold_in,
-)
-_reserve = Op(
-    "key_reserve(Generator? generator) -> Tensor",
-    reference=reference.reserve,
-    random=True,
-    device_free=True,
-)
-_reserve_on = Op(
-    "key_reserve_on(Generator? generator, Device device) -> Tensor",
-    reference=reference.reserve,
-    random=True,
-)
+_normal = Op(f"random_normal{_NOISE}", reference.random_normal)
+_uniform = Op(f"random_uniform{_NOISE}", reference.random_uniform)
+_split = Op("key_split(Tensor key, SymInt num) -> Tensor", reference.key_split)
+_fold_in = Op("key_fold_in(Tensor key, SymInt data) -> Tensor", reference.key_fold_in)
+_reserve = Op("key_reserve(Generator? generator) -> Tensor", reference.reserve, random=True, device_free=True)
+_reserve_on = Op("key_reserve_on(Generator? generator, Device device) -> Tensor", reference.reserve, random=True)
 _reserve_cuda = Op(
     "key_reserve_cuda(Generator? generator, Device device) -> Tensor",
-    reference=reference.reserve,
+    reference.reserve,
     random=True,
     device_free=_backend.has_native("cuda"),
 )

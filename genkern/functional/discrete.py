@@ -21,31 +21,23 @@ from genkern.reference.options import Divergence, Loss, schema
 __all__ = ["categorical_entropy", "categorical_kl", "discrete_entropy", "discrete_kl", "gumbel_softmax"]
 
 _discrete_entropy = Operation(
-    f"discrete_entropy(Tensor p, *, int dim=-1, {schema(Loss)}) -> Tensor",
-    reference=reference.discrete_entropy,
-    differentiable=("p",),
+    f"discrete_entropy(Tensor p, *, int dim=-1, {schema(Loss)}) -> Tensor", reference.discrete_entropy
 )
 _discrete_kl = Operation(
-    f"discrete_kl(Tensor p, Tensor q, *, int dim=-1, {schema(Loss)}) -> Tensor",
-    reference=reference.discrete_kl,
-    differentiable=("p", "q"),
+    f"discrete_kl(Tensor p, Tensor q, *, int dim=-1, {schema(Loss)}) -> Tensor", reference.discrete_kl
 )
 _categorical_entropy = Operation(
-    f"categorical_entropy(Tensor logits, *, int dim=-1, {schema(Loss)}) -> Tensor",
-    reference=reference.categorical_entropy,
-    differentiable=("logits",),
+    f"categorical_entropy(Tensor logits, *, int dim=-1, {schema(Loss)}) -> Tensor", reference.categorical_entropy
 )
 _categorical_kl = Operation(
     "categorical_kl(Tensor logits_q, Tensor? logits_p, *, int dim=-1, float unimix=0.0, "
     f"{schema(Divergence, Loss)}) -> Tensor",
-    reference=reference.categorical_kl,
-    differentiable=("logits_q", "logits_p"),
+    reference.categorical_kl,
 )
 _gumbel_softmax = Operation(
     "gumbel_softmax(Tensor logits, Tensor? key, Tensor? eps, *, float tau=1.0, bool hard=False, int dim=-1, "
     "SymInt element_offset=0) -> Tensor",
-    reference=reference.gumbel_softmax,
-    differentiable=("logits", "eps"),
+    reference.gumbel_softmax,
     reserve=random.reserve,
     keeps_results=True,
 )

@@ -28,42 +28,32 @@ __all__ = [
 _discriminator_loss = Operation(
     "gan_discriminator_loss(Tensor real, Tensor fake, *, str kind, float label_smoothing=0.0, float hinge_scale=1.0, "
     'str reduction="mean") -> Tensor',
-    reference=reference.gan_discriminator_loss,
-    differentiable=("real", "fake"),
+    reference.gan_discriminator_loss,
 )
 _generator_loss = Operation(
     'gan_generator_loss(Tensor? real, Tensor fake, *, str kind, str reduction="mean") -> Tensor',
-    reference=reference.gan_generator_loss,
-    differentiable=("real", "fake"),
+    reference.gan_generator_loss,
 )
 _interpolate = Operation(
     "interpolate(Tensor real, Tensor fake, Tensor? key, Tensor? eps, *, SymInt element_offset=0) -> Tensor",
-    reference=reference.interpolate,
-    differentiable=("real", "fake", "eps"),
+    reference.interpolate,
     reserve=random.reserve,
     noise_by_row=True,
 )
 _zero_centered_penalty = Operation(
-    'zero_centered_penalty(Tensor grad, *, str reduction="mean") -> Tensor',
-    reference=reference.zero_centered_penalty,
-    differentiable=("grad",),
+    'zero_centered_penalty(Tensor grad, *, str reduction="mean") -> Tensor', reference.zero_centered_penalty
 )
 _gradient_norm_penalty = Operation(
     'gradient_norm_penalty(Tensor grad, *, float center=1.0, str reduction="mean") -> (Tensor, Tensor)',
-    reference=reference.gradient_norm_penalty,
-    differentiable=("grad",),
+    reference.gradient_norm_penalty,
     keeps_results=True,
 )
 _minibatch_stddev = Operation(
     "minibatch_stddev(Tensor x, int? group_size=4, int num_channels=1) -> Tensor",
-    reference=reference.minibatch_stddev,
-    differentiable=("x",),
+    reference.minibatch_stddev,
     by_rows=False,
 )
-_ema_update_ = Op(
-    "ema_update_(Tensor(a!)[] ema_params, Tensor[] params, float decay) -> ()",
-    reference=reference.ema_update_,
-)
+_ema_update_ = Op("ema_update_(Tensor(a!)[] ema_params, Tensor[] params, float decay) -> ()", reference.ema_update_)
 
 
 def gan_discriminator_loss(

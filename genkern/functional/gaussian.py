@@ -30,41 +30,32 @@ __all__ = [
 
 _rsample = Operation(
     f"gaussian_rsample(Tensor loc, Tensor scale, Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma)}) -> Tensor",
-    reference=reference.gaussian_rsample,
-    differentiable=("loc", "scale", "eps"),
+    reference.gaussian_rsample,
     reserve=reserve,
 )
 _kl = Operation(
     "gaussian_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, *, "
     f"{schema(Sigma, Divergence, Loss)}) -> Tensor",
-    reference=reference.gaussian_kl,
-    differentiable=("loc", "scale", "prior_loc", "prior_scale"),
+    reference.gaussian_kl,
 )
 _rsample_kl = Operation(
     "gaussian_rsample_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, Tensor? key, Tensor? eps, "
     f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
-    reference=reference.gaussian_rsample_kl,
-    differentiable=("loc", "scale", "prior_loc", "prior_scale", "eps"),
+    reference.gaussian_rsample_kl,
     reserve=reserve,
 )
 _rsample_kl_packed = Operation(
     "gaussian_rsample_kl_packed(Tensor moments, int chunk_dim, SymInt? latent, Tensor? key, Tensor? eps, "
     f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
-    reference=reference.gaussian_rsample_kl_packed,
-    differentiable=("moments", "eps"),
+    reference.gaussian_rsample_kl_packed,
     reserve=reserve,
 )
 _nll = Operation(
     "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
     f"{schema(Sigma, Loss)}) -> Tensor",
-    reference=reference.gaussian_nll,
-    differentiable=("x", "loc", "scale"),
+    reference.gaussian_nll,
 )
-_entropy = Operation(
-    f"gaussian_entropy(Tensor scale, *, {schema(Sigma, Loss)}) -> Tensor",
-    reference=reference.gaussian_entropy,
-    differentiable=("scale",),
-)
+_entropy = Operation(f"gaussian_entropy(Tensor scale, *, {schema(Sigma, Loss)}) -> Tensor", reference.gaussian_entropy)
 
 
 def gaussian_rsample(

@@ -20,8 +20,7 @@ _residual_rsample_kl = Operation(
     "gaussian_residual_rsample_kl(Tensor prior_loc, Tensor prior_scale, Tensor delta_loc, Tensor delta_scale, "
     f"Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma, Divergence, Loss, without='sample_shape')}) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.gaussian_residual_rsample_kl,
-    differentiable=("prior_loc", "prior_scale", "delta_loc", "delta_scale", "eps"),
+    reference.gaussian_residual_rsample_kl,
     reserve=reserve,
 )
 

@@ -14,20 +14,17 @@ __all__ = ["bernoulli_nll", "discretized_gaussian_nll", "laplace_nll"]
 
 _bernoulli_nll = Operation(
     f"bernoulli_nll(Tensor x, Tensor logits, *, float label_smoothing=0.0, {schema(Loss)}) -> Tensor",
-    reference=reference.bernoulli_nll,
-    differentiable=("x", "logits"),
+    reference.bernoulli_nll,
 )
 _laplace_nll = Operation(
     "laplace_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
     f"{schema(Sigma, Loss)}) -> Tensor",
-    reference=reference.laplace_nll,
-    differentiable=("x", "loc", "scale"),
+    reference.laplace_nll,
 )
 _discretized_gaussian_nll = Operation(
     "discretized_gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, "
     f'{schema(Bins)}, str cdf="exact", {schema(Sigma, Loss)}) -> Tensor',
-    reference=reference.discretized_gaussian_nll,
-    differentiable=("x", "loc", "scale"),
+    reference.discretized_gaussian_nll,
 )
 
 

@@ -19,8 +19,7 @@ __all__ = ["discretized_logistic_mixture_nll", "discretized_logistic_mixture_sam
 _nll = Operation(
     f"discretized_logistic_mixture_nll(Tensor x, Tensor params, *, int mixtures, {schema(Bins)}, int channel_dim=1, "
     f"bool rgb_coupling=True, float min_log_scale=-7.0, {schema(Loss)}) -> Tensor",
-    reference=reference.discretized_logistic_mixture_nll,
-    differentiable=("x", "params"),
+    reference.discretized_logistic_mixture_nll,
 )
 
 

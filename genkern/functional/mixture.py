@@ -20,8 +20,7 @@ __all__ = ["gaussian_mixture_log_prob", "kde_log_prob", "total_correlation"]
 _gaussian_mixture = Operation(
     "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.gaussian_mixture,
-    differentiable=("z", "loc", "log_scale", "log_weights"),
+    reference.gaussian_mixture,
     keeps_results=True,
     by_rows=False,
 )

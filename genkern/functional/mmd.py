@@ -13,10 +13,7 @@ from genkern.reference.mmd import MOST_SCALES as MOST_SCALES
 __all__ = ["mmd"]
 
 _mmd = Operation(
-    "mmd(Tensor x, Tensor y, str kernel, float[] scales, str estimator) -> Tensor",
-    reference=reference.mmd,
-    differentiable=("x", "y"),
-    by_rows=False,
+    "mmd(Tensor x, Tensor y, str kernel, float[] scales, str estimator) -> Tensor", reference.mmd, by_rows=False
 )
 
 
