@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 
-class Normal(distributions.Normal, TorchDistributionMixin):  # type: ignore[misc]
+class Normal(distributions.Normal, TorchDistributionMixin):
     """:class:`genkern.distributions.Normal` for pyro."""
 
 
-class Laplace(distributions.Laplace, TorchDistributionMixin):  # type: ignore[misc]
+class Laplace(distributions.Laplace, TorchDistributionMixin):
     """:class:`genkern.distributions.Laplace` for pyro."""
 
 

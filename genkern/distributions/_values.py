@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +32,3 @@ def normal_icdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
     """Its inverse; float32 inside where storage is narrower."""
     wide = torch.promote_types(value.dtype, torch.float32)
     return loc + std * torch.special.ndtri(value.to(wide)).to(value.dtype)
-
-
-def expand_parameters(new: Any, old: Any, batch_shape: torch.Size) -> None:
-    new.loc, new.scale = old.loc.expand(batch_shape), old.scale.expand(batch_shape)

@@ -12,7 +12,7 @@ from torch.distributions.utils import broadcast_all, lazy_property
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expand_parameters, floating, normal_cdf, normal_icdf
+from genkern.distributions._values import VALIDATE, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
 from genkern.functional._scale import Clamp
 
@@ -87,7 +87,8 @@ class DiagonalGaussian(Distribution):
         """The same distribution with a larger batch shape; nothing is copied."""
         new = self._get_checked_instance(DiagonalGaussian, _instance)
         batch_shape = torch.Size(batch_shape)
-        expand_parameters(new, self, batch_shape + self.event_shape)
+        shape = batch_shape + self.event_shape
+        new.loc, new.scale = self.loc.expand(shape), self.scale.expand(shape)
         new._sigma = self._sigma
         super(DiagonalGaussian, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args

@@ -151,26 +151,12 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1.0 else _ScaleGradient.apply(x, factor)
 
 
-class _GradientAlone(torch.autograd.Function):
+class _GradientAlone(_ScaleGradient):
     """Zero, with `factor` times the gradient."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, factor: float) -> Tensor:
         return torch.zeros_like(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.factor = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.factor, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return tangent * ctx.factor
 
 
 def add_gradient(value: Tensor, x: Tensor, factor: float) -> Tensor:
