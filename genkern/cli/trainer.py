@@ -38,6 +38,8 @@ class Trainer(ABC, Generic[SettingsT]):
     """What is measured at the end of an interval."""
     legend: ClassVar[str]
     """What the lines of the history say."""
+    draws: ClassVar[tuple[str, ...]]
+    """What draws noise, in training and behind it; the place of each is part of its key, so new ones stand last."""
 
     def __init__(self, settings: SettingsT, images: Images, ranks: Ranks = ALONE) -> None:
         self.settings = settings
@@ -45,9 +47,16 @@ class Trainer(ABC, Generic[SettingsT]):
         self.ranks = ranks
         self.step = 0
         self.history: list[tuple[float, ...]] = []
-        order_key = random.split(random.key(settings.seed), 1)[0]
-        self.batches = Batches(images.train, settings.batch_size, order_key, ranks)
+        self.batches = Batches(images.train, settings.batch_size, self.key("order"), ranks)
         self._sums = torch.zeros(len(self.figures), dtype=torch.float64)
+
+    def key(self, draw: str) -> Tensor:
+        """The key of one of the `draws`."""
+        return random.fold_in(random.key(self.settings.seed), self.draws.index(draw))
+
+    def key_of_step(self, draw: str) -> Tensor:
+        """Its key in this step."""
+        return random.fold_in(self.key(draw), self.step)
 
     @classmethod
     def restored(

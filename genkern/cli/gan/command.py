@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from genkern import random
 from genkern.cli.gan.pictures import PICTURES
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
-from genkern.cli.gan.trainer import STREAMS, GANTrainer
+from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console, figures_of, run, settings_for, write_figures
 from genkern.cli.options import (
     BatchSize,
@@ -104,8 +103,7 @@ def _run(
 
 
 def _measure(trainer: GANTrainer) -> dict[str, Any]:
-    key = random.split(random.key(trainer.settings.seed), STREAMS + 1)[STREAMS]
-    return {"quality": quality(trainer.images, lambda num: drawn(trainer.gan, num, key))}
+    return {"quality": quality(trainer.images, lambda num: drawn(trainer.gan, num, trainer.key("quality")))}
 
 
 def _report(figures: dict[str, Any], out: Console) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from genkern import random
 from genkern.cli.job import console, figures_of, run, settings_for, write_figures
 from genkern.cli.options import (
     BatchSize,
@@ -31,7 +30,7 @@ from genkern.cli.vae.pictures import PICTURES
 from genkern.cli.vae.report import report, report_examination
 from genkern.cli.vae.settings import LIKELIHOODS, OBJECTIVES, VAESettings
 from genkern.cli.vae.timing import compare_step_times
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
+from genkern.cli.vae.trainer import VAETrainer
 
 RECIPES = {
     "faces": (VAESettings(), 1000),
@@ -91,9 +90,8 @@ def _demo_figures(trainer: VAETrainer) -> dict[str, Any]:
     if trainer.settings.objective == "elbo":
         batch = trainer.images.train[: trainer.settings.batch_size]
         figures["step_time"] = compare_step_times(trainer.average, batch)
-    # Training, evaluation and pictures have the keys before.
-    key = random.split(random.key(trainer.settings.seed), STREAMS + 6)[-1]
-    return {**figures, "quality": quality(trainer.images, lambda num: drawn(trainer.average, num, key))}
+    figures["quality"] = quality(trainer.images, lambda num: drawn(trainer.average, num, trainer.key("quality")))
+    return figures
 
 
 def evaluate_vae(trainer: VAETrainer, path: Path, samples: int, json_file: Path | None) -> None:

@@ -13,8 +13,8 @@ from genkern import functional, random
 from genkern.cli.data import Images
 from genkern.cli.errors import optional
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
-from genkern.nn import VAE, BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
+from genkern.cli.vae.trainer import VAETrainer
+from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
 
 Track = Callable[[list[Any], str], Iterable[Any]]
 """The items again, with a description of what is done with them: a progress bar."""
@@ -32,10 +32,9 @@ def _untracked(items: list[Any], description: str) -> list[Any]:
 @torch.no_grad()
 def evaluate(trainer: VAETrainer) -> dict[str, Any]:
     """Held-out ELBO, log-likelihood and baselines: a pure function of the trainer's state."""
-    images, vae = trainer.images, trainer.average
-    elbo_key, marginal_key = random.split(random.key(trainer.settings.seed), STREAMS + 2)[STREAMS:]
+    images = trainer.images
     likelihood = trainer.settings.likelihood
-    bounds = held_out_bounds(vae, images.held_out, elbo_key, marginal_key, _IMPORTANCE_SAMPLES)
+    bounds = held_out_bounds(trainer, _IMPORTANCE_SAMPLES)
     return {
         **bounds,
         "log_likelihood_bits_per_dim_256_levels": _of_grey_levels(bounds["log_likelihood_bits_per_dim"], likelihood),
@@ -44,20 +43,19 @@ def evaluate(trainer: VAETrainer) -> dict[str, Any]:
     }
 
 
-def held_out_bounds(
-    vae: VAE, x: Tensor, elbo_key: Tensor, marginal_key: Tensor, num_samples: int, track: Track = _untracked
-) -> dict[str, Any]:
+def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untracked) -> dict[str, Any]:
     """ELBO and importance-weighted bound, in memory that does not depend on their number or on that of images."""
+    vae, x = trainer.average, trainer.images.held_out
     size = math.prod(vae.latent_shape or ())
     rows = _rows(x)
     sums = torch.zeros(3, dtype=torch.float64)
-    draws = random.split(elbo_key, ELBO_DRAWS)
+    draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
     for first, part in track(list(batches(x, rows)), "ELBO"):
         for key in draws:
             sums += torch.stack([t.double().sum() for t in vae.elbo(part, key=key, element_offset=first * size)])
     elbo, reconstruction, kl = (sums / (len(x) * len(draws))).tolist()
 
-    chunks = random.split(marginal_key, num_samples).split(_DRAWS_A_CALL)
+    chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
     parts = list(batches(x, max(1, rows // min(num_samples, _DRAWS_A_CALL))))
     work = [(part, chunk) for part in parts for chunk in chunks]
     log_likelihood, total = 0.0, functional.LogMeanExp()

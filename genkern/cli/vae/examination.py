@@ -12,7 +12,7 @@ from genkern import functional, random
 from genkern.cli.data import Images
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
+from genkern.cli.vae.trainer import VAETrainer
 from genkern.nn import VAE
 
 _ACTIVE = 0.01  # Burda et al. 2016: variance over the data of a posterior mean
@@ -26,14 +26,11 @@ _BANDWIDTHS = torch.logspace(-2, 0, 11, dtype=torch.float64).tolist()
 def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, Any]:
     """Bounds on held-out images, the latents of training images, and a density by the samples: a pure function."""
     images, vae = trainer.images, trainer.average
-    # Training and pictures have the keys in between; the bounds are those of the run's own metrics, at any K.
-    keys = random.split(random.key(trainer.settings.seed), STREAMS + 5)
-    elbo_key, marginal_key, _, latent_key, sample_key = keys[STREAMS:]
     return {
-        "held_out": held_out_bounds(vae, images.held_out, elbo_key, marginal_key, num_samples, track)
-        | {"measure": measure(trainer.settings.likelihood)},
-        "latent": _latents(vae, images.train, latent_key, track),
-        "parzen": _parzen(vae, images, sample_key, track),
+        # The bounds are those of the run's own metrics, at any K.
+        "held_out": held_out_bounds(trainer, num_samples, track) | {"measure": measure(trainer.settings.likelihood)},
+        "latent": _latents(vae, images.train, trainer.key("aggregate_posterior"), track),
+        "parzen": _parzen(vae, images, trainer.key("parzen"), track),
     }
 
 

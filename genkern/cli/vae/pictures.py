@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genkern import random
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
+from genkern.cli.vae.trainer import VAETrainer
 
 _SAMPLE_ROWS = 6
 
 
 def draw_samples(trainer: VAETrainer, path: Path) -> None:
     """E[x | z] for z drawn from the prior at temperature 1: no picking, no truncation."""
-    # Evaluation has the two keys after training's.
-    key = random.split(random.key(trainer.settings.seed), STREAMS + 3)[-1]
-    samples = trainer.average.sample(COLUMNS * _SAMPLE_ROWS, key=key)
+    samples = trainer.average.sample(COLUMNS * _SAMPLE_ROWS, key=trainer.key("samples"))
     draw_grid(path, [samples], f"{trainer.images.name}: samples, decoder means of z ~ N(0, I), temperature 1")
 
 
