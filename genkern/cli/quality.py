@@ -59,7 +59,7 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
     train = space.train[:_MOST]
     samples = space(sample(len(train)))
     sets = {"samples": samples, "training": train, "gaussian": _gaussian(space.train, len(train))}
-    scale = _median_squared_distance(train)
+    scale = torch.pdist(train).square().median().item()
     scales = [factor * scale for factor in _SCALES]
     usual = nearest(space.held_out, space.train)[0].median()
     figures: dict[str, Any] = {
@@ -95,10 +95,6 @@ def nearest(points: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
     """The distance of each point to the nearest one of the other set, and which one that is."""
     found = [torch.cdist(part, of).min(dim=1) for part in points.split(256)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
-
-
-def _median_squared_distance(points: Tensor) -> float:
-    return torch.pdist(points).square().median().item()
 
 
 def _gaussian(points: Tensor, num: int) -> Tensor:

@@ -404,7 +404,7 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
         return self.low + (units + 1) * ((self.high - self.low) / 2)
 
 
-LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
+LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "gaussian": GaussianLikelihood,
     "bernoulli": BernoulliLikelihood,
     "laplace": LaplaceLikelihood,

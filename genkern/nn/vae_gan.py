@@ -202,7 +202,7 @@ class VAEGAN(GAN):
         """Means over each batch, added up."""
         fake = torch.cat(fakes)
         if self.loss == "relativistic":
-            real = _twice(real)
+            real = torch.cat([real, real])
         loss = functional.gan_discriminator_loss(
             real=real, fake=fake, kind=self.loss, reduction="sum", **self.discriminator_options
         )
@@ -221,7 +221,3 @@ class VAEGAN(GAN):
         moments = packed_moments(self.encoder, real)
         z, kl = functional.gaussian_rsample_kl_packed(moments, 1, key=keys[3], element_offset=element_offset)
         return _Draws(z, kl, self._latents(len(real), keys[0], element_offset))
-
-
-def _twice(batch: Tensor) -> Tensor:
-    return torch.cat([batch, batch])

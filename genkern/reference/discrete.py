@@ -134,7 +134,7 @@ def gumbel_softmax(
     dtype = _checks.compute_dtype(logits)
     if eps is None:
         assert key is not None
-        eps = random_gumbel(key, logits.shape, dtype, element_offset, logits.device)
+        eps = gumbel(random_uniform(key, logits.shape, dtype, element_offset, logits.device))
     scores = logits.to(dtype) + eps.to(dtype)
     top = scores.detach().argmax(dim, keepdim=True)
     one_hot = torch.zeros_like(scores).scatter(dim, top, 1.0)
@@ -151,15 +151,11 @@ def gumbel_softmax(
     yield y.to(logits.dtype)
 
 
-def random_gumbel(
-    key: Tensor, shape: Any, dtype: torch.dtype, element_offset: int = 0, device: torch.device | None = None
-) -> Tensor:
-    """Standard Gumbel noise from the uniform stream: -log(-log(1 - v))."""
-    return gumbel(random_uniform(key, shape, dtype, element_offset, device))
-
-
 def gumbel(u: Tensor) -> Tensor:
-    """From uniform multiples of 2^-24 (float64: 2^-53) in [0, 1): v is the middle of each step, rounded, below 1."""
+    """Standard Gumbel noise -log(-log(1 - v)) from the uniform stream.
+
+    It has multiples of 2^-24 (float64: 2^-53) in [0, 1): v is the middle of each step, rounded, below 1.
+    """
     step = torch.finfo(u.dtype).eps / 2
     v = (u + step / 2).clamp_max(1 - step)
     return -torch.log(-torch.log1p(-v))

@@ -10,10 +10,11 @@ from torch import nn
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
-from genkern.nn import GAN, ConvDiscriminator, ConvGenerator
+from genkern.functional.gan import KINDS
+from genkern.nn import GAN, ConvDiscriminator, ConvGenerator, gan
 
-LOSSES = ("non_saturating", "minimax", "hinge", "lsgan", "wgan", "relativistic")
-PENALTIES = ("none", "r1", "r2", "gp", "dragan")
+LOSSES = KINDS
+PENALTIES = ("none", *gan.PENALTIES)
 _SLOPE = 0.2
 _LAST = 0.3
 

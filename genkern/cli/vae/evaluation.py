@@ -47,7 +47,7 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     """ELBO and importance-weighted bound, in memory that does not depend on their number or on that of images."""
     vae, x = trainer.average, trainer.images.held_out
     size = math.prod(vae.latent_shape or ())
-    rows = _rows(x)
+    rows = max(_DRAWS_A_CALL, min(4096, 2**21 // x[0].numel()))  # to a call of the decoder
     sums = torch.zeros(3, dtype=torch.float64)
     draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
     for first, part in track(list(batches(x, rows)), "ELBO"):
@@ -75,11 +75,6 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
         "log_likelihood_nats": log_likelihood,
         "log_likelihood_bits_per_dim": bits_per_dim(log_likelihood, dims),
     }
-
-
-def _rows(x: Tensor) -> int:
-    """Images to a call of the decoder."""
-    return max(_DRAWS_A_CALL, min(4096, 2**21 // x[0].numel()))
 
 
 def batches(x: Tensor, rows: int) -> Iterator[tuple[int, Tensor]]:
@@ -110,45 +105,29 @@ def _of_grey_levels(bits: float, likelihood: str) -> float | None:
 
 
 def _baselines(images: Images, latent_dim: int, likelihood: str) -> dict[str, float]:
-    if likelihood == "bernoulli":
-        return _bernoulli_baseline(images)
-    if measure(likelihood) == _PROBABILITY:
-        return _discretized_baseline(images)
-    return _gaussian_baselines(images, latent_dim)
+    """Held-out log-likelihood of one distribution for every pixel, of the model's kind.
 
-
-def _gaussian_baselines(images: Images, components: int) -> dict[str, float]:
-    """Held-out log-likelihood of a Gaussian for every pixel, and of probabilistic PCA with as many latents."""
+    Beside a Gaussian stands probabilistic PCA with as many latents; for probabilities it is rounded as the model is.
+    """
     train, held_out = _training_rows(images), images.held_out.flatten(1).double()
+    mean = train.mean(dim=0)
+    if likelihood == "bernoulli":
+        logits = mean.clamp(1e-3, 1 - 1e-3).logit().expand_as(held_out)
+        return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, logits).item()}
+    std = train.std(dim=0).clamp(min=_half_a_grey_level(images.train))
+    if measure(likelihood) == _PROBABILITY:
+        rounded = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
+        return {"discretized_gaussian_per_pixel": -rounded(held_out, mean, std).item()}
     return {
-        "gaussian_per_pixel": -GaussianNLLLoss(scale_param="std")(held_out, *_per_pixel(images)).item(),
-        f"ppca_{components}": _ppca_log_likelihood(train, held_out, components),
+        "gaussian_per_pixel": -GaussianNLLLoss(scale_param="std")(held_out, mean, std).item(),
+        f"ppca_{latent_dim}": _ppca_log_likelihood(train, held_out, latent_dim),
     }
-
-
-def _discretized_baseline(images: Images) -> dict[str, float]:
-    """The Gaussian for every pixel, rounded as the model is."""
-    held_out = images.held_out.flatten(1).double()
-    loss = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
-    return {"discretized_gaussian_per_pixel": -loss(held_out, *_per_pixel(images)).item()}
-
-
-def _per_pixel(images: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each pixel over the training images."""
-    train = _training_rows(images)
-    return train.mean(dim=0), train.std(dim=0).clamp(min=_half_a_grey_level(images.train))
 
 
 def _half_a_grey_level(images: Tensor) -> float:
     """The smallest σ that says anything about data in steps: a pixel that never changes would be fitted without end."""
     steps = images.unique().diff()
     return 0.5 * max(steps.min().item() if len(steps) else 0.0, _FINEST_GREY_LEVEL)
-
-
-def _bernoulli_baseline(images: Images) -> dict[str, float]:
-    held_out = images.held_out.flatten(1).double()
-    mean = _training_rows(images).mean(dim=0).clamp(1e-3, 1 - 1e-3)
-    return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, mean.logit().expand_as(held_out)).item()}
 
 
 def _training_rows(images: Images) -> Tensor:

@@ -19,21 +19,20 @@ from genkern.nn import (
     BetaTCVAE,
     ConvDecoder,
     ConvEncoder,
-    DiscretizedGaussianLikelihood,
     DiscretizedLogisticMixtureLikelihood,
-    GaussianLikelihood,
     InfoVAE,
-    LaplaceLikelihood,
     Likelihood,
     MLPDecoder,
     MLPEncoder,
     Objective,
     VampPrior,
+    likelihoods,
 )
 
 MODELS = ("conv", "mlp", "hybrid")
 """Both halves convolutional, both perceptrons, or a convolutional encoder with a perceptron for a decoder."""
 LIKELIHOODS = ("gaussian", "bernoulli", "laplace", "discretized_gaussian", "discretized_logistic")
+_WITHOUT_SIGMA = ("bernoulli", "discretized_logistic")
 OBJECTIVES = ("elbo", "iwae", "beta-tcvae", "info", "vampprior")
 _WEIGHTED = ("elbo", "beta-tcvae", "vampprior")
 """Those in which a weight beta has a place."""
@@ -89,7 +88,8 @@ def build_vae(settings: VAESettings, images: Images) -> VAE:
     """The model of a run, its parameters a function of the seed; torch's own generator is left as it was."""
     shape = images.shape
     channels = shape[0]
-    likelihood = _likelihood(settings.likelihood, _sigma(settings.sigma))
+    sigma = () if settings.likelihood in _WITHOUT_SIGMA else (_sigma(settings.sigma),)
+    likelihood = likelihoods.LIKELIHOODS[settings.likelihood](*sigma)
     outputs = _outputs(likelihood, channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -120,16 +120,6 @@ def _objective(settings: VAESettings, images: Images) -> Objective:
     if settings.objective == "vampprior":
         return VampPrior(images.train[:_MOST_PSEUDO_INPUTS], beta=settings.beta, warmup=settings.warmup)
     return ELBO(settings.beta, warmup=settings.warmup)
-
-
-def _likelihood(name: str, sigma: str | float) -> Likelihood:
-    if name == "bernoulli":
-        return BernoulliLikelihood()
-    if name == "laplace":
-        return LaplaceLikelihood(sigma)
-    if name == "discretized_logistic":
-        return DiscretizedLogisticMixtureLikelihood()
-    return DiscretizedGaussianLikelihood(sigma) if name == "discretized_gaussian" else GaussianLikelihood(sigma)
 
 
 def _outputs(likelihood: Likelihood, channels: int) -> int:
