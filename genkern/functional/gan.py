@@ -100,10 +100,9 @@ def gan_discriminator_loss(
 
     Notes
     -----
-    No sigmoid is taken, so logits may be as large as numbers are. One launch forward and one backward, also for
-    numbers that differ; gradients to `real` and `fake`; second order through the definition. Goodfellow et al. 2014;
-    Lim & Ye 2017 (hinge); Mao et al. 2017 (least squares); Arjovsky et al. 2017 (Wasserstein); Jolicoeur-Martineau 2018
-    and Huang et al. 2024 (relativistic pairs, as in R3GAN).
+    No sigmoid is taken, so logits may be as large as numbers are. Goodfellow et al. 2014; Lim & Ye 2017 (hinge); Mao et
+    al. 2017 (least squares); Arjovsky et al. 2017 (Wasserstein); Jolicoeur-Martineau 2018 and Huang et al. 2024
+    (relativistic pairs, as in R3GAN).
 
     Examples
     --------
@@ -147,7 +146,7 @@ def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, r
 
     Notes
     -----
-    Gradients, order of derivatives and sources as for `gan_discriminator_loss`.
+    Sources: see `gan_discriminator_loss`.
 
     Examples
     --------
@@ -178,11 +177,9 @@ def interpolate(
         Samples of one shape, ``[B, ...]``.
     key : Tensor, optional
         Makes eps: sample b has element `element_offset` + b of ``gk.random.uniform(key, ...)``, in the type of
-        arithmetic, the same on every device.
-    generator : torch.Generator or list of them, optional
-        Draws a key, or for each sample its own. Default: torch's default generator of the device.
+        arithmetic, the same on every device. `generator`: see `genkern.functional`.
     eps : Tensor, optional
-        ``[B]``, the numbers themselves, with a gradient; at most one of the three is given.
+        ``[B]``, the numbers themselves, with a gradient.
     element_offset : int
         Index of the first sample: a rank passes the number of samples that others hold before it.
 
@@ -193,9 +190,8 @@ def interpolate(
 
     Notes
     -----
-    One launch forward and one backward, which makes eps again; second order through the definition. Where the penalty
-    of Gulrajani et al. 2017 ("Improved training of Wasserstein GANs") takes the critic's gradient; with real data and
-    perturbed real data, that of DRAGAN (Kodali et al. 2017).
+    The penalty of Gulrajani et al. 2017 ("Improved training of Wasserstein GANs") takes the critic's gradient there;
+    that of DRAGAN (Kodali et al. 2017) takes it between real data and perturbed real data.
 
     Examples
     --------
@@ -232,8 +228,7 @@ def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str =
 
     Notes
     -----
-    The gradient of a norm of 0 is 0. Reads `grad` once forward; backward reads it once and writes once. Second order
-    through the definition. Gulrajani et al. 2017, equation 3.
+    The gradient of a norm of 0 is 0. Gulrajani et al. 2017, equation 3.
 
     Examples
     --------
@@ -261,8 +256,7 @@ def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
 
     Notes
     -----
-    One launch forward and one backward; second order through the definition. Mescheder et al. 2018, "Which training
-    methods for GANs do actually converge?", equation 9.
+    Mescheder et al. 2018, "Which training methods for GANs do actually converge?", equation 9.
 
     Examples
     --------

@@ -136,7 +136,35 @@ class ConvDecoder(nn.Module):
         return self.head(h)
 
 
-class MLPEncoder(nn.Module):
+class _Perceptron(nn.Module):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        latent_dim: int,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.event_shape = _checks.sizes("event_shape", event_shape, minimum=1)
+        if not self.event_shape:
+            raise ValueError("event_shape: expected one or more sizes, got ()")
+        self.latent_shape = (_checks.positive("latent_dim", latent_dim),)
+        hidden = _checks.sizes("hidden", hidden, minimum=1)
+        made = factory(device, dtype)
+        first, last = self._ends(math.prod(self.event_shape), *self.latent_shape)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([first, *hidden, last]):
+            layers += [nn.Linear(before, after, **made), nn.SiLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def _ends(self, data: int, latent: int) -> tuple[int, int]:
+        """Sizes of what goes in and of what comes out."""
+        raise NotImplementedError
+
+
+class MLPEncoder(_Perceptron):
     """Data of any shape to packed Gaussian moments, by a multi-layer perceptron over the flattened datum.
 
     Parameters
@@ -160,27 +188,15 @@ class MLPEncoder(nn.Module):
     torch.Size([5, 4])
     """
 
-    def __init__(
-        self,
-        event_shape: Sequence[int],
-        latent_dim: int,
-        *,
-        hidden: Sequence[int] = (256, 256),
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        event_shape, latent_dim, hidden = _check_perceptron(event_shape, latent_dim, hidden)
-        self.event_shape = event_shape
-        self.latent_shape = (latent_dim,)
-        self.layers = _mlp([math.prod(event_shape), *hidden, 2 * latent_dim], factory(device, dtype))
+    def _ends(self, data: int, latent: int) -> tuple[int, int]:
+        return data, 2 * latent
 
     def forward(self, x: Tensor) -> Tensor:
         check_input("x", x, self.event_shape, self)
         return self.layers(x.flatten(1))
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(_Perceptron):
     """Latents to data of any shape, by a multi-layer perceptron: the mirror of :class:`MLPEncoder`.
 
     Parameters
@@ -200,20 +216,8 @@ class MLPDecoder(nn.Module):
     torch.Size([5, 1, 8, 8])
     """
 
-    def __init__(
-        self,
-        event_shape: Sequence[int],
-        latent_dim: int,
-        *,
-        hidden: Sequence[int] = (256, 256),
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        event_shape, latent_dim, hidden = _check_perceptron(event_shape, latent_dim, hidden)
-        self.event_shape = event_shape
-        self.latent_shape = (latent_dim,)
-        self.layers = _mlp([latent_dim, *hidden, math.prod(event_shape)], factory(device, dtype))
+    def _ends(self, data: int, latent: int) -> tuple[int, int]:
+        return latent, data
 
     def forward(self, z: Tensor) -> Tensor:
         check_input("z", z, self.latent_shape, self)
@@ -231,13 +235,6 @@ def halving_convolutions(
     for before, after in pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), activation()]
     return nn.Sequential(*layers), (widths[-1], *sizes[-1])
-
-
-def _mlp(sizes: list[int], made: dict[str, Any]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after, **made), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
@@ -258,13 +255,3 @@ def checked_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
         raise ValueError(f"image_shape: expected (channels, height, width), got {shape}")
     channels, height, width = shape
     return channels, height, width
-
-
-def _check_perceptron(
-    event_shape: Sequence[int], latent_dim: int, hidden: Sequence[int]
-) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-    """The same as torch takes them."""
-    shape = _checks.sizes("event_shape", event_shape, minimum=1)
-    if not shape:
-        raise ValueError("event_shape: expected one or more sizes, got ()")
-    return shape, _checks.positive("latent_dim", latent_dim), _checks.sizes("hidden", hidden, minimum=1)

@@ -28,8 +28,7 @@ def gaussian_rsample(
     loc: Tensor, scale: Tensor, key: Tensor | None, eps: Tensor | None, sampling: Sampling, sigma: Sigma
 ) -> Iterator[Any]:
     """z = loc + temperature * sigma * eps."""
-    for name, value in (("loc", loc), ("scale", scale)):
-        _checks.tensor(name, value)
+    _checks.tensors(loc=loc, scale=scale)
     shape = _checks.broadcast(loc=loc, scale=scale)
     sampling.check()
     shape = torch.Size((*sampling.sample_shape, *shape))

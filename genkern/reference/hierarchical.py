@@ -74,13 +74,9 @@ def gaussian_residual_rsample_kl(
 
 
 def check_parameters(
-    prior_loc: object, prior_scale: object, delta_loc: object, delta_scale: object
+    prior_loc: Tensor, prior_scale: Tensor, delta_loc: Tensor, delta_scale: Tensor
 ) -> dict[str, Tensor]:
     """The four by name, in this order."""
     given = {"prior_loc": prior_loc, "prior_scale": prior_scale, "delta_loc": delta_loc, "delta_scale": delta_scale}
-    parameters: dict[str, Tensor] = {}
-    for name, value in given.items():
-        _checks.tensor(name, value)
-        assert isinstance(value, Tensor)
-        parameters[name] = value
-    return parameters
+    _checks.tensors(**given)
+    return given

@@ -24,10 +24,7 @@ def gaussian_mixture(
     Without `marginals` the latter is ``[B, 0]``. Behind them are the totals of the shares of the components, which
     kernels keep for backward: 1 but for the rounding of the logarithms.
     """
-    for name, value in (("z", z), ("loc", loc), ("scale", log_scale)):
-        _checks.tensor(name, value)
-    _checks.tensor("log_weights", log_weights, optional=True)
-    _checks.same_device(z=z, loc=loc, scale=log_scale, log_weights=log_weights)
+    _checks.tensors(z=z, loc=loc, scale=log_scale, log_weights=log_weights, optional=("log_weights",))
     _checks.boolean("marginals", marginals)
     if z.dim() != 2:
         raise ValueError(f"z: expected shape (B, D), got {tuple(z.shape)}")
