@@ -101,7 +101,7 @@ class use_backend:
 
 
 def info() -> dict[str, Any]:
-    """What is installed, what runs and, for whatever does not, the reason in full."""
+    """Facts about what is installed, what runs and, for whatever does not, the reason in full."""
     cuda = _record.get("cuda", {})
     return {
         "genkern": __version__,
@@ -141,7 +141,7 @@ def _checked(what: str, name: str) -> str:
 
 
 def _read_record() -> tuple[dict[str, Any], str | None]:
-    """What the build wrote down, and why that cannot be used, if it cannot."""
+    """The record that the build left, and why it cannot be used, if it cannot."""
     try:
         record = json.loads((_folder / "_build.json").read_text())
         if not isinstance(record, dict):

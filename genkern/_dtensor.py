@@ -107,7 +107,7 @@ class _Rows:
             self._check_datum(named, options)
 
     def local(self, name: str, value: Any) -> Any:
-        """What this rank has of an argument; its gradient is one of these rows alone."""
+        """The part of an argument on this rank; its gradient is one of these rows alone."""
         if name not in self._has_rows:
             return value
         from torch.distributed.tensor import Partial, Replicate

@@ -54,7 +54,7 @@ def run() -> None:
 
 @app.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """What genkern runs on: backend, versions, threads, CUDA or the reason why not."""
+    """Show what genkern runs on: backend, versions, threads, CUDA or the reason why not."""
     facts = genkern.info()
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
@@ -95,7 +95,7 @@ def demo(
 @app.command("evaluate")
 def evaluate_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run.")],
-    samples: Annotated[int, typer.Option(help="Of a VAE: importance samples for each held-out image.")] = 5000,
+    samples: Annotated[int, typer.Option(help="Importance samples for each held-out image, for a VAE.")] = 5000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file, too.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's images are now, if they have moved.")] = None,
     threads: Threads = None,

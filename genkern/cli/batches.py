@@ -1,4 +1,4 @@
-"""Which images a step sees: an endless row of epochs, each in an order of its own, as a function of the step."""
+"""Batches of images as a function of the step: an endless row of epochs, each in an order of its own."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def bench(
     family: Annotated[list[str] | None, typer.Option(help=f"{', '.join(_FAMILIES)}; may be repeated. All.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few shapes, few rounds.")] = False,
-    threads: Annotated[str, typer.Option(help="Of the CPU: a number, or all.")] = "1",
+    threads: Annotated[str, typer.Option(help="CPU threads: a number, or all.")] = "1",
     select: Annotated[str | None, typer.Option("-k", help="An expression that names of cases must match.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of results; else benchmarks/results.")] = None,
     compare: Annotated[

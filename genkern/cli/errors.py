@@ -1,4 +1,4 @@
-"""What a command raises when its input, not its code, is at fault."""
+"""Errors of a command whose input, not its code, is at fault."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from genkern.cli.trainer import Trainer
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
 TrainerT = TypeVar("TrainerT", bound=Trainer[Any])
 Recipes = Mapping[str, tuple[SettingsT, int]]
-"""For faces, digits and a folder, the settings and the number of steps that suit them."""
+"""The settings and the number of steps that suit faces, digits and a folder."""
 
 
 def console(quiet: bool = False) -> Console:
@@ -32,7 +32,7 @@ def console(quiet: bool = False) -> Console:
 
 
 def settings_for(recipes: Recipes[SettingsT], data: str, steps: int | None, **options: Any) -> tuple[SettingsT, int]:
-    """Those of the recipe for the data, with the options that are given in place, and the number of steps."""
+    """The settings of the recipe for the data, with the options that are given in place, and the number of steps."""
     settings, usual = recipes.get(data, recipes["folder"])
     if steps is not None and steps < 1:
         raise CommandError(f"--steps: expected at least 1, got {steps}")
@@ -97,7 +97,7 @@ def run(
 
 
 def figures_of(trainer: Trainer[Any], checkpoint: Path, figures: dict[str, Any]) -> dict[str, Any]:
-    """Those of a checkpoint, and what it is a checkpoint of."""
+    """The figures of a checkpoint, and what it is a checkpoint of."""
     return {
         "checkpoint": str(checkpoint),
         "settings": trainer.settings.to_dict(),
@@ -108,7 +108,7 @@ def figures_of(trainer: Trainer[Any], checkpoint: Path, figures: dict[str, Any])
 
 
 def write_figures(path: Path | None, figures: dict[str, Any], console: Console) -> None:
-    """As JSON, if a file is asked for."""
+    """Write figures as JSON, if a file is asked for."""
     if path is not None:
         _write_json(path, figures)
         console.print(f"wrote {path}")

@@ -1,4 +1,4 @@
-"""What every training run is made of; with the data and the step, its settings determine every number of the run."""
+"""Settings of every training run; with the data and the step, they determine every number of the run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Training as a pure function of (settings, data, step): what makes a resumed run equal to an uninterrupted one.
 
-What every model's training has in common; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a
-step is.
+This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a step is.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ class Trainer(ABC, Generic[SettingsT]):
     """The kind of model, by which a checkpoint is known."""
     settings_type: ClassVar[type[RunSettings]]
     figures: ClassVar[tuple[str, ...]]
-    """What a step measures; the history has their means over an interval."""
+    """The figures that a step measures; the history has their means over an interval."""
     held_out_figures: ClassVar[tuple[str, ...]]
-    """What is measured at the end of an interval."""
+    """The figures that are measured at the end of an interval."""
     legend: ClassVar[str]
-    """What the lines of the history say."""
+    """The explanation of the lines of the history."""
     draws: ClassVar[tuple[str, ...]]
-    """What draws noise, in training and behind it; the place of each is part of its key, so new ones stand last."""
+    """The uses of noise, in training and behind it; the place of each is part of its key, so new ones stand last."""
 
     def __init__(self, settings: SettingsT, images: Images, ranks: Ranks = ALONE) -> None:
         self.settings = settings
@@ -55,14 +54,14 @@ class Trainer(ABC, Generic[SettingsT]):
         return random.fold_in(random.key(self.settings.seed), self.draws.index(draw))
 
     def key_of_step(self, draw: str) -> Tensor:
-        """Its key in this step."""
+        """The key of one of the `draws` in this step."""
         return random.fold_in(self.key(draw), self.step)
 
     @classmethod
     def restored(
         cls: type[Self], tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, data: str | None = None
     ) -> Self:
-        """That of :meth:`state`, whose settings say what it is; its images are found at `data` if not where it says."""
+        """The trainer of a :meth:`state`, by its settings; its images are found at `data` if not where they say."""
         try:
             settings = cls.settings_type(**metadata["settings"])
         except (KeyError, TypeError) as error:
@@ -145,7 +144,7 @@ class Trainer(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """From the model's part of the state; KeyError, RuntimeError, ValueError or TypeError if it does not fit."""
+        """Take up the model's part of the state; KeyError, RuntimeError, ValueError or TypeError if it does not fit."""
 
 
 def family_of(metadata: dict[str, Any]) -> str:
@@ -154,18 +153,18 @@ def family_of(metadata: dict[str, Any]) -> str:
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those of that prefix, without it."""
+    """The tensors whose name has a prefix, by names without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """What Adam remembers of each parameter."""
+    """The state that Adam has for each parameter."""
     slots = optimizer.state_dict()["state"]
     return {f"{prefix}{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
-    """From :func:`optimizer_tensors`."""
+    """Take up what :func:`optimizer_tensors` gave."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in with_prefix(tensors, prefix).items():
         index, _, slot = name.partition(".")

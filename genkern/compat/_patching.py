@@ -31,7 +31,7 @@ class Patch:
         return bool(self._originals)
 
     def apply(self) -> None:
-        """Nothing if it is in force."""
+        """Put the replacements in place; a patch in force stays as it is."""
         if self.active:
             return
         found = {place: getattr(importlib.import_module(place[0]), place[1]) for place in self._replacements}
@@ -43,7 +43,7 @@ class Patch:
                 copyreg.pickle(original, partial(_reduce, place))
 
     def undo(self) -> None:
-        """Nothing if it is not in force. Modules that were imported meanwhile get the original, too."""
+        """Put the originals back, in modules that were imported meanwhile, too."""
         originals, self._originals = self._originals, {}
         for place, original in originals.items():
             _rebind(place[1], self._replacements[place], original)
@@ -123,17 +123,17 @@ def _rebind(name: str, old: Any, new: Any) -> None:
 
 
 _replaced: dict[tuple[str, str], Any] = {}
-"""What patches in force have taken the place of."""
+"""The objects that patches in force have replaced."""
 
 
 def original(module: str, name: str) -> Any:
-    """What stands there without a patch."""
+    """The object that stands there without a patch."""
     found = getattr(importlib.import_module(module), name)
     return _replaced.get((module, name), found)
 
 
 def _reduce(place: tuple[str, str], instance: Any) -> tuple[Any, ...]:
-    """As ``object.__reduce_ex__`` has it, but for the class: pickle refuses one that is not what its name means."""
+    """The result of ``object.__reduce_ex__`` but for the class: pickle refuses one that is not what its name means."""
     _, (_, *arguments), *state = instance.__reduce_ex__(2)
     return (_new, (*place, *arguments), *state)
 

@@ -247,7 +247,7 @@ class _LegacyOobleck(OobleckDiagonalGaussianDistribution):
 
 
 def _parameters(distribution: Any) -> tuple[Any, Any, Any]:
-    """What a distribution's attributes say, in the type of losses."""
+    """The attributes of a distribution, in the type of losses."""
     return wide(distribution.mean), wide(distribution.var), wide(distribution.logvar)
 
 

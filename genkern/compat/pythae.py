@@ -29,7 +29,7 @@ __all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch
 
 
 class _Head:
-    """What the four models share."""
+    """The methods that the four models share."""
 
     model_config: Any
     legacy = False

@@ -1,4 +1,4 @@
-"""What the distributions share."""
+"""Helpers that the distributions share."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def normal_cdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
 
 
 def normal_icdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
-    """Its inverse; float32 inside where storage is narrower."""
+    """The inverse of `normal_cdf`; float32 inside where storage is narrower."""
     wide = torch.promote_types(value.dtype, torch.float32)
     return loc + std * torch.special.ndtri(value.to(wide)).to(value.dtype)

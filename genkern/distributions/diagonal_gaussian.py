@@ -27,7 +27,7 @@ class DiagonalGaussian(Distribution):
     loc, scale : Tensor
         Two shapes that broadcast. `scale_param` says what `scale` holds: an encoder's output goes in as it is.
     scale_param, scale_offset, clamp, clamp_mode
-        As in :func:`genkern.gaussian_rsample`.
+        See :mod:`genkern.functional`.
     event_ndim : int, optional
         How many trailing dimensions one datum spans; default all but the first.
     validate_args : bool, optional
@@ -181,7 +181,7 @@ class DiagonalGaussian(Distribution):
         )
 
     def beside(self, other: DiagonalGaussian) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Both as one operation takes them: with one meaning of scale, σ itself where theirs differ."""
+        """The parameters of both as one operation takes them: one meaning of scale, σ itself where theirs differ."""
         if self.event_shape != other.event_shape:
             raise ValueError(f"event_shape: expected {tuple(self.event_shape)}, got {tuple(other.event_shape)}")
         if self._sigma == other._sigma:

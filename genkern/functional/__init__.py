@@ -20,7 +20,7 @@ temperature : float or Tensor
 **Scales.**
 
 scale_param : {"logvar", "logstd", "std", "var", "softplus"}
-    What `scale` holds; the standard deviation of the last is softplus(scale).
+    The meaning of `scale`; the standard deviation of the last is softplus(scale).
 scale_offset : float
     Added to the standard deviation.
 clamp : (float or None, float or None), optional
@@ -33,8 +33,8 @@ clamp_mode : {"hard", "straight_through", "softclip", "tanh"}
 free_bits : float
     Floor of the divergence, in nats, or in bits where `units` are bits (Kingma et al. 2016).
 free_bits_over : {"dim", "event", "batch"}
-    What the floor applies to: each dimension, each datum, or the mean over the batch. Below the floor the gradient is
-    0, and the floor is shared out evenly among the values that a smaller reduction shows.
+    The floor applies to each dimension, to each datum, or to the mean over the batch. Below it the gradient is 0, and
+    the floor is shared out evenly among the values that a smaller reduction shows.
 grad_scale_q, grad_scale_p : float
     Multiply the gradient into q and into p: KL balancing (Hafner et al. 2021) in one pass.
 

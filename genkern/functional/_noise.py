@@ -1,4 +1,4 @@
-"""From `key=`, `generator=`, `eps=` or none of them to the noise that an operation takes."""
+"""The noise that an operation takes, from `key=`, `generator=`, `eps=` or none of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _noise_by_row(
 
 
 def widest(*tensors: Tensor) -> Tensor:
-    """That of which the noise has the type: the first in float64, or the first of all."""
+    """The tensor whose type the noise has: the first in float64, or the first of all."""
     return next((t for t in tensors if t.dtype == torch.float64), tensors[0])
 
 

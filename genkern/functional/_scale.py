@@ -1,4 +1,4 @@
-"""What public functions take for a scale, as operations take it."""
+"""Arguments for a scale, from public functions to operations."""
 
 from __future__ import annotations
 

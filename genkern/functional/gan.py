@@ -65,7 +65,7 @@ def gan_discriminator_loss(
     hinge_scale: float = 1.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """What a discriminator (critic) minimises, from its logits.
+    """The loss of a discriminator (critic), from its logits.
 
     ================== ===========================================================
     kind               loss
@@ -114,8 +114,7 @@ def gan_discriminator_loss(
 
 
 def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, reduction: str = "mean") -> Tensor:
-    """What a generator minimises, from the discriminator's logits.
-
+    """The loss of a generator, from the discriminator's logits.
     ================== =====================
     kind               loss
     ================== =====================
@@ -351,7 +350,7 @@ def _tensors(name: str, values: object) -> list[Tensor]:
 
 
 def _locals(averages: list[Any], values: list[Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """What this rank holds of DTensors, pair by pair."""
+    """The parts of DTensors that this rank holds, pair by pair."""
     for i, (average, value) in enumerate(zip(averages, values, strict=False)):
         places = [getattr(t, "placements", None) for t in (average, value)]
         if places[0] != places[1]:

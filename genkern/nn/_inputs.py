@@ -1,4 +1,4 @@
-"""What modules check of what they are made of and given, before torch does without naming it."""
+"""Checks of the parts and inputs of modules, whose errors name the argument, as torch's would not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genkern.functional._scale import Clamp, checked_sigma
 
 
 def factory(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
-    """Where parameters lie and of which type they are, as torch's modules take it."""
+    """The device and the type of parameters, as torch's modules take them."""
     if dtype is not None:
         _checks.dtype("dtype", dtype)
     return {"device": None if device is None else _checks.device("device", device), "dtype": dtype}
@@ -48,7 +48,7 @@ def check_augment(augment: object) -> None:
 
 
 def packed_moments(encoder: nn.Module, seen: Tensor) -> Tensor:
-    """What an encoder gives, if it is packed moments of q(z | x)."""
+    """The packed moments of q(z | x) that an encoder gives, after a check."""
     moments = encoder(seen)
     _checks.tensor("encoder", moments)
     if moments.ndim < 2 or moments.shape[1] % 2:

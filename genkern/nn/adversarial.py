@@ -18,7 +18,7 @@ __all__ = ["AdversarialSteps", "AdversarialTerms", "average_gradients", "lazy_ad
 
 
 class AdversarialTerms(NamedTuple):
-    """What one batch gave: the discriminator's terms, and the generator's loss, None where it took no step."""
+    """The figures of one batch: the discriminator's terms, and the generator's loss, None where it took no step."""
 
     discriminator: GANTerms
     generator: Tensor | None
@@ -126,7 +126,7 @@ class AdversarialSteps:
             part.load_state_dict(state_dict[name])
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own."""
+        """The parts that have a state of their own."""
         parts = {
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,

@@ -34,7 +34,7 @@ _STEP = 2.0**-24  # of uniform noise in float32
 
 
 class Likelihood(nn.Module):
-    """What :class:`genkern.nn.VAE` asks of a likelihood; `params` is whatever the decoder gives."""
+    """The likelihood p(x | z), as :class:`genkern.nn.VAE` uses it; `params` is whatever the decoder gives."""
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         """log p(x | z) ``[B]`` in nats, float32 or wider; `frozen`: a density that no other datum influences."""
@@ -116,7 +116,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
         pixel by the decoder, whose output then holds means and log-variances along dimension 1; or the batch's optimum,
         σ² = mean squared error (σ-VAE: Rybkin et al. 2021).
     init : float
-        What a learned σ starts from.
+        The start of a learned σ.
     channels : int, optional
         For ``"learned"``: one σ for each of this many channels (dimension 1) in place of one for all.
 

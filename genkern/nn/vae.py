@@ -44,12 +44,12 @@ class VAE(nn.Module):
         ``"discretized_logistic"`` (ten components, of which the decoder gives the parameters), or an instance with
         options of its own.
     objective : Objective, optional
-        What `loss` minimises, and the prior: :class:`ELBO` (the plain bound, by default), :class:`IWAE`,
+        The quantity that `loss` minimises, and the prior: :class:`ELBO` (the plain bound, by default), :class:`IWAE`,
         :class:`BetaTCVAE`, :class:`InfoVAE`, :class:`VampPrior`.
     latent_shape : sequence of int, optional
         Shape of one latent, for `sample`; ``encoder.latent_shape`` where the encoder has one.
     scale_param, scale_offset, clamp, clamp_mode
-        What the second half of the moments holds; as :func:`genkern.gaussian_rsample_kl_packed`.
+        The meaning of the second half of the moments: see :mod:`genkern.functional`.
 
     Notes
     -----

@@ -160,7 +160,7 @@ class VAEGAN(GAN):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *, averaged: bool = True) -> Tensor:
-        """What is made of the mean of q(z | x), in the shape of `x`, in evaluation mode; no graph is kept."""
+        """The generator's output at the mean of q(z | x), in the shape of `x`, in evaluation mode; no graph is kept."""
         _checks.tensor("x", x)
         sampler = self._sampler(averaged)
         with evaluating(self.encoder, sampler):

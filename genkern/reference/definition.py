@@ -1,4 +1,4 @@
-"""What an operation is, once for the definition in plain torch and for the fake kernel."""
+"""The form of a definition, which serves as an operation in plain torch and as its fake kernel."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Definition(Generic[Arguments]):
         return values
 
     def results(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
-        """What comes out: a `Result`, or a tuple of them. Nothing is computed."""
+        """The `Result` of each output, a tuple if there are several. Nothing is computed."""
         return next(self._steps(*args, **kwargs))

@@ -200,7 +200,7 @@ def _difference(q: Tensor, p: Tensor, log_ratio: Tensor, neither: Tensor) -> Ten
 
 
 def _unrounded(log_ratio: Tensor, logits_q: Tensor, logits_p: Tensor, neither: Tensor, dim: int) -> Tensor:
-    """What the difference of two rounded logarithms lacks of log(q / p): 0 but for rounding, so without a gradient."""
+    """The part of log(q / p) that the difference of two rounded logarithms lacks, all of it rounding; no gradient."""
     with torch.no_grad():
         top_q, top_p = (logits.amax(dim, keepdim=True) for logits in (logits_q, logits_p))
         # Of the two logits and the largest two, those are subtracted first that are nearer to each other.

@@ -25,7 +25,7 @@ STDDEV_EPS = 1e-8  # as the authors of StyleGAN have it
 def gan_discriminator_loss(
     real: Tensor, fake: Tensor, kind: str, label_smoothing: float, hinge_scale: float, reduction: str
 ) -> Iterator[Any]:
-    """What the discriminator minimises, from its logits of real and of generated data."""
+    """The discriminator's loss, from its logits of real and of generated data."""
     _checks.tensors(real=real, fake=fake)
     check_discriminator_options(kind, label_smoothing, hinge_scale)
     _checks.choice("reduction", reduction, REDUCTIONS)
@@ -51,7 +51,7 @@ def gan_discriminator_loss(
 
 @Definition
 def gan_generator_loss(real: Tensor | None, fake: Tensor, kind: str, reduction: str) -> Iterator[Any]:
-    """What the generator minimises, from the discriminator's logits; those of real data count in pairs alone."""
+    """The generator's loss, from the discriminator's logits; those of real data count in pairs alone."""
     _checks.tensor("real", real, optional=True)
     _checks.tensor("fake", fake)
     _checks.choice("kind", kind, KINDS)
@@ -135,7 +135,7 @@ def minibatch_stddev(x: Tensor, group_size: int | None, num_channels: int) -> It
     group = torch.arange(size, device=x.device) % groups
 
     def over_group(values: Tensor) -> Tensor:
-        """For each sample, the sum over its group."""
+        """The sum over the group of each sample."""
         return torch.zeros_like(values).index_add(0, group, values).index_select(0, group)
 
     count = over_group(values.new_ones(size)).reshape(size, *(1,) * (x.dim() - 1))

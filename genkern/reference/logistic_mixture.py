@@ -112,7 +112,7 @@ def check_params(
 
 
 def colours_of(params: Tensor, mixtures: int, channel: int, rgb_coupling: bool) -> int:
-    """For how many channels of data there are parameters."""
+    """The number of channels of data that there are parameters for."""
     channels = params.shape[channel]
     if rgb_coupling:
         if channels != 10 * mixtures:

@@ -114,7 +114,7 @@ def _noise(
     device: torch.device | None,
     values: Callable[[Words, bool], tuple[Tensor, ...]],
 ) -> Iterator[Any]:
-    """What `values` makes of the words of each counter, for float64 or not, element after element."""
+    """Noise that `values` makes of the words of each counter, for float64 or not, element after element."""
     _checks.key("key", key, device=device)
     _checks.sizes("shape", shape)
     _checks.dtype("dtype", dtype)

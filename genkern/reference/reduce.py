@@ -1,4 +1,4 @@
-"""From elementwise losses to the reduction and unit asked for."""
+"""Reductions of elementwise losses, in the unit asked for."""
 
 from __future__ import annotations
 

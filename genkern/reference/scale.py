@@ -1,4 +1,4 @@
-"""What a raw `scale` argument stands for: clamp, then parameterisation, then offset."""
+"""The scale that a raw `scale` argument stands for: clamp, then parameterisation, then offset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG_PARAMS = ("logvar", "logstd")
 
 
 def exponential(raw: Tensor, sigma: Sigma) -> tuple[Tensor, Sigma] | None:
-    """Where a scale is an exponential alone, whose logarithm and reciprocal then need no sigma, and what raw is there.
+    """The places where a scale is an exponential alone, whose logarithm needs no sigma, and its options there.
 
     That is far out in softplus, and where an offset is nothing beside what is beyond the range.
     """

@@ -38,14 +38,16 @@ RECIPES = {
 
 
 _SQUARED_NORMS = ("r1", "r2")
-"""What the weights of the recipes are for; the other penalties have their papers'."""
+"""The penalties that the recipes' weights are for; the others have their papers' weights."""
 
 
 def train_gan(
     data: Data = "faces",
     out: Out = Path("genkern-gan"),
     loss: Annotated[str | None, typer.Option(help=f"{', '.join(LOSSES)}.")] = None,
-    penalty: Annotated[str | None, typer.Option(help=f"Of the discriminator's slope: {', '.join(PENALTIES)}.")] = None,
+    penalty: Annotated[
+        str | None, typer.Option(help=f"Penalty of the discriminator's slope: {', '.join(PENALTIES)}.")
+    ] = None,
     penalty_weight: Annotated[float | None, typer.Option(help="Its factor.")] = None,
     penalty_interval: Annotated[
         int | None, typer.Option(help="Discriminator steps to one with the penalty, which then counts as often.")

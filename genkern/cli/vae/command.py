@@ -40,12 +40,12 @@ RECIPES = {
 
 _TC_BETA = 6.0  # Chen et al. 2018
 
-Likelihood = Annotated[str | None, typer.Option(help=f"Of a pixel: {', '.join(LIKELIHOODS)}.")]
+Likelihood = Annotated[str | None, typer.Option(help=f"Likelihood of a pixel: {', '.join(LIKELIHOODS)}.")]
 Sigma = Annotated[
     str | None,
-    typer.Option(help="Of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal."),
+    typer.Option(help="Scale of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal."),
 ]
-Objective = Annotated[str | None, typer.Option(help=f"What is trained: {', '.join(OBJECTIVES)}.")]
+Objective = Annotated[str | None, typer.Option(help=f"Objective of the training: {', '.join(OBJECTIVES)}.")]
 
 
 def train_vae(

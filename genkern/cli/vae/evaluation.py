@@ -93,7 +93,7 @@ _MEASURES = {
 
 
 def measure(likelihood: str) -> str:
-    """What the nats are nats of."""
+    """The meaning of the nats."""
     return _MEASURES.get(likelihood, _DENSITY)
 
 

@@ -1,4 +1,4 @@
-"""What ``genkern evaluate`` finds out about a trained VAE, in memory that depends on neither samples nor images."""
+"""The figures of ``genkern evaluate`` for a trained VAE, in memory that depends on neither samples nor images."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def report(figures: dict[str, Any], console: Console) -> None:
 
 
 def report_examination(figures: dict[str, Any], console: Console) -> None:
-    """What ``genkern evaluate`` found."""
+    """The findings of ``genkern evaluate`` as a table."""
     held_out, latent, parzen = figures["held_out"], figures["latent"], figures["parzen"]
     console.print(f"{figures['checkpoint']}, step {figures['steps']}; {held_out['measure']}")
     table = _bounds(held_out, f"ELBO, {held_out['images']} held-out images")

@@ -30,12 +30,12 @@ from genkern.nn import (
 )
 
 MODELS = ("conv", "mlp", "hybrid")
-"""Both halves convolutional, both perceptrons, or a convolutional encoder with a perceptron for a decoder."""
+"""Two convolutional halves, two perceptrons, or a convolutional encoder with a perceptron for a decoder."""
 LIKELIHOODS = ("gaussian", "bernoulli", "laplace", "discretized_gaussian", "discretized_logistic")
 _WITHOUT_SIGMA = ("bernoulli", "discretized_logistic")
 OBJECTIVES = ("elbo", "iwae", "beta-tcvae", "info", "vampprior")
 _WEIGHTED = ("elbo", "beta-tcvae", "vampprior")
-"""Those in which a weight beta has a place."""
+"""The objectives in which a weight beta has a place."""
 _WARMED = ("elbo", "vampprior")
 _IWAE_DRAWS = 5
 _MOST_PSEUDO_INPUTS = 100

@@ -84,7 +84,7 @@ class VAETrainer(Trainer[VAESettings]):
         return torch.stack([term.detach().double().mean() for term in terms])
 
     def _noisy(self, x: Tensor) -> Tensor:
-        """What the encoder sees: it must not tell the few training images apart by a pixel."""
+        """The encoder's input: it must not tell the few training images apart by a pixel."""
         if not self.images.augment:
             return x
         key, first = self.key_of_step("encoder_noise"), self.batches.rows.start * x[0].numel()
