@@ -4,8 +4,6 @@ The build leaves a record, genkern/_build.json. It is read before the binary is:
 releases of torch, and a binary built for another one can crash as soon as it is loaded.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

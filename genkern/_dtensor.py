@@ -7,8 +7,6 @@ is reduced over rows becomes a partial sum, and so does the gradient of a replic
 The rule stands above autograd, so it serves kernels and definitions, forward, backward and second derivatives alike.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ Without a binary the definition is the op (CompositeImplicitAutograd). With one,
 kernels and the autograd kernel; the definition then serves the devices that have no kernel.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_type_hints

@@ -4,8 +4,6 @@ A key is a uint64 tensor of shape (2,), (seed, offset). docs/random.md defines t
 that of ``torch.func._random``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The commands, and how each of them fails: one line on stderr, exit code 2."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A photograph, mirrored and moved a little, is as good a photograph: more of them from few."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as torch_functional

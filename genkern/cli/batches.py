@@ -1,7 +1,5 @@
 """Batches of images as a function of the step: an endless row of epochs, each in an order of its own."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

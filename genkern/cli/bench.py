@@ -1,7 +1,5 @@
 """`genkern bench`: runs the benchmark suite, beside the package or within it, or compares two of its files."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys

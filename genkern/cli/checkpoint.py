@@ -1,7 +1,5 @@
 """Checkpoints: one safetensors file, replaced in one step, so that a reader finds the old one or the new one."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

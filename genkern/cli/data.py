@@ -1,7 +1,5 @@
 """Images for the commands: faces from scikit-image, digits from scikit-learn, or a folder of the user's."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

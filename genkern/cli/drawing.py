@@ -1,7 +1,5 @@
 """Images in a grid, curves over the steps: what the pictures of every model are drawn with."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Errors of a command whose input, not its code, is at fault."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A run as a command asks for it: data, folder, length, processes; what is printed and written about it."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

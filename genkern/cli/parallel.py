@@ -1,7 +1,5 @@
 """The processes of a run, as torchrun starts them: each trains on its rows of every batch, the first one speaks."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Distances are taken in the principal components of the training images, which are the same for every model and run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Samples of any model, so many at a time as memory has room for."""
 
-from __future__ import annotations
-
 from math import prod
 
 import torch

@@ -1,7 +1,5 @@
 """A training run from start or checkpoint to its last step: progress, checkpoints, interruption."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Iterator

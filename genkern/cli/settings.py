@@ -1,7 +1,5 @@
 """Settings of every training run; with the data and the step, they determine every number of the run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar

@@ -3,8 +3,6 @@
 This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a step is.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar

@@ -1,7 +1,5 @@
 """Nats per image to bits per dimension."""
 
-from __future__ import annotations
-
 import math
 
 GREY_LEVEL_BITS = 8.0

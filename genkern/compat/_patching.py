@@ -1,7 +1,5 @@
 """Names of another project bound to replacements, in every module that imported them by that name, and back."""
 
-from __future__ import annotations
-
 import copyreg
 import importlib
 import sys

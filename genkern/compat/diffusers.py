@@ -5,8 +5,6 @@ again; ``with patch(): ...`` does both. Tested with diffusers 0.42. What differs
 key drawn from the generator), and divergences and likelihoods are float32 or wider.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -7,8 +7,6 @@ pyro asks more of a distribution than torch does (a call, ``expand_by``, ``mask`
 adds. Tested with pyro 1.9. This module imports pyro.
 """
 
-from __future__ import annotations
-
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 
 from genkern import distributions

@@ -12,8 +12,6 @@ The models are saved in every way that pythae's are. A folder that ``save`` wrot
 patched model is one of this module's class, ``genkern.compat.pythae.VAE``, and needs no patch where it is loaded.
 """
 
-from __future__ import annotations
-
 import importlib
 from functools import cache
 from typing import Any

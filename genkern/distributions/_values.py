@@ -1,7 +1,5 @@
 """Helpers that the distributions share."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The Laplace distribution."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -3,8 +3,6 @@
 (The floor per dimension is part of the kernels.)
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The noise that an operation takes, from `key=`, `generator=`, `eps=` or none of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Arguments for a scale, from public functions to operations."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from genkern import _checks

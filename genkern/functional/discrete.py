@@ -4,8 +4,6 @@
 `reduction` and `event_ndim` count its dimensions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

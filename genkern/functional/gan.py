@@ -1,7 +1,5 @@
 """Losses, regularisers and averages of generative adversarial networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Samples, divergences and likelihoods of diagonal Gaussians."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

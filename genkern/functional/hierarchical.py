@@ -1,7 +1,5 @@
 """The head of a hierarchical variational autoencoder: an approximate posterior that is relative to its prior."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

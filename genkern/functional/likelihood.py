@@ -1,7 +1,5 @@
 """Likelihoods of data: what a decoder's output says about pixels."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from genkern import _checks

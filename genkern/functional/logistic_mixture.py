@@ -1,7 +1,5 @@
 """Images under a mixture of discretized logistics (PixelCNN++): likelihood and samples."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

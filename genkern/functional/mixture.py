@@ -1,7 +1,5 @@
 """Densities of Gaussian mixtures with many components, in memory for the points and the components alone."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """How far two sets of points are apart as samples, in memory for the points alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

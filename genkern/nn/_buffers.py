@@ -1,7 +1,5 @@
 """Buffers that a module counts or averages in, under every transform of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

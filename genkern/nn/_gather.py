@@ -1,7 +1,5 @@
 """The batch of all ranks, differentiated."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Checks of the parts and inputs of modules, whose errors name the argument, as torch's would not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

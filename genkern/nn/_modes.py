@@ -1,7 +1,5 @@
 """Modules that are in another state within a block: in evaluation mode, or without gradients of their parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Training a :class:`genkern.nn.GAN`: the steps of two optimisers, in turn, on one process or several."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """A small generator and discriminator for images of any size, to start from: :class:`genkern.nn.GAN` takes any two."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

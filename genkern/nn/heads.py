@@ -1,7 +1,5 @@
 """The layer between an encoder's features and its latent: a linear map, then one fused pass."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

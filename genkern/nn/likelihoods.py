@@ -3,8 +3,6 @@
 A likelihood is a small module with three methods. A new one is a class and one entry in :data:`LIKELIHOODS`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@
 result is float32 or wider, in nats unless the option ``units`` says otherwise.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

@@ -3,8 +3,6 @@
 They are a starting point, not a framework: :class:`genkern.nn.VAE` takes any two modules with the same shapes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Priors p(z): the latents of a VAE are compared with them, and drawn from them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

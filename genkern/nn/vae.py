@@ -1,7 +1,5 @@
 """The variational autoencoder: the user's encoder and decoder, joined by fused Gaussian operations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

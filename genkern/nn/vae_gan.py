@@ -1,7 +1,5 @@
 """The VAE-GAN: an encoder, a decoder that is a generator, and a discriminator that says what is similar."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Bins of grey levels, as their likelihoods share them: where one ends, and the logarithm of its width."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The form of a definition, which serves as an operation in plain torch and as its fake kernel."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec

@@ -4,8 +4,6 @@ Sources: Shannon 1948; Kullback & Leibler 1951; Hafner et al. 2023, DreamerV3 (u
 Jang et al. 2017 and Maddison et al. 2017 (Gumbel-softmax).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The GAN family in plain torch (sources: docs/numerics.md)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

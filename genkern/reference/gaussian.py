@@ -4,8 +4,6 @@ Sources: Kingma & Welling 2014 (reparameterisation; the KL to N(0, I) of appendi
 Gaussians and the entropy are textbook (Cover & Thomas 2006, chapter 8).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

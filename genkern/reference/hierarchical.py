@@ -3,8 +3,6 @@
 Source: Vahdat & Kautz 2020, NVAE, section 3.2, "residual normal distributions" and their KL (equation 2).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Likelihoods of data in plain torch, in the stable forms of docs/numerics.md."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A mixture of discretized logistics in plain torch: the definition (Salimans et al. 2017, PixelCNN++)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Densities of mixtures, in plain torch: every pair of a point and a component is written out, [B, C, D] numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The maximum mean discrepancy in plain torch: every pair of points is written out, [B, C, D] numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,8 +1,6 @@
 """Philox4x32-10 and the maps from its words to noise, in plain torch (Salmon et al. 2011, "Parallel random
 numbers: as easy as 1, 2, 3"; docs/random.md has the layout bit by bit)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Reductions of elementwise losses, in the unit asked for."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The scale that a raw `scale` argument stands for: clamp, then parameterisation, then offset."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``genkern train gan``, and the demo and the evaluation of a GAN."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The pictures of a GAN: samples, paths between them, their nearest training images, history."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

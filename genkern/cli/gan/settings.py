@@ -1,7 +1,5 @@
 """The settings of a GAN's run, and the model they describe."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """A step of a GAN, and what its discriminator thinks of images it has seen and has not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import prod

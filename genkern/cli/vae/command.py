@@ -1,7 +1,5 @@
 """``genkern train vae``, and the demo and the evaluation of a VAE."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Held-out figures of a trained VAE, and the baselines that say whether they are any good."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The figures of ``genkern evaluate`` for a trained VAE, in memory that depends on neither samples nor images."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The pictures of a VAE: samples, reconstructions, history."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid

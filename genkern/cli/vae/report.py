@@ -1,7 +1,5 @@
 """The figures of a VAE as tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console

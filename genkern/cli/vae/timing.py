@@ -1,7 +1,5 @@
 """The training step against plain torch: the same networks, with the formulas as people write them by hand."""
 
-from __future__ import annotations
-
 import copy
 import math
 import statistics

@@ -1,7 +1,5 @@
 """A step of a VAE, and the averaged model that is evaluated."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence

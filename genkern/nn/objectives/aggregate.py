@@ -1,7 +1,5 @@
 """Objectives that look at q(z), the posterior averaged over the data, as the batch shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The evidence lower bound, which a VAE maximises, and its usual weightings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Training by several weighted draws of the latent."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The interface between a VAE and its objective."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from torch import Tensor, nn
