@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from genkern import random
 from genkern.cli.batches import Batches
@@ -17,6 +18,7 @@ from genkern.cli.errors import CommandError
 from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.settings import RunSettings
 
+_UNNAMED = "vae"
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
 Self = TypeVar("Self", bound="Trainer[Any]")
 
@@ -100,11 +102,14 @@ class Trainer(ABC, Generic[SettingsT]):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that :meth:`restore` needs, as tensors and metadata; all ranks ask for it together."""
         self._sums = self.ranks.mean(self._sums)
-        tensors, metadata = self._state()
+        tensors: dict[str, Tensor] = {}
+        for name, part in self._parts().items():
+            state = _adam_state(part) if isinstance(part, Optimizer) else part.state_dict()
+            tensors |= {f"{name}.{key}": value for key, value in state.items()}
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
-        metadata |= {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint()}
-        return tensors, metadata
+        metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint()}
+        return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
         """Continue from :meth:`state`; CommandError where it is that of another run."""
@@ -115,7 +120,9 @@ class Trainer(ABC, Generic[SettingsT]):
         if metadata.get("data") != self.images.fingerprint():
             raise CommandError(f"{where}: the run there was made with other images; give another --out")
         try:
-            self._restore(tensors, metadata)
+            for name, part in self._parts().items():
+                state = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
+                part.load_state_dict(_with_groups(state, part) if isinstance(part, Optimizer) else state)
             self.history = [tuple(line) for line in tensors["history"].tolist()]
             self._sums = tensors["interval_sums"].clone()
             self.step = int(metadata["step"])
@@ -137,35 +144,25 @@ class Trainer(ABC, Generic[SettingsT]):
         """The held-out figures."""
 
     @abstractmethod
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The model's part of the state."""
-
-    @abstractmethod
-    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """Take up the model's part of the state; KeyError, RuntimeError, ValueError or TypeError if it does not fit."""
+    def _parts(self) -> dict[str, Any]:
+        """The modules and optimisers whose states a checkpoint holds, by the prefix of their tensors."""
 
 
 def family_of(metadata: dict[str, Any]) -> str:
     """The family of a checkpoint, of which those of VAEs say nothing."""
-    return metadata.get("family", "vae")
+    return metadata.get("family", _UNNAMED)
 
 
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name has a prefix, by names without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+def _adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """The state that Adam has for each parameter."""
     slots = optimizer.state_dict()["state"]
-    return {f"{prefix}{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
+    return {f"{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
-    """Take up what :func:`optimizer_tensors` gave."""
+def _with_groups(tensors: dict[str, Tensor], optimizer: Optimizer) -> dict[str, Any]:
+    """The argument of `load_state_dict`, from :func:`_adam_state`."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in with_prefix(tensors, prefix).items():
+    for name, value in tensors.items():
         index, _, slot = name.partition(".")
         state.setdefault(int(index), {})[slot] = value
-    groups: Sequence[Any] = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}

@@ -10,15 +10,7 @@ adds. Tested with pyro 1.9. This module imports pyro.
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 
 from genkern import distributions
-
-__all__ = [
-    "Categorical",
-    "DiagonalGaussian",
-    "Laplace",
-    "Normal",
-    "OneHotCategorical",
-    "OneHotCategoricalStraightThrough",
-]
+from genkern.distributions import __all__ as __all__
 
 
 class Normal(distributions.Normal, TorchDistributionMixin):

@@ -8,23 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from genkern.cli import options
 from genkern.cli.gan.pictures import PICTURES
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console, figures_of, run, settings_for, write_figures
-from genkern.cli.options import (
-    BatchSize,
-    Data,
-    Interval,
-    LatentDim,
-    LearningRate,
-    Out,
-    Resume,
-    Seed,
-    Size,
-    Steps,
-    Threads,
-)
 from genkern.cli.quality import quality, report_quality
 from genkern.cli.sampling import drawn
 
@@ -40,8 +28,8 @@ _SQUARED_NORMS = ("r1", "r2")
 
 
 def train_gan(
-    data: Data = "faces",
-    out: Out = Path("genkern-gan"),
+    data: options.Data = "faces",
+    out: options.Out = Path("genkern-gan"),
     loss: Annotated[str | None, typer.Option(help=f"{', '.join(LOSSES)}.")] = None,
     penalty: Annotated[
         str | None, typer.Option(help=f"Penalty of the discriminator's slope: {', '.join(PENALTIES)}.")
@@ -51,27 +39,27 @@ def train_gan(
         int | None, typer.Option(help="Discriminator steps to one with the penalty, which then counts as often.")
     ] = None,
     n_critic: Annotated[int | None, typer.Option(help="Discriminator steps to one of the generator.")] = None,
-    latent_dim: LatentDim = None,
+    latent_dim: options.LatentDim = None,
     width: Annotated[int | None, typer.Option(help="Channels at full resolution.")] = None,
     minibatch_stddev: Annotated[
         bool | None, typer.Option(help="Whether the discriminator sees how much the images of a group differ.")
     ] = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged generator.")] = None,
-    interval: Interval = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    size: Size = None,
-    threads: Threads = None,
-    resume: Resume = "auto",
+    interval: options.Interval = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    size: options.Size = None,
+    threads: options.Threads = None,
+    resume: options.Resume = "auto",
 ) -> None:
     """Train a GAN; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
-    options: dict[str, Any] = {"loss": loss, "penalty": penalty, "penalty_weight": penalty_weight}
-    options |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
-    options |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
-    options |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
-    _run(data, out, steps, threads, resume, {}, options)
+    given: dict[str, Any] = {"loss": loss, "penalty": penalty, "penalty_weight": penalty_weight}
+    given |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
+    given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
+    _run(data, out, steps, threads, resume, {}, given)
 
 
 def demo_gan(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:

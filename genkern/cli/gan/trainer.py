@@ -14,7 +14,7 @@ from genkern.cli.data import Images
 from genkern.cli.gan.settings import GANSettings, build_gan
 from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.sampling import drawn
-from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
+from genkern.cli.trainer import Trainer
 from genkern.nn import AdversarialSteps, average_gradients
 
 _BETAS = (0.0, 0.99)
@@ -84,17 +84,13 @@ class GANTrainer(Trainer[GANSettings]):
         generated = drawn(self.gan, len(held_out), self.key("judged"))
         return [self.gan.discriminator(x).double().mean().item() for x in (train, held_out, generated)]
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
-        tensors |= optimizer_tensors(self.steps.generator_optimizer, "generator_adam.")
-        tensors |= optimizer_tensors(self.steps.discriminator_optimizer, "discriminator_adam.")
-        return tensors, {"family": self.family}
+    def _parts(self) -> dict[str, Any]:
+        optimizers = self.steps.generator_optimizer, self.steps.discriminator_optimizer
+        return {"gan": self.gan, "generator_adam": optimizers[0], "discriminator_adam": optimizers[1]}
 
-    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        self.gan.load_state_dict(with_prefix(tensors, "gan."))
-        restore_optimizer(self.steps.generator_optimizer, tensors, "generator_adam.")
-        restore_optimizer(self.steps.discriminator_optimizer, tensors, "discriminator_adam.")
-        self.steps.steps = int(metadata["step"])
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
+        super().restore(tensors, metadata, where)
+        self.steps.steps = self.step
 
 
 def _adam(module: torch.nn.Module, learning_rate: float) -> torch.optim.Adam:

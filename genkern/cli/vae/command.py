@@ -6,20 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
+from genkern.cli import options
 from genkern.cli.job import console, figures_of, run, settings_for, write_figures
-from genkern.cli.options import (
-    BatchSize,
-    Data,
-    Interval,
-    LatentDim,
-    LearningRate,
-    Out,
-    Resume,
-    Seed,
-    Size,
-    Steps,
-    Threads,
-)
 from genkern.cli.quality import quality
 from genkern.cli.sampling import drawn
 from genkern.cli.vae.evaluation import evaluate
@@ -47,29 +35,29 @@ Objective = Annotated[str | None, typer.Option(help=f"Objective of the training:
 
 
 def train_vae(
-    data: Data = "faces",
-    out: Out = Path("genkern-vae"),
+    data: options.Data = "faces",
+    out: options.Out = Path("genkern-vae"),
     likelihood: Likelihood = None,
     sigma: Sigma = None,
     model: Annotated[str | None, typer.Option(help="conv, mlp, or hybrid (conv encoder, mlp decoder).")] = None,
     objective: Objective = None,
-    latent_dim: LatentDim = None,
+    latent_dim: options.LatentDim = None,
     beta: Annotated[float | None, typer.Option(help="Weight of the KL term; of the total correlation.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps over which that weight grows from 0.")] = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    interval: Interval = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    size: Size = None,
-    threads: Threads = None,
-    resume: Resume = "auto",
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    interval: options.Interval = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    size: options.Size = None,
+    threads: options.Threads = None,
+    resume: options.Resume = "auto",
 ) -> None:
     """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
-    options: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
-    options |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
-    options |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
-    settings, steps = _settings(data, steps, **options)
+    given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
+    given |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
+    given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
+    settings, steps = _settings(data, steps, **given)
     run(VAETrainer, settings, out, steps, threads, resume, measure=_held_out, report=report, pictures={})
 
 

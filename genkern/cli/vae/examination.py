@@ -8,6 +8,7 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images
+from genkern.cli.sampling import drawn
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
 from genkern.cli.vae.trainer import VAETrainer
@@ -69,13 +70,9 @@ def _latents(vae: VAE, x: Tensor, key: Tensor, track: Track) -> dict[str, Any]:
 
 def _parzen(vae: VAE, images: Images, key: Tensor, track: Track) -> dict[str, Any]:
     """Held-out log-likelihood of Gaussians about the model's samples, as wide as suits the training images best."""
-    dims, size = images.train[0].numel(), math.prod(vae.latent_shape or ())
+    dims = images.train[0].numel()
     num = max(256, min(_MOST_SAMPLES, 2**24 // dims))
-    samples = [
-        vae.sample(min(256, num - first), key=key, element_offset=first * size)
-        for first in track(list(range(0, num, 256)), "samples")
-    ]
-    centres = torch.cat(samples).flatten(1)
+    centres = drawn(vae, num, key, lambda parts: track(parts, "samples")).flatten(1)
     # A few hundred images tell widths apart; the work stays that of some 2^29 differences for each.
     fitted = images.train[: max(16, min(_MOST_FITTED, 2**29 // (num * dims)))].flatten(1)
     scores = {

@@ -13,7 +13,7 @@ from genkern.cli.augmentation import augmented
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.parallel import ALONE, Ranks
-from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
+from genkern.cli.trainer import Trainer
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.settings import VAESettings, build_vae
 from genkern.nn import ELBO, average_gradients
@@ -104,12 +104,5 @@ class VAETrainer(Trainer[VAESettings]):
         terms = self.average.elbo(self.images.held_out, key=self.key("held_out"))
         return [float(term.double().mean()) for term in terms]
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"model.{name}": value for name, value in self.vae.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        return tensors | optimizer_tensors(self.optimizer, "adam."), {}
-
-    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        self.vae.load_state_dict(with_prefix(tensors, "model."))
-        self.average.load_state_dict(with_prefix(tensors, "average."))
-        restore_optimizer(self.optimizer, tensors, "adam.")
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.vae, "average": self.average, "adam": self.optimizer}
