@@ -5,7 +5,7 @@ from torch import Tensor
 
 from genkern import _checks, random
 from genkern._library import Operation
-from genkern.functional._noise import Generators, source
+from genkern.functional._noise import Generators, source, written_out
 from genkern.reference import logistic_mixture as reference
 from genkern.reference.logistic_mixture import colours_of as colours_of
 from genkern.reference.logistic_mixture import unpack as unpack
@@ -170,10 +170,17 @@ def discretized_logistic_mixture_sample(
     dtype = _checks.compute_dtype(params)
     pixels = params.shape[:channel] + params.shape[channel + 1 :]
     first = element_offset // colours * (1 + colours)
-    noise = _uniform(params, (*pixels, 1 + colours), first, key, generator, eps).to(dtype).movedim(-1, 0)
+    shape = (*pixels, 1 + colours)
+    _checks.key("key", key, device=params.device, optional=True)
+    noise = source(params, key, generator, eps, shape, random.uniform)
+    uniform = written_out(noise, params, shape, first, random.uniform)
+    if tuple(uniform.shape) != shape:
+        raise ValueError(f"eps: expected shape {_checks.shape_text(shape)}, got {_checks.shape_text(uniform.shape)}")
+    _checks.same_device(params=params, eps=uniform)
+    uniform = uniform.movedim(-1, 0)
     logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
     cumulative = torch.softmax(logits, 0).cumsum(0)
-    component = (noise[0] * cumulative[-1] >= cumulative).sum(0).clamp(max=mixtures - 1)
+    component = (uniform[0] * cumulative[-1] >= cumulative).sum(0).clamp(max=mixtures - 1)
     index = component.expand(colours, 1, *pixels)
 
     def chosen(values: Tensor) -> Tensor:
@@ -181,7 +188,7 @@ def discretized_logistic_mixture_sample(
 
     low, high = constant(low, dtype), constant(high, dtype)
     scale = torch.exp(clamp(chosen(log_scales), Sigma(clamp_lo=min_log_scale)))
-    values = list(chosen(means) + scale * (torch.log(noise[1:]) - torch.log1p(-noise[1:])))
+    values = list(chosen(means) + scale * (torch.log(uniform[1:]) - torch.log1p(-uniform[1:])))
     values = [torch.where(cumulative[-1].isnan(), cumulative[-1], v) for v in values]  # of logits that choose none
     if rgb_coupling:
         by_red, blue_by_red, blue_by_green = torch.tanh(chosen(coefficients))
@@ -189,25 +196,3 @@ def discretized_logistic_mixture_sample(
         values[1] = (values[1] + by_red * values[0]).clamp(low, high)
         values[2] = values[2] + blue_by_red * values[0] + blue_by_green * values[1]
     return torch.stack(values, channel).clamp(low, high).to(params.dtype)
-
-
-def _uniform(
-    params: Tensor,
-    shape: tuple[int, ...],
-    first: int,
-    key: Tensor | None,
-    generator: Generators | None,
-    eps: Tensor | None,
-) -> Tensor:
-    key, eps, generator = source(params, key, generator, eps, shape, random.uniform)
-    if eps is not None:
-        _checks.tensor("eps", eps)
-        if tuple(eps.shape) != shape:
-            raise ValueError(f"eps: expected shape {_checks.shape_text(shape)}, got {_checks.shape_text(eps.shape)}")
-        _checks.same_device(params=params, eps=eps)
-        return eps
-    _checks.key("key", key, device=params.device, optional=True)
-    if key is None:
-        key = random.reserve(generator, params.device)
-    dtype = _checks.compute_dtype(params)
-    return random.uniform(key, shape, dtype=dtype, element_offset=first, device=params.device)

@@ -1,6 +1,5 @@
 """``genkern train gan``, and the demo and the evaluation of a GAN."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,12 +58,14 @@ def train_gan(
     given |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
     given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
-    _run(data, out, steps, threads, resume, {}, given)
+    settings, steps = _settings(data, steps, **given)
+    run(GANTrainer, settings, out, steps, threads, resume, measure=_measure, report=_report, pictures={})
 
 
 def demo_gan(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
     """Train a GAN on real images, compare its samples with images it never saw, and draw them."""
-    _run(data, out, steps, threads, resume, PICTURES, options)
+    settings, steps = _settings(data, steps, **options)
+    run(GANTrainer, settings, out, steps, threads, resume, measure=_measure, report=_report, pictures=PICTURES)
 
 
 def evaluate_gan(trainer: GANTrainer, path: Path, json_file: Path | None) -> None:
@@ -75,19 +76,11 @@ def evaluate_gan(trainer: GANTrainer, path: Path, json_file: Path | None) -> Non
     write_figures(json_file, figures_of(trainer, path, figures), out)
 
 
-def _run(
-    data: str,
-    out: Path,
-    steps: int | None,
-    threads: int | None,
-    resume: str,
-    pictures: Mapping[str, Any],
-    options: dict[str, Any],
-) -> None:
-    settings, length = settings_for(RECIPES, data, steps, **options)
-    if settings.penalty not in _SQUARED_NORMS and options.get("penalty_weight") is None:
+def _settings(data: str, steps: int | None, **given: Any) -> tuple[GANSettings, int]:
+    settings, length = settings_for(RECIPES, data, steps, **given)
+    if settings.penalty not in _SQUARED_NORMS and given.get("penalty_weight") is None:
         settings = replace(settings, penalty_weight=None)
-    run(GANTrainer, settings, out, length, threads, resume, measure=_measure, report=_report, pictures=pictures)
+    return settings, length
 
 
 def _measure(trainer: GANTrainer) -> dict[str, Any]:
