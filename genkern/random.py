@@ -17,7 +17,7 @@ __all__ = ["fold_in", "key", "normal", "reserve", "split", "uniform"]
 
 
 def key(seed: int, offset: int = 0, device: torch.device | str | None = None) -> Tensor:
-    """Make a key.
+    """Make a key, a uint64 tensor of shape (2,).
 
     Parameters
     ----------
@@ -26,11 +26,6 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
         float64) an offset: for a rank, a step or a layer use `fold_in` or `split`, never ``key(seed, rank)``.
     device : torch.device, optional
         Where the key lies; a CUDA key is read by the kernel that uses it, without a host sync.
-
-    Returns
-    -------
-    Tensor
-        uint64, shape (2,).
 
     Examples
     --------
@@ -50,19 +45,7 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
 
 
 def split(key: Tensor, num: int = 2) -> Tensor:
-    """Derive `num` independent keys.
-
-    Parameters
-    ----------
-    key : Tensor
-        uint64, shape (2,).
-    num : int
-        How many.
-
-    Returns
-    -------
-    Tensor
-        uint64, shape (num, 2). Row i does not depend on `num`.
+    """Derive `num` independent keys, ``[num, 2]``, of which row i does not depend on `num`.
 
     Examples
     --------
@@ -78,14 +61,8 @@ def fold_in(key: Tensor, data: int) -> Tensor:
     Parameters
     ----------
     key : Tensor
-        uint64, shape (2,).
     data : int
         Not negative.
-
-    Returns
-    -------
-    Tensor
-        uint64, shape (2,).
 
     Examples
     --------
@@ -110,7 +87,7 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
     Returns
     -------
     Tensor
-        uint64, shape (2,), on the generator's device. It is folded, so its stream shares nothing with torch's own
+        A key on the generator's device. It is folded, so its stream shares nothing with torch's own
         kernels on that generator.
 
     Raises
@@ -157,7 +134,6 @@ def normal(
     Parameters
     ----------
     key : Tensor
-        uint64, shape (2,).
     shape : sequence of int
     dtype : torch.dtype
         float64 has a stream of its own; bfloat16 and float16 are the float32 values, rounded once.

@@ -5,7 +5,6 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 
@@ -59,9 +58,7 @@ class Applied:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._patch is not None:
             self._patch.undo()
 

@@ -104,10 +104,7 @@ class DiagonalGaussian(Distribution):
         """loc"""
         return self.loc
 
-    @property
-    def mode(self) -> Tensor:
-        """loc"""
-        return self.loc
+    mode = mean
 
     @lazy_property
     def stddev(self) -> Tensor:
