@@ -53,7 +53,7 @@ def discrete_entropy(
     dim : int
         Dimension of the classes.
     reduction, units, event_ndim
-        As `genkern.functional` says, of values, one for each vector, in the remaining dimensions.
+        As `genkern.functional` says, the result too; a value for each vector, in the remaining dimensions.
 
     Notes
     -----

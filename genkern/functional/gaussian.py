@@ -131,7 +131,7 @@ def gaussian_kl(
     scale_param, scale_offset, clamp, clamp_mode
         The same for q and p.
 
-    All other options: see `genkern.functional`.
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----
@@ -291,7 +291,7 @@ def gaussian_nll(
     full : bool
         Whether the constant 1/2 log 2 pi is included.
 
-    All other options: see `genkern.functional`.
+    All other options, and the result: see `genkern.functional`.
 
     Examples
     --------
@@ -362,7 +362,7 @@ def gaussian_entropy(
 ) -> Tensor:
     """Differential entropy of N(., sigma^2): 1/2 (1 + log 2 pi + log sigma^2) a dimension.
 
-    Source: Cover & Thomas 2006, theorem 8.4.1. The options: see `genkern.functional`.
+    Source: Cover & Thomas 2006, theorem 8.4.1. The options and the result: see `genkern.functional`.
 
     Examples
     --------

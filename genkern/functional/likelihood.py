@@ -46,7 +46,7 @@ def bernoulli_nll(
     label_smoothing : float
         s in [0, 1]: x is replaced by x (1 - s) + s / 2.
 
-    All other options: see `genkern.functional`.
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----
@@ -92,7 +92,7 @@ def laplace_nll(
     scale_offset : float
         Added to b.
 
-    All other options: see `genkern.functional`.
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----
