@@ -227,6 +227,11 @@ def _pixels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return (_leaf(shape, dtype, 4).detach() > 0).to(dtype), _leaf(shape, dtype, 2, 2.0)
 
 
+def _counts(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    rate = _leaf(shape, dtype, 2).detach().exp()
+    return (rate * (1 + 0.3 * _leaf(shape, dtype, 4).detach())).round().abs(), rate.requires_grad_()
+
+
 def _grey_levels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Of 256 in [-1, 1], a few at the ends, with means and log variances of a diffusion model's last step."""
     x = (_leaf(shape, dtype, 4, 64.0).detach().round() * (2 / 255) + 1 / 255).clamp(-1, 1)
@@ -362,6 +367,18 @@ OPERATIONS = (
         },
         moved=(2, 3),
         exps=(2, 1),
+    ),
+    Operation(
+        "poisson_nll",
+        "likelihood",
+        _counts,
+        lambda x, rate: (gk.poisson_nll(x, rate),),
+        {
+            EAGER: lambda x, rate: ((rate - torch.xlogy(x, rate) + torch.lgamma(x + 1)).sum(dim=1),),
+            DISTRIBUTIONS: lambda x, rate: (-torch.distributions.Poisson(rate).log_prob(x).sum(dim=1),),
+        },
+        moved=(2, 3),
+        exps=(3, 2),  # logarithms of the rate and for log Gamma
     ),
     Operation(
         "discretized_gaussian_nll",

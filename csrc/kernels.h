@@ -32,19 +32,28 @@ struct LossOperand : Operand {};
 
 // A struct of arguments lists its operands and losses once: what(o) is called for each. From this list a GPU chooses
 // the kernels that fit their storage types and strides; an operand that is missing would be read as float.
-#define GK_OPERANDS(...)                      \
-  template <class What>                       \
-  void each_operand(const What& what) const { \
-    genkern::each(what, __VA_ARGS__);         \
+#define GK_OPERANDS(...)                                \
+  template <class What>                                 \
+  constexpr void each_operand(const What& what) const { \
+    genkern::each(what, __VA_ARGS__);                   \
+  }                                                     \
+  template <class What>                                 \
+  constexpr void each_operand(const What& what) {       \
+    genkern::each(what, __VA_ARGS__);                   \
   }
-#define GK_MORE_OPERANDS(Base, ...)           \
-  template <class What>                       \
-  void each_operand(const What& what) const { \
-    Base::each_operand(what);                 \
-    genkern::each(what, __VA_ARGS__);         \
+#define GK_MORE_OPERANDS(Base, ...)                     \
+  template <class What>                                 \
+  constexpr void each_operand(const What& what) const { \
+    Base::each_operand(what);                           \
+    genkern::each(what, __VA_ARGS__);                   \
+  }                                                     \
+  template <class What>                                 \
+  constexpr void each_operand(const What& what) {       \
+    Base::each_operand(what);                           \
+    genkern::each(what, __VA_ARGS__);                   \
   }
 template <class What, class... O>
-void each(const What& what, const O&... operands) {
+constexpr void each(const What& what, O&... operands) {
   (what(operands), ...);
 }
 
@@ -89,6 +98,22 @@ struct Loss {
   Reduction reduction = Reduction::none;
   double factor = 1.0;
   Operand out;  // over the extent, [rows], or one element; of the compute type
+};
+
+// The kernels of an op whose result is a loss over the operands of A: forward makes it, backward is given its gradient.
+template <class A>
+struct LossOf : A {
+  using Inputs = A;
+  Loss loss;
+  GK_MORE_OPERANDS(A, loss)
+};
+
+template <class A>
+struct GradientOf : A {
+  using Inputs = A;
+  LossOperand grad;
+  double factor = 1.0;
+  GK_MORE_OPERANDS(A, grad)
 };
 
 // How the CPU runs f(begin, end) over 0 ... n - 1 on several threads.
@@ -179,17 +204,13 @@ struct LocScaleNll {
   GK_OPERANDS(x, loc, scale)
 };
 
-struct LocScaleNllForward : LocScaleNll {
-  Loss nll;
-  GK_MORE_OPERANDS(LocScaleNll, nll)
-};
+struct LocScaleNllForward : LossOf<LocScaleNll> {};
 
-struct LocScaleNllBackward : LocScaleNll {
-  LossOperand grad;
-  double factor = 1.0;
-  Operand d_x, d_loc, d_scale;
+struct LocScaleNllBackward : GradientOf<LocScaleNll> {
+  Operand d_x, d_loc;
   Loss d_scale_sum;  // instead of d_scale where one scale serves a whole row
-  GK_MORE_OPERANDS(LocScaleNll, grad, d_x, d_loc, d_scale, d_scale_sum)
+  Operand d_scale;
+  GK_MORE_OPERANDS(GradientOf<LocScaleNll>, d_x, d_loc, d_scale_sum, d_scale)
 };
 
 struct GaussianEntropy {
@@ -200,36 +221,27 @@ struct GaussianEntropy {
   GK_OPERANDS(scale)
 };
 
-struct GaussianEntropyForward : GaussianEntropy {
-  Loss entropy;
-  GK_MORE_OPERANDS(GaussianEntropy, entropy)
-};
+struct GaussianEntropyForward : LossOf<GaussianEntropy> {};
 
-struct GaussianEntropyBackward : GaussianEntropy {
-  LossOperand grad;
-  double factor = 1.0;
+struct GaussianEntropyBackward : GradientOf<GaussianEntropy> {
   Operand d_scale;
-  GK_MORE_OPERANDS(GaussianEntropy, grad, d_scale)
+  GK_MORE_OPERANDS(GradientOf<GaussianEntropy>, d_scale)
 };
 
-struct BernoulliNll {
+// -log p(x) for a family of distributions with one parameter.
+struct ParameterNll {
   Extent extent;
   bool wide = false;
-  Operand x, logits;
-  double label_smoothing = 0.0;
-  GK_OPERANDS(x, logits)
+  Operand x, parameter;
+  NllOptions options;
+  GK_OPERANDS(x, parameter)
 };
 
-struct BernoulliNllForward : BernoulliNll {
-  Loss nll;
-  GK_MORE_OPERANDS(BernoulliNll, nll)
-};
+struct ParameterNllForward : LossOf<ParameterNll> {};
 
-struct BernoulliNllBackward : BernoulliNll {
-  LossOperand grad;
-  double factor = 1.0;
-  Operand d_x, d_logits;
-  GK_MORE_OPERANDS(BernoulliNll, grad, d_x, d_logits)
+struct ParameterNllBackward : GradientOf<ParameterNll> {
+  Operand d_x, d_parameter;
+  GK_MORE_OPERANDS(GradientOf<ParameterNll>, d_x, d_parameter)
 };
 
 // Points against components, dense: z [B, D], loc [C, D], and of the type of arithmetic, as is all that follows.
@@ -263,23 +275,17 @@ struct LogisticMixture {
   Operand x, params;
   int64_t x_channel = 0, params_channel = 0;
   int64_t mixtures = 0, channels = 0;
-  bool coupled = false;  // three channels, each moved by those before it
   Bins bins;
   double min_log_scale = 0.0;
   GK_OPERANDS(x, params)
 };
 
-struct LogisticMixtureForward : LogisticMixture {
-  Loss nll;
-  GK_MORE_OPERANDS(LogisticMixture, nll)
-};
+struct LogisticMixtureForward : LossOf<LogisticMixture> {};
 
-struct LogisticMixtureBackward : LogisticMixture {
-  LossOperand grad;
-  double factor = 1.0;
+struct LogisticMixtureBackward : GradientOf<LogisticMixture> {
   Operand d_x, d_params;
   int64_t d_x_channel = 0, d_params_channel = 0;
-  GK_MORE_OPERANDS(LogisticMixture, grad, d_x, d_params)
+  GK_MORE_OPERANDS(GradientOf<LogisticMixture>, d_x, d_params)
 };
 
 // A tensor with classes: the extent is that of its other dimensions, and every element has one value a class.
@@ -299,16 +305,11 @@ struct Discrete : Classes {
   GK_OPERANDS(p, q)
 };
 
-struct DiscreteForward : Discrete {
-  Loss value;
-  GK_MORE_OPERANDS(Discrete, value)
-};
+struct DiscreteForward : LossOf<Discrete> {};
 
-struct DiscreteBackward : Discrete {
-  LossOperand grad;
-  double factor = 1.0;
+struct DiscreteBackward : GradientOf<Discrete> {
   ClassOperand d_p, d_q;
-  GK_MORE_OPERANDS(Discrete, grad, d_p, d_q)
+  GK_MORE_OPERANDS(GradientOf<Discrete>, d_p, d_q)
 };
 
 // The entropy of the logits q, or their divergence from p, which is uniform where absent.
@@ -319,16 +320,12 @@ struct Categorical : Classes {
   GK_OPERANDS(q, p)
 };
 
-struct CategoricalForward : Categorical {
-  Loss value;
-  GK_MORE_OPERANDS(Categorical, value)
-};
+struct CategoricalForward : LossOf<Categorical> {};
 
-struct CategoricalBackward : Categorical {
-  LossOperand grad;
-  double factor = 1.0, grad_scale_q = 1.0, grad_scale_p = 1.0;
+struct CategoricalBackward : GradientOf<Categorical> {
+  double grad_scale_q = 1.0, grad_scale_p = 1.0;
   ClassOperand d_q, d_p;
-  GK_MORE_OPERANDS(Categorical, grad, d_q, d_p)
+  GK_MORE_OPERANDS(GradientOf<Categorical>, d_q, d_p)
 };
 
 struct GumbelSoftmax : Classes {
@@ -384,10 +381,7 @@ struct GanLoss {
   GK_OPERANDS(real, fake)
 };
 
-struct GanLossForward : GanLoss {
-  Loss loss;
-  GK_MORE_OPERANDS(GanLoss, loss)
-};
+struct GanLossForward : LossOf<GanLoss> {};
 
 struct GanLossBackward : GanLoss {
   LossOperand grad;
@@ -456,18 +450,13 @@ struct MinibatchStddev {
   GK_OPERANDS(x)
 };
 
-struct MinibatchStddevForward : MinibatchStddev {
-  Loss stddev;
-  GK_MORE_OPERANDS(MinibatchStddev, stddev)
-};
+struct MinibatchStddevForward : LossOf<MinibatchStddev> {};
 
-struct MinibatchStddevBackward : MinibatchStddev {
-  LossOperand grad;  // by the standard deviation
+struct MinibatchStddevBackward : GradientOf<MinibatchStddev> {
   Operand upstream;  // added to the result; its members lie `upstream_member` apart
   int64_t upstream_member = 0;
-  double factor = 1.0;
   Operand d_x;
-  GK_MORE_OPERANDS(MinibatchStddev, grad, upstream, d_x)
+  GK_MORE_OPERANDS(GradientOf<MinibatchStddev>, upstream, d_x)
 };
 
 // average += weight (value - average), dense tensors of as many elements.

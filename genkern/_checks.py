@@ -1,7 +1,7 @@
 """Argument checks: every error names the argument, what was expected and what came.
 
-The compiled operations check for themselves; these run where the reference runs, in the fake kernels,
-and to explain a call that the dispatcher refused. They read types, shapes and options, never data.
+The compiled operations know the same rules without words; these run where the reference runs, in the fake kernels,
+and to explain a call that was refused. They read types, shapes and options, never data.
 
 Those of options return the option as torch takes it: a float, an int, a bool, or the symbol of one that a compiler
 traces. A number is what Python's own tower of numbers holds, numpy's scalars among them. A tensor is none, since its

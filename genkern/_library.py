@@ -118,13 +118,18 @@ class Op:
         checks = zip(self._option_checks, args, strict=True)
         return tuple([value if check is None else check(name, value) for (name, check), value in checks])
 
-    def _by_op(self, op: Any, fake: Callable[..., Any], args: Sequence[Any]) -> Any:
+    def _by_op(
+        self, op: Any, fake: Callable[..., Any], args: Sequence[Any], refusal: RuntimeError | None = None
+    ) -> Any:
+        """The op's results; or, where it has refused the arguments, the error that names the one at fault."""
         positional, options = self._split_options(args)
-        try:
-            return op(*positional, **options)
-        except RuntimeError:
-            fake(*positional, **options)  # raises the error that names the argument, where the dispatcher's does not
-            raise
+        if refusal is None:
+            try:
+                return op(*positional, **options)
+            except RuntimeError as error:
+                refusal = error
+        fake(*positional, **options)
+        raise refusal
 
     def _split_options(self, args: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """The positional arguments and, by name, those that the schema has as keywords: the last ones."""
@@ -188,19 +193,23 @@ class Operation(Op):
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
+        refusal = None
         if self._compiled_call is not None and not by_definition and not torch.compiler.is_dynamo_compiling():
-            results = self._compiled_call(*args)
-            if results is not NotImplemented:
-                return results
+            try:
+                results = self._compiled_call(*args)
+                if results is not NotImplemented:
+                    return results
+            except RuntimeError as error:
+                refusal = error
         args = self._checked(args)
         if _dtensor.given(args):
             return _dtensor.call(self, args)
         if by_definition:
             return self.by_definition(self._with_noise(args))
         if not self._draws(args):
-            return self._by_op(self.op, self._fake, self._with_noise(args))
+            return self._by_op(self.op, self._fake, self._with_noise(args), refusal)
         k = self._key
-        results = self._by_op(self.draw, self._fake_draw, (*args[:k], *args[k + 2 :]))
+        results = self._by_op(self.draw, self._fake_draw, (*args[:k], *args[k + 2 :]), refusal)
         return results[:-1] if len(results) > 2 else results[0]
 
     def split(self, args: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

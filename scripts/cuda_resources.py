@@ -106,7 +106,7 @@ def shorten(demangled: str) -> str:
 # The engine's kernels are known by what they are compiled for, a tile.
 _ENGINE = re.compile(
     r"^(?P<driver>map|reduce)_kernel<Engine<(?P<types>[^<>]*)>, "
-    r"(?P<tile>\w+)<Engine<[^<>]*>>(?:, \d+)?, \w+>$"
+    r"(?P<tile>\w+(?:<\w+>::\w+)?)<Engine<[^<>]*>>(?:, \d+)?, \w+>$"
 )
 
 

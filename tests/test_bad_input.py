@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 from support import matrix, modules
 from support.calls import FUNCTIONS, GOOD, REQUIRED, compare, fitting, is_error, outcome
-from support.cases import KEY
+from support.cases import CASES, KEY
 from support.values import VALUES, WRONG_DTYPES, WRONG_TYPES
 from torch import Tensor
 
@@ -36,7 +36,8 @@ ANY_TENSORS = st.builds(
 TENSORS = (*REQUIRED, "prior_loc", "prior_scale", "moments", "eps", "latent")
 TENSORS += ("h", "z", "params", "logits", "reconstruction", "kl", "encoder_input", "divergence")  # of modules
 TENSORS += ("mutual_information", "total_correlation", "dimension_wise_kl")
-TENSORS += ("log_weights", "p", "q", "logits_q", "logits_p", "y", "real", "fake", "grad", "features")
+TENSORS += ("log_weights", "y", "grad", "features")
+TENSORS += tuple({name for case in CASES for name in case.draw((2, 4), "logvar")})
 
 
 def good_arguments(name: str, draw: st.DrawFn) -> dict[str, Any]:

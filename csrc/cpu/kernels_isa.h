@@ -8,13 +8,14 @@
 #include "cpu/mixture.h"
 #include "cpu/mmd.h"
 #include "cpu/random.h"
-#include "launches/discrete.h"
-#include "launches/gan.h"
-#include "launches/gaussian.h"
-#include "launches/gaussian_head.h"
-#include "launches/hierarchical.h"
-#include "launches/likelihood.h"
-#include "launches/logistic_mixture.h"
+#include "tiles/discrete.h"
+#include "tiles/gan.h"
+#include "tiles/gaussian.h"
+#include "tiles/hierarchical.h"
+#include "tiles/likelihood.h"
+#include "tiles/logistic_mixture.h"
+#define GK_KERNELS "kernels.def"
+#include "launches/define.h"
 
 namespace genkern {
 extern const Kernels GENKERN_TABLE;

@@ -57,19 +57,20 @@ Status with_engine(const A& a, const F& f) {
   }
 }
 
+// `reduce_tiles` where a loss is wanted, else `map_tiles`.
 template <template <class> class Tile, class A>
-Status map(const A& a, const Launch& launch) {
+Status run_tile(const A& a, const Launch& launch) {
   return with_engine(a, [&](auto engine) {
     using E = decltype(engine);
-    return map_tiles<Tile<E>, typename E::T>(a, launch);
-  });
-}
-
-template <template <class> class Tile, int kLosses, class A>
-Status reduce(const A& a, const Loss* const (&losses)[kLosses], const Launch& launch) {
-  return with_engine(a, [&](auto engine) {
-    using E = decltype(engine);
-    return reduce_tiles<Tile<E>, typename E::T>(a, losses, launch);
+    using T = typename E::T;
+    const LossesOf<A> losses(a);
+    if constexpr (!kMaps<E, Tile<E>>) {
+      return reduce_tiles<Tile<E>, T>(a, losses.at, launch);
+    } else if constexpr (LossesOf<A>::count == 0) {
+      return map_tiles<Tile<E>, T>(a, launch);
+    } else {
+      return losses.at[0]->out ? reduce_tiles<Tile<E>, T>(a, losses.at, launch) : map_tiles<Tile<E>, T>(a, launch);
+    }
   });
 }
 

@@ -1,3 +1,5 @@
-// csrc/launches/discrete.h on a GPU.
+// csrc/launches/discrete.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/discrete.h"
+#include "tiles/discrete.h"
+#define GK_KERNELS "launches/discrete.def"
+#include "launches/define.h"

@@ -1,3 +1,5 @@
-// csrc/launches/gan.h on a GPU.
+// csrc/launches/gan.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/gan.h"
+#include "tiles/gan.h"
+#define GK_KERNELS "launches/gan.def"
+#include "launches/define.h"

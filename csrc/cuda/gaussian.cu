@@ -1,3 +1,5 @@
-// csrc/launches/gaussian.h on a GPU.
+// csrc/launches/gaussian.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/gaussian.h"
+#include "tiles/gaussian.h"
+#define GK_KERNELS "launches/gaussian.def"
+#include "launches/define.h"

@@ -1,3 +1,5 @@
-// csrc/launches/gaussian_head.h on a GPU.
+// csrc/launches/gaussian_head.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/gaussian_head.h"
+#include "tiles/gaussian.h"
+#define GK_KERNELS "launches/gaussian_head.def"
+#include "launches/define.h"

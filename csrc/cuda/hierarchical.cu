@@ -1,3 +1,5 @@
-// csrc/launches/hierarchical.h on a GPU.
+// csrc/launches/hierarchical.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/hierarchical.h"
+#include "tiles/hierarchical.h"
+#define GK_KERNELS "launches/hierarchical.def"
+#include "launches/define.h"

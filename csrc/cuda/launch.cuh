@@ -98,13 +98,6 @@ Status with_engine(A a, bool by_rows, const F& f) {
   return fitted(General());
 }
 
-// Groups begin with the counters of `first`, an element's index in a stream of noise.
-template <class E, class Tile, class A>
-Status map_tiles(const A& a, uint64_t first, const Launch& launch) {
-  const Plan plan = make_plan(a.extent, E::width, static_cast<int>(first % E::width));
-  return start(plan.blocks, launch, map_kernel<E, Tile, A>, a, plan);
-}
-
 // The index of the first element, where each has noise of its own.
 template <class A, class = void>
 inline constexpr bool kHasNoise = false;
@@ -119,23 +112,42 @@ uint64_t first_of(const A& a) {
   }
 }
 
-template <template <class> class Tile, class A>
-Status map(const A& arguments, const Launch& launch) {
-  return with_engine<Tile>(arguments, false, [&](auto engine, const A& a) {
-    using E = decltype(engine);
-    return map_tiles<E, Tile<E>>(a, first_of(a), launch);
-  });
+// Groups begin with the counters of the first element's noise.
+template <class E, class A>
+Plan plan_of(const A& a) {
+  return make_plan(a.extent, E::width, static_cast<int>(first_of(a) % E::width));
 }
 
-template <template <class> class Tile, int kLosses, class A>
-Status reduce(const A& arguments, const Loss* const (&losses)[kLosses], const Launch& launch) {
-  Losses<kLosses> copies;
-  for (int k = 0; k < kLosses; ++k) copies.loss[k] = *losses[k];
-  return with_engine<Tile>(arguments, losses[0]->reduction == Reduction::event, [&](auto engine, const A& a) {
+template <class E, class Tile, class A>
+Status map_tiles(const A& a, const Launch& launch) {
+  const Plan plan = plan_of<E>(a);
+  return start(plan.blocks, launch, map_kernel<E, Tile, A>, a, plan);
+}
+
+template <class E, class Tile, class A, int kLosses>
+Status reduce_tiles(const A& a, const Losses<kLosses>& losses, const Launch& launch) {
+  const Plan plan = plan_of<E>(a);
+  return start(plan.blocks, launch, reduce_kernel<E, Tile, kLosses, A>, a, plan, losses,
+               Meeting{launch.workspace, launch.ticket});
+}
+
+// `reduce_tiles` where a loss is wanted, else `map_tiles`.
+template <template <class> class Tile, class A>
+Status run_tile(const A& arguments, const Launch& launch) {
+  constexpr int count = LossesOf<A>::count;
+  const LossesOf<A> given(arguments);
+  Losses<(count > 0 ? count : 1)> losses;
+  for (int k = 0; k < count; ++k) losses.loss[k] = *given.at[k];
+  const bool by_rows = losses.loss[0].reduction == Reduction::event;
+  return with_engine<Tile>(arguments, by_rows, [&](auto engine, const A& a) {
     using E = decltype(engine);
-    const Plan plan = make_plan(a.extent, E::width, static_cast<int>(first_of(a) % E::width));
-    return start(plan.blocks, launch, reduce_kernel<E, Tile<E>, kLosses, A>, a, plan, copies,
-                 Meeting{launch.workspace, launch.ticket});
+    if constexpr (!kMaps<E, Tile<E>>) {
+      return reduce_tiles<E, Tile<E>>(a, losses, launch);
+    } else if constexpr (count == 0) {
+      return map_tiles<E, Tile<E>>(a, launch);
+    } else {
+      return losses.loss[0].out ? reduce_tiles<E, Tile<E>>(a, losses, launch) : map_tiles<E, Tile<E>>(a, launch);
+    }
   });
 }
 

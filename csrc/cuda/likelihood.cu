@@ -1,3 +1,5 @@
-// csrc/launches/likelihood.h on a GPU.
+// csrc/launches/likelihood.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/likelihood.h"
+#include "tiles/likelihood.h"
+#define GK_KERNELS "launches/likelihood.def"
+#include "launches/define.h"

@@ -1,3 +1,5 @@
-// csrc/launches/logistic_mixture.h on a GPU.
+// csrc/launches/logistic_mixture.def on a GPU.
 #include "cuda/launch.cuh"
-#include "launches/logistic_mixture.h"
+#include "tiles/logistic_mixture.h"
+#define GK_KERNELS "launches/logistic_mixture.def"
+#include "launches/define.h"

@@ -7,8 +7,7 @@ namespace {
 struct Fill {
   Extent extent;
   Distribution distribution;
-  KeySource key;
-  uint64_t element_offset;
+  Noise noise;
   Operand out;
 };
 
@@ -19,11 +18,11 @@ struct FillTile {
   Key key;
   typename E::Output out;
 
-  GK_DEVICE explicit FillTile(const Fill& a) : a(a), key(block_key(a.key)), out(a.out) {}
+  GK_DEVICE explicit FillTile(const Fill& a) : a(a), key(block_key(a.noise.key)), out(a.out) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     T values[E::width] = {};
-    const uint64_t index = a.element_offset + static_cast<uint64_t>(s.first);
+    const uint64_t index = a.noise.element_offset + static_cast<uint64_t>(s.first);
     if (a.distribution == Distribution::normal) {
       stream<Normal>(key, index, values);
     } else {
@@ -50,10 +49,10 @@ Status key_split(const KeySplit& a, const Launch& launch) {
 }
 
 Status random_fill(const RandomFill& x, const Launch& launch) {
-  const Fill fill{{1, 1, x.numel}, x.distribution, x.key, x.element_offset, {x.out, x.dtype, x.numel, x.numel, 1}};
+  const Fill fill{{1, 1, x.numel}, x.distribution, {{x.key, x.element_offset}}, {x.out, x.dtype, x.numel, x.numel, 1}};
   const auto run = [&](auto engine) {
     using E = decltype(engine);
-    return map_tiles<E, FillTile<E>>(fill, fill.element_offset, launch);
+    return map_tiles<E, FillTile<E>>(fill, launch);
   };
   return x.dtype == DType::f64 ? run(Engine<double, Any>()) : with_plain_engine<Fill>(x.dtype, run);
 }

@@ -30,4 +30,11 @@ struct GanTerm {
   double sign = 1.0, shift = 0.0, smoothing = 0.0, weight = 1.0;
 };
 
+// Options of likelihoods with one parameter.
+struct NllOptions {
+  double label_smoothing = 0.0;  // of a Bernoulli distribution
+  bool log_rate = false;         // of a Poisson distribution
+  bool full = true;              // with the term that no parameter changes
+};
+
 }  // namespace genkern

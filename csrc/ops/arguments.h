@@ -45,13 +45,18 @@ struct LossOptions {
 
 class Arguments {
  public:
-  // `draws`: the call has a generator in place of key and eps.
-  Arguments(const Stack& stack, size_t count, bool draws) : next_(&stack[stack.size() - count]), draws_(draws) {}
+  Arguments(const Stack& stack, const c10::OperatorHandle& op)
+      : schema_(op.schema()),
+        first_(&stack[stack.size() - schema_.arguments().size()]),
+        next_(first_),
+        draws_(schema_.overload_name() == "draw") {}
 
-  // A tensor, undefined where the argument is None.
+  // A tensor, undefined where an optional argument is None.
   Tensor tensor() {
     const c10::IValue& value = *next_++;
-    return value.isTensor() ? value.toTensor() : Tensor();
+    const Tensor found = value.isTensor() ? value.toTensor() : Tensor();
+    GK_REQUIRE(found.defined() || schema_.arguments()[next_ - first_ - 1].type()->kind() == c10::TypeKind::OptionalType);
+    return found;
   }
   double number() { return next_++->toDouble(); }
   int64_t integer() { return next_++->toInt(); }
@@ -75,15 +80,14 @@ class Arguments {
   }
   DivergenceOptions divergence() {
     const double free_bits = number(), to_q = number(), to_p = number();
-    TORCH_CHECK_VALUE(free_bits >= 0, "free_bits: expected a number >= 0, got ", free_bits);
+    GK_REQUIRE(free_bits >= 0);
     return {free_bits, to_q, to_p};
   }
   // The outermost bins begin 0.1 % of half the range before its ends, or half a bin if that is less.
   Bins bins() {
     const int64_t count = integer();
     const double low = number(), high = number();
-    TORCH_CHECK_VALUE(count >= 2, "bins: expected an int >= 2, got ", count);
-    TORCH_CHECK_VALUE(low < high, "high: expected a number above low ", low, ", got ", high);
+    GK_REQUIRE(count >= 2 && low < high);
     const double half = (high - low) / (2.0 * static_cast<double>(count - 1)),
                  margin = std::min(0.0005 * (high - low), half);
     return {half, std::log(half), low + margin, high - margin};
@@ -94,8 +98,9 @@ class Arguments {
   }
 
  private:
-  const c10::IValue* next_;
-  bool draws_;
+  const c10::FunctionSchema& schema_;
+  const c10::IValue *first_, *next_;
+  bool draws_;  // the call has a generator in place of key and eps
 };
 
 using Tensors = c10::SmallVector<Tensor, 5>;
@@ -103,16 +108,21 @@ using Tensors = c10::SmallVector<Tensor, 5>;
 // A function of Arguments as the dispatcher calls it.
 template <Tensors (*function)(Arguments&)>
 void boxed(const c10::OperatorHandle& op, Stack* stack) {
-  const size_t count = op.schema().arguments().size();
-  Arguments arguments(*stack, count, op.operator_name().overload_name == "draw");
+  Arguments arguments(*stack, op);
   Tensors results = function(arguments);
-  torch::jit::drop(*stack, count);
+  torch::jit::drop(*stack, op.schema().arguments().size());
   for (Tensor& result : results) stack->emplace_back(std::move(result));
 }
 
-template <Tensors (*function)(Arguments&)>
-void implement(torch::Library& m, const char* name) {
-  m.impl(name, torch::CppFunction::makeFromBoxedFunction<&boxed<function>>());
+using Function = Tensors (*)(Arguments&);
+
+// The kernels of an op and of its backward; of its overload `draw`, if it has one.
+template <Function forward, Function backward>
+void implement(torch::Library& m, const std::string& name, bool draws = false) {
+  const auto add = [&](const char* suffix, auto&& f) { m.impl((name + suffix).c_str(), std::move(f)); };
+  add("", torch::CppFunction::makeFromBoxedFunction<&boxed<forward>>());
+  if (draws) add(".draw", torch::CppFunction::makeFromBoxedFunction<&boxed<forward>>());
+  add("_backward", torch::CppFunction::makeFromBoxedFunction<&boxed<backward>>());
 }
 
 }  // namespace genkern

@@ -1,5 +1,6 @@
 #include "ops/common.h"
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -11,55 +12,21 @@ constexpr double kLn2 = 0.69314718055994530941723212145818;
 
 }  // namespace
 
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "(";
-  for (size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
-  return text + (shape.size() == 1 ? ",)" : ")");
+void check_tensors(at::ArrayRef<Tensor> tensors) {
+  for (const Tensor& tensor : tensors) {
+    if (!tensor.defined()) continue;
+    const auto type = tensor.scalar_type();
+    GK_REQUIRE(type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+    GK_REQUIRE(tensor.device() == tensors[0].device());
+  }
 }
 
-void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name, bool optional) {
-  if (!tensor.defined()) {
-    TORCH_CHECK_TYPE(optional, name, ": expected a Tensor, got None");
-    return;
-  }
-  const auto type = tensor.scalar_type();
-  TORCH_CHECK_TYPE(type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf, name,
-                   ": expected a floating dtype (float64, float32, bfloat16 or float16), got ", type);
-  TORCH_CHECK_VALUE(tensor.device() == first.device(), name, ": expected device ", first.device(), " as ", first_name,
-                    ", got ", tensor.device());
-}
-
-at::DimVector broadcast(std::initializer_list<std::pair<const char*, const Tensor*>> tensors) {
-  at::DimVector shape;
-  std::string described;
-  bool any = false;
-  for (const auto& [name, tensor] : tensors) {
-    if (!tensor->defined()) continue;
-    const auto sizes = tensor->sizes();
-    if (any && sizes != at::IntArrayRef(shape)) {
-      const size_t ndim = std::max(shape.size(), sizes.size());
-      at::DimVector joint(ndim);
-      for (size_t d = 0; d < ndim; ++d) {
-        const int64_t a = d < shape.size() ? shape[shape.size() - 1 - d] : 1;
-        const int64_t b = d < sizes.size() ? sizes[sizes.size() - 1 - d] : 1;
-        if (a != b && a != 1 && b != 1) {
-          std::string before;
-          for (const auto& [other, t] : tensors) {
-            if (t == tensor) break;
-            if (t->defined())
-              before += (before.empty() ? "" : ", ") + std::string(other) + " " + shape_text(t->sizes());
-          }
-          TORCH_CHECK_VALUE(false, name, ": expected a shape that broadcasts with ", before, ", got ",
-                            shape_text(sizes));
-        }
-        joint[ndim - 1 - d] = a == 1 ? b : a;
-      }
-      shape = joint;
-    } else if (!any) {
-      shape.assign(sizes.begin(), sizes.end());
-      any = true;
-    }
-  }
+at::DimVector broadcast(at::ArrayRef<Tensor> tensors) {
+  check_tensors(tensors);
+  at::DimVector shape(tensors[0].sizes());
+  for (const Tensor& tensor : tensors)
+    if (tensor.defined() && tensor.sizes() != at::IntArrayRef(shape))
+      shape = at::infer_size_dimvector(shape, tensor.sizes());
   return shape;
 }
 
@@ -75,13 +42,11 @@ ScaleOptions parse_scale(std::string_view param, double offset, std::optional<do
                                                                 {"softclip", ClampMode::softclip},
                                                                 {"tanh", ClampMode::tanh}};
   constexpr double inf = std::numeric_limits<double>::infinity();
-  ScaleOptions options{choose("scale_param", param, params), choose("clamp_mode", mode, modes), offset,
+  ScaleOptions options{choose(param, params), choose(mode, modes), offset,
                        lo.value_or(-inf), hi.value_or(inf)};
-  TORCH_CHECK_VALUE(!lo || !hi || *lo <= *hi, "clamp: expected lo <= hi, got (", options.lo, ", ", options.hi, ")");
-  TORCH_CHECK_VALUE(options.clamp != ClampMode::softclip || !hi,
-                    "clamp: expected (lo, None) for clamp_mode 'softclip', got (", options.lo, ", ", options.hi, ")");
-  TORCH_CHECK_VALUE(options.clamp != ClampMode::tanh || (!lo && !hi) || (lo && hi && *lo == -*hi && *hi > 0),
-                    "clamp: expected (-c, c) for clamp_mode 'tanh', got (", options.lo, ", ", options.hi, ")");
+  GK_REQUIRE(!lo || !hi || *lo <= *hi);
+  GK_REQUIRE(options.clamp != ClampMode::softclip || !hi);
+  GK_REQUIRE(options.clamp != ClampMode::tanh || (!lo && !hi) || (lo && hi && *lo == -*hi && *hi > 0));
   if (!lo && !hi) options.clamp = ClampMode::none;
   return options;
 }
@@ -94,13 +59,11 @@ Reduce::Reduce(std::string_view reduction, std::string_view units, std::optional
   enum Unit { nats, bits, bits_per_dim };
   static constexpr std::pair<const char*, Unit> unit_names[] = {
       {"nats", nats}, {"bits", bits}, {"bits_per_dim", bits_per_dim}};
-  const Kind how = choose("reduction", reduction, kinds);
-  const Unit unit = choose("units", units, unit_names);
+  const Kind how = choose(reduction, kinds);
+  const Unit unit = choose(units, unit_names);
   const int64_t ndim = static_cast<int64_t>(shape.size());
   event_ndim = event.value_or(std::max<int64_t>(ndim - 1, 0));
-  TORCH_CHECK_VALUE(event_ndim >= 0, "event_ndim: expected an int >= 0, got ", event_ndim);
-  TORCH_CHECK_VALUE(event_ndim <= ndim, "event_ndim: expected at most ", ndim, ", the number of dimensions, got ",
-                    event_ndim);
+  GK_REQUIRE(event_ndim >= 0 && event_ndim <= ndim);
   double rows = 1, columns = 1;
   for (int64_t d = 0; d < ndim; ++d) (d < ndim - event_ndim ? rows : columns) *= static_cast<double>(shape[d]);
   kind = how == each ? Reduction::none : how == by_event ? Reduction::event : Reduction::total;
@@ -126,10 +89,9 @@ Tensor empty_result(const Reduce& reduce, const Tensor& like, at::ScalarType dty
   return at::empty(reduce.result_shape, like.options().dtype(dtype));
 }
 
-at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors) {
-  for (const Tensor* t : tensors)
-    if (t->defined() && t->scalar_type() == at::kDouble) return at::kDouble;
-  return at::kFloat;
+at::ScalarType compute_type(at::ArrayRef<Tensor> tensors) {
+  const auto wide = [](const Tensor& t) { return t.defined() && t.scalar_type() == at::kDouble; };
+  return std::any_of(tensors.begin(), tensors.end(), wide) ? at::kDouble : at::kFloat;
 }
 
 Tensor wanted(const Tensor& argument, int64_t mask, int i) {
@@ -137,7 +99,7 @@ Tensor wanted(const Tensor& argument, int64_t mask, int i) {
 }
 
 Tensor expand_grad(const Tensor& grad, const Reduce& reduce, at::IntArrayRef shape) {
-  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  GK_REQUIRE(grad.defined());
   if (reduce.kind != Reduction::event) return grad;  // a 0-dim one broadcasts as it is
   return trailing_ones(grad, static_cast<int64_t>(shape.size()));
 }

@@ -1,9 +1,10 @@
-// What the operations share: checks that name the argument, options from strings, reductions.
+// What the operations share: checks, options from strings, reductions.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/TensorBody.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
@@ -14,25 +15,23 @@ namespace genkern {
 
 using at::Tensor;
 
-// The shape as Python writes it: (2, 3).
-std::string shape_text(at::IntArrayRef shape);
+// What an argument must be. Python words the error: it knows the same rules (genkern/reference), and names the argument,
+// what was expected and what came.
+#define GK_REQUIRE(...) TORCH_CHECK((__VA_ARGS__), "genkern: expected ", #__VA_ARGS__)
 
 // The choice that an option names.
 template <class T, size_t N>
-T choose(const char* name, std::string_view value, const std::pair<const char*, T> (&choices)[N]) {
-  for (const auto& [text, chosen] : choices)
-    if (value == text) return chosen;
-  std::string expected;
-  for (const auto& [text, chosen] : choices) expected += (expected.empty() ? "'" : ", '") + std::string(text) + "'";
-  TORCH_CHECK_VALUE(false, name, ": expected one of ", expected, ", got '", value, "'");
+T choose(std::string_view value, const std::pair<const char*, T> (&choices)[N]) {
+  const auto found = std::find_if(std::begin(choices), std::end(choices), [&](const auto& c) { return value == c.first; });
+  GK_REQUIRE(found != std::end(choices));
+  return found->second;
 }
 
-// Floating, and on the device of the first. An optional argument may be undefined.
-void check_tensor(const char* name, const Tensor& tensor, const Tensor& first, const char* first_name,
-                  bool optional = false);
+// Tensors are floating and on one device; those that are absent are undefined.
+void check_tensors(at::ArrayRef<Tensor> tensors);
 
-// The shape that all broadcast to; names the one that does not fit.
-at::DimVector broadcast(std::initializer_list<std::pair<const char*, const Tensor*>> tensors);
+// The shape that tensors broadcast to, after that check.
+at::DimVector broadcast(at::ArrayRef<Tensor> tensors);
 
 ScaleOptions parse_scale(std::string_view param, double offset, std::optional<double> lo, std::optional<double> hi,
                          std::string_view mode);
@@ -55,7 +54,7 @@ Tensor empty_of(const Tensor& like, at::IntArrayRef shape, at::ScalarType dtype)
 Tensor empty_result(const Reduce& reduce, const Tensor& like, at::ScalarType dtype);
 
 // float64 where any is, else float32.
-at::ScalarType compute_type(std::initializer_list<const Tensor*> tensors);
+at::ScalarType compute_type(at::ArrayRef<Tensor> tensors);
 
 // The i-th argument's gradient, if the mask asks for it.
 Tensor wanted(const Tensor& argument, int64_t mask, int i);

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <type_traits>
+
 #include "kernels.h"
 #include "ops/layout.h"
 
@@ -12,6 +14,12 @@ namespace genkern {
 // How kernels of the CPU share work among threads.
 Parallel cpu_parallel();
 
+// A kernel of every backend, and the workspace that one says itself it takes.
+template <class A>
+using KernelOf = Status (*Kernels::*)(const A&, const Launch&);
+template <class A>
+using WorkspaceOf = int64_t (*Kernels::*)(const A&);
+
 class Device {
  public:
   // The device is the current one while this lives.
@@ -19,7 +27,7 @@ class Device {
 
   // kernel(arguments), with what their sums need besides.
   template <class A>
-  void run(Status (*Kernels::*kernel)(const A&, const Launch&), const A& arguments) {
+  void run(KernelOf<A> kernel, const A& arguments) {
     if constexpr (requires { arguments.each_operand([](const auto&) {}); }) {
       Reduction reduction = Reduction::none;
       int losses = 0;
@@ -34,7 +42,7 @@ class Device {
 
   // Workspace for a launch that says itself how much it takes.
   template <class A>
-  void reserve(int64_t (*Kernels::*workspace)(const A&), const A& arguments) {
+  void reserve(WorkspaceOf<A> workspace, const A& arguments) {
     reserve_workspace((kernels_.*workspace)(arguments));
   }
 
@@ -52,8 +60,7 @@ class Device {
 
 // A launch over the extent that a layout finds, on the device of a tensor.
 template <class AnyLayout, class A>
-void launch(AnyLayout& layout, const at::Tensor& on, Status (*Kernels::*kernel)(const A&, const Launch&),
-            A& arguments) {
+void launch(AnyLayout& layout, const at::Tensor& on, KernelOf<std::type_identity_t<A>> kernel, A& arguments) {
   arguments.extent = layout.resolve();
   Device(on.device()).run(kernel, arguments);
   layout.finish();
@@ -61,8 +68,7 @@ void launch(AnyLayout& layout, const at::Tensor& on, Status (*Kernels::*kernel)(
 
 // A launch that says itself how much workspace it takes.
 template <class A>
-void launch(const at::Tensor& on, const A& arguments, int64_t (*Kernels::*workspace)(const A&),
-            Status (*Kernels::*kernel)(const A&, const Launch&)) {
+void launch(const at::Tensor& on, const A& arguments, WorkspaceOf<A> workspace, KernelOf<A> kernel) {
   Device device(on.device());
   device.reserve(workspace, arguments);
   device.run(kernel, arguments);

@@ -1,9 +1,8 @@
-// Discrete distributions: checks, allocation, launch.
+// Discrete distributions: checks, allocation, layouts with classes.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
-#include "ops/arguments.h"
-#include "ops/device.h"
+#include "ops/loss.h"
 
 namespace genkern {
 namespace {
@@ -13,13 +12,11 @@ struct ClassShape {
   at::DimVector full, rest;
   int64_t dim;
 
-  ClassShape(const char* name, at::IntArrayRef shape, int64_t given) : full(shape.begin(), shape.end()) {
+  ClassShape(at::IntArrayRef shape, int64_t given) : full(shape.begin(), shape.end()) {
     const auto ndim = static_cast<int64_t>(shape.size());
-    TORCH_CHECK_VALUE(given >= -ndim && given < ndim, "dim: expected a dimension of ", name, " ", shape_text(shape),
-                      ", got ", given);
+    GK_REQUIRE(given >= -ndim && given < ndim);
     dim = given < 0 ? given + ndim : given;
-    TORCH_CHECK_VALUE(shape[dim] > 0, name, ": expected at least 1 class along dimension ", given, ", got ",
-                      shape_text(shape));
+    GK_REQUIRE(shape[dim] > 0);
     for (int64_t d = 0; d < ndim; ++d)
       if (d != dim) rest.push_back(shape[d]);
   }
@@ -97,133 +94,92 @@ class ClassLayout {
   }
 };
 
-// The entropy of the masses p, or their divergence from q.
-template <bool kDivergence>
-struct Masses {
-  Tensor p, q;
-  ClassShape shape;
-  Reduce reduce;
+// A loss of distributions over classes: an entropy of one tensor, or a divergence of two, the other of which may be
+// absent.
+struct ClassLoss {
+  Tensors tensors;
+  ClassShape classes;
+  at::DimVector shape;
 
-  explicit Masses(Arguments& a)
-      : p(a.tensor()),
-        q(kDivergence ? a.tensor() : Tensor()),
-        shape(check(a.integer())),
-        reduce(a.loss().over(shape.rest)) {}
+  ClassLoss(Tensors given, int64_t dim)
+      : tensors(std::move(given)), classes(broadcast(tensors), dim), shape(classes.rest) {}
 
-  ClassLayout fill(Discrete& a) const {
-    ClassLayout layout(shape, reduce.event_ndim, true);
-    a.wide = type() == at::kDouble;
-    a.classes = shape.classes();
-    layout.in(a.p, p);
-    layout.in(a.q, q);
+  ClassLayout fill(Classes& a, std::initializer_list<ClassOperand*> operands, const Reduce& reduce) const {
+    ClassLayout layout(classes, reduce.event_ndim, true);
+    a.wide = compute_type(tensors) == at::kDouble;
+    a.classes = classes.classes();
+    auto operand = operands.begin();
+    for (const Tensor& tensor : tensors) layout.in(**operand++, tensor);
     return layout;
   }
-  at::ScalarType type() const { return compute_type({&p, &q}); }
-
- private:
-  ClassShape check(int64_t dim) const {
-    check_tensor("p", p, p, "p");
-    check_tensor("q", q, p, "p", !kDivergence);
-    return {kDivergence ? "p, q" : "p", broadcast({{"p", &p}, {"q", &q}}), dim};
+  Tensors gradients(ClassLayout& layout, std::initializer_list<ClassOperand*> operands, int64_t mask) const {
+    Tensors d;
+    auto operand = operands.begin();
+    for (const Tensor& tensor : tensors) {
+      d.push_back(wanted(tensor, mask, static_cast<int>(d.size())));
+      layout.gradient(**operand++, d.back());
+    }
+    return d;
   }
 };
 
 template <bool kDivergence>
-Tensors discrete_forward(Arguments& arguments) {
-  const Masses<kDivergence> masses(arguments);
-  DiscreteForward a;
-  ClassLayout layout = masses.fill(a);
-  const Tensor value = make_loss(a.value, masses.reduce, layout, masses.p, masses.shape.rest, masses.type());
-  launch(layout, masses.p, &Kernels::discrete_forward, a);
-  return {value};
+Tensors read_tensors(Arguments& a) {
+  Tensors found{a.tensor()};
+  if (kDivergence) found.push_back(a.tensor());
+  return found;
 }
 
+// The entropy of the masses p, or their divergence from q.
 template <bool kDivergence>
-Tensors discrete_backward(Arguments& arguments) {
-  const Tensor grad = arguments.tensor();
-  const Masses<kDivergence> masses(arguments);
-  const int64_t mask = arguments.integer();
-  Tensors d{wanted(masses.p, mask, 0)};
-  if (kDivergence) d.push_back(wanted(masses.q, mask, 1));
-  DiscreteBackward a;
-  ClassLayout layout = masses.fill(a);
-  layout.in(a.grad, expand_grad(grad, masses.reduce, masses.shape.rest));
-  a.factor = masses.reduce.factor;
-  layout.gradient(a.d_p, d[0]);
-  if (kDivergence) layout.gradient(a.d_q, d[1]);
-  launch(layout, masses.p, &Kernels::discrete_backward, a);
-  return d;
-}
+struct Masses : ClassLoss {
+  using Forward = DiscreteForward;
+  using Backward = DiscreteBackward;
+  static constexpr auto forward = &Kernels::discrete_forward;
+  static constexpr auto backward = &Kernels::discrete_backward;
+  Reduce reduce;
+
+  explicit Masses(Arguments& a) : Masses(a, read_tensors<kDivergence>(a)) {}
+  Masses(Arguments& a, Tensors given) : ClassLoss(std::move(given), a.integer()), reduce(a.loss().over(shape)) {}
+
+  ClassLayout fill(Discrete& a) const { return ClassLoss::fill(a, {&a.p, &a.q}, reduce); }
+  Tensors gradients(Backward& a, ClassLayout& layout, int64_t mask) const {
+    return ClassLoss::gradients(layout, {&a.d_p, &a.d_q}, mask);
+  }
+};
 
 // The entropy of the logits q, or their divergence from p, which is uniform where absent.
 template <bool kDivergence>
-struct Logits {
-  Tensor q, p;
-  ClassShape shape;
-  double unimix = 0.0;
+struct Logits : ClassLoss {
+  using Forward = CategoricalForward;
+  using Backward = CategoricalBackward;
+  static constexpr auto forward = &Kernels::categorical_forward;
+  static constexpr auto backward = &Kernels::categorical_backward;
+  double unimix;
   DivergenceOptions divergence;
   Reduce reduce;
 
-  explicit Logits(Arguments& a)
-      : q(a.tensor()),
-        p(kDivergence ? a.tensor() : Tensor()),
-        shape(check(a.integer())),
+  explicit Logits(Arguments& a) : Logits(a, read_tensors<kDivergence>(a)) {}
+  Logits(Arguments& a, Tensors given)
+      : ClassLoss(std::move(given), a.integer()),
         unimix(kDivergence ? a.number() : 0.0),
         divergence(kDivergence ? a.divergence() : DivergenceOptions()),
-        reduce(a.loss().over(shape.rest)) {
-    TORCH_CHECK_VALUE(unimix >= 0 && unimix <= 1, "unimix: expected a number from 0 to 1, got ", unimix);
+        reduce(a.loss().over(shape)) {
+    GK_REQUIRE(unimix >= 0 && unimix <= 1);
   }
 
   ClassLayout fill(Categorical& a) const {
-    ClassLayout layout(shape, reduce.event_ndim, true);
-    a.wide = type() == at::kDouble;
-    a.classes = shape.classes();
     a.divergence = kDivergence;
     a.unimix = unimix;
     a.free_nats = divergence.free_bits * reduce.nats_per_unit;
-    layout.in(a.q, q);
-    layout.in(a.p, p);
-    return layout;
+    return ClassLoss::fill(a, {&a.q, &a.p}, reduce);
   }
-  at::ScalarType type() const { return compute_type({&q, &p}); }
-
- private:
-  ClassShape check(int64_t dim) const {
-    const char* name = kDivergence ? "logits_q" : "logits";
-    check_tensor(name, q, q, name);
-    check_tensor("logits_p", p, q, name, true);
-    return {p.defined() ? "logits_q, logits_p" : name, broadcast({{name, &q}, {"logits_p", &p}}), dim};
+  Tensors gradients(Backward& a, ClassLayout& layout, int64_t mask) const {
+    a.grad_scale_q = divergence.grad_scale_q;
+    a.grad_scale_p = divergence.grad_scale_p;
+    return ClassLoss::gradients(layout, {&a.d_q, &a.d_p}, mask);
   }
 };
-
-template <bool kDivergence>
-Tensors categorical_forward(Arguments& arguments) {
-  const Logits<kDivergence> logits(arguments);
-  CategoricalForward a;
-  ClassLayout layout = logits.fill(a);
-  const Tensor value = make_loss(a.value, logits.reduce, layout, logits.q, logits.shape.rest, logits.type());
-  launch(layout, logits.q, &Kernels::categorical_forward, a);
-  return {value};
-}
-
-template <bool kDivergence>
-Tensors categorical_backward(Arguments& arguments) {
-  const Tensor grad = arguments.tensor();
-  const Logits<kDivergence> logits(arguments);
-  const int64_t mask = arguments.integer();
-  Tensors d{wanted(logits.q, mask, 0)};
-  if (kDivergence) d.push_back(wanted(logits.p, mask, 1));
-  CategoricalBackward a;
-  ClassLayout layout = logits.fill(a);
-  layout.in(a.grad, expand_grad(grad, logits.reduce, logits.shape.rest));
-  a.factor = logits.reduce.factor;
-  a.grad_scale_q = logits.divergence.grad_scale_q;
-  a.grad_scale_p = logits.divergence.grad_scale_p;
-  layout.gradient(a.d_q, d[0]);
-  if (kDivergence) layout.gradient(a.d_p, d[1]);
-  launch(layout, logits.q, &Kernels::categorical_backward, a);
-  return d;
-}
 
 // Where noise comes from a key, the order of elements is that of the noise.
 struct Gumbel {
@@ -244,7 +200,7 @@ struct Gumbel {
         shape(check()) {}
 
   ClassLayout fill(GumbelSoftmax& a) const {
-    a.wide = compute_type({&logits}) == at::kDouble;
+    a.wide = logits.scalar_type() == at::kDouble;
     a.classes = shape.classes();
     a.inner = shape.inner();
     a.tau = tau;
@@ -259,10 +215,9 @@ struct Gumbel {
 
  private:
   ClassShape check() const {
-    check_tensor("logits", logits, logits, "logits");
-    TORCH_CHECK_VALUE(tau >= 0, "tau: expected a number >= 0, got ", tau);
-    check_noise(noise, element_offset, logits, "logits", logits.sizes());
-    return {"logits", logits.sizes(), dim};
+    GK_REQUIRE(tau >= 0);
+    check_noise(noise, element_offset, logits, logits.sizes());
+    return {logits.sizes(), dim};
   }
 };
 
@@ -284,7 +239,7 @@ Tensors gumbel_backward(Arguments& arguments) {
   const Tensor y = arguments.tensor();
   const int64_t mask = arguments.integer();
   const Tensor d_logits = wanted(sample.logits, mask, 0), d_eps = wanted(sample.noise.eps, mask, 1);
-  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  GK_REQUIRE(grad.defined());
   GumbelSoftmaxBackward a;
   ClassLayout layout = sample.fill(a);
   const auto type = a.wide ? at::kDouble : at::kFloat;
@@ -300,17 +255,11 @@ Tensors gumbel_backward(Arguments& arguments) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<discrete_forward<false>>(m, "discrete_entropy");
-  implement<discrete_backward<false>>(m, "discrete_entropy_backward");
-  implement<discrete_forward<true>>(m, "discrete_kl");
-  implement<discrete_backward<true>>(m, "discrete_kl_backward");
-  implement<categorical_forward<false>>(m, "categorical_entropy");
-  implement<categorical_backward<false>>(m, "categorical_entropy_backward");
-  implement<categorical_forward<true>>(m, "categorical_kl");
-  implement<categorical_backward<true>>(m, "categorical_kl_backward");
-  implement<gumbel_forward>(m, "gumbel_softmax");
-  implement<gumbel_forward>(m, "gumbel_softmax.draw");
-  implement<gumbel_backward>(m, "gumbel_softmax_backward");
+  implement_loss<Masses<false>>(m, "discrete_entropy");
+  implement_loss<Masses<true>>(m, "discrete_kl");
+  implement_loss<Logits<false>>(m, "categorical_entropy");
+  implement_loss<Logits<true>>(m, "categorical_kl");
+  implement<gumbel_forward, gumbel_backward>(m, "gumbel_softmax", true);
 }
 
 }  // namespace

@@ -10,16 +10,10 @@ namespace genkern {
 namespace {
 
 void check(at::TensorList ema_params, at::TensorList params, double decay) {
-  TORCH_CHECK_VALUE(params.size() == ema_params.size(), "params: expected ", ema_params.size(),
-                    " Tensors, as many as ema_params, got ", params.size());
-  TORCH_CHECK_VALUE(decay >= 0 && decay <= 1, "decay: expected a number from 0 to 1, got ", decay);
+  GK_REQUIRE(params.size() == ema_params.size() && decay >= 0 && decay <= 1);
   for (size_t i = 0; i < params.size(); ++i) {
-    const std::string index = "[" + std::to_string(i) + "]";
-    const std::string average = "ema_params" + index, value = "params" + index;
-    check_tensor(average.c_str(), ema_params[i], ema_params[0], "ema_params[0]");
-    check_tensor(value.c_str(), params[i], ema_params[0], "ema_params[0]");
-    TORCH_CHECK_VALUE(params[i].sizes() == ema_params[i].sizes(), value, ": expected shape ",
-                      shape_text(ema_params[i].sizes()), " as ", average, ", got ", shape_text(params[i].sizes()));
+    check_tensors({ema_params[0], ema_params[i], params[i]});
+    GK_REQUIRE(params[i].sizes() == ema_params[i].sizes());
   }
 }
 
@@ -57,7 +51,7 @@ void ema_update_(at::TensorList ema_params, at::TensorList params, double decay)
   Pairs narrow, wide;
   for (size_t i = 0; i < params.size(); ++i) {
     if (params[i].numel() == 0) continue;
-    const bool in_double = compute_type({&ema_params[i], &params[i]}) == at::kDouble;
+    const bool in_double = compute_type({ema_params[i], params[i]}) == at::kDouble;
     (in_double ? wide : narrow).add(ema_params[i], params[i]);
   }
   if (ema_params.empty()) return;

@@ -18,7 +18,7 @@ Kind parse_kind(std::string_view kind) {
       {"minimax", Kind::minimax}, {"non_saturating", Kind::non_saturating},
       {"hinge", Kind::hinge},     {"lsgan", Kind::lsgan},
       {"wgan", Kind::wgan},       {"relativistic", Kind::relativistic}};
-  return choose("kind", kind, kinds);
+  return choose(kind, kinds);
 }
 
 struct Terms {
@@ -65,20 +65,14 @@ struct Logits {
       : real(real), fake(fake), terms(terms), relativistic(relativistic) {
     enum How { by_mean, by_sum, by_none };
     static constexpr std::pair<const char*, How> hows[] = {{"none", by_none}, {"mean", by_mean}, {"sum", by_sum}};
-    const Tensor& first = real.defined() ? real : fake;
-    const char* first_name = real.defined() ? "real" : "fake";
-    check_tensor("real", real, first, first_name, true);
-    check_tensor("fake", fake, first, first_name);
-    const How how = choose("reduction", reduction, hows);
+    check_tensors({fake, real});
+    const How how = choose(reduction, hows);
     each = how == by_none;
     mean = how == by_mean;
-    TORCH_CHECK_VALUE(!real.defined() || !(each || relativistic) || real.sizes() == fake.sizes(),
-                      "fake: expected shape ", shape_text(first.sizes()), " as real",
-                      relativistic ? " for kind 'relativistic'" : " for reduction 'none'", ", got ",
-                      shape_text(fake.sizes()));
+    GK_REQUIRE(!real.defined() || !(each || relativistic) || real.sizes() == fake.sizes());
   }
 
-  at::ScalarType type() const { return compute_type({&real, &fake}); }
+  at::ScalarType type() const { return compute_type({real, fake}); }
   bool empty() const { return reals() == 0 && fake.numel() == 0; }
   // A mean over nothing is nan, whatever else there is.
   bool undefined() const { return mean && (fake.numel() == 0 || (real.defined() && reals() == 0)); }
@@ -132,7 +126,7 @@ struct Gradient {
 };
 
 Tensors backward(const Tensor& grad, Logits logits, int64_t mask) {
-  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  GK_REQUIRE(grad.defined());
   GanLossBackward a;
   const Gradient d_real(logits.real, mask, 0, a.d_real), d_fake(logits.fake, mask, 1, a.d_fake);
   logits.fill(a);
@@ -144,26 +138,19 @@ Tensors backward(const Tensor& grad, Logits logits, int64_t mask) {
 
 Logits discriminator(Arguments& a) {
   const Tensor real = a.tensor(), fake = a.tensor();
-  const std::string_view kind = a.text();
+  const Kind kind = parse_kind(a.text());
   const double label_smoothing = a.number(), hinge_scale = a.number();
-  const Kind parsed = parse_kind(kind);
-  TORCH_CHECK_VALUE(label_smoothing >= 0 && label_smoothing <= 1,
-                    "label_smoothing: expected a number from 0 to 1, got ", label_smoothing);
-  const bool has_labels = parsed == Kind::minimax || parsed == Kind::non_saturating || parsed == Kind::lsgan;
-  TORCH_CHECK_VALUE(has_labels || label_smoothing == 0, "label_smoothing: expected 0 for kind '", kind,
-                    "', which has no labels, got ", label_smoothing);
-  TORCH_CHECK_VALUE(parsed == Kind::hinge || hinge_scale == 1, "hinge_scale: expected 1 for kind '", kind, "', got ",
-                    hinge_scale);
-  check_tensor("real", real, real, "real");
-  return {real, fake, a.text(), discriminator_terms(parsed, label_smoothing, hinge_scale),
-          parsed == Kind::relativistic};
+  const bool has_labels = kind == Kind::minimax || kind == Kind::non_saturating || kind == Kind::lsgan;
+  GK_REQUIRE(label_smoothing >= 0 && label_smoothing <= 1 && (has_labels || label_smoothing == 0));
+  GK_REQUIRE(kind == Kind::hinge || hinge_scale == 1);
+  return {real, fake, a.text(), discriminator_terms(kind, label_smoothing, hinge_scale), kind == Kind::relativistic};
 }
 
 Logits generator(Arguments& a) {
   const Tensor real = a.tensor(), fake = a.tensor();
   const Kind kind = parse_kind(a.text());
   const bool relativistic = kind == Kind::relativistic;
-  TORCH_CHECK_TYPE(!relativistic || real.defined(), "real: expected a Tensor for kind 'relativistic', got None");
+  GK_REQUIRE(!relativistic || real.defined());
   return {relativistic ? real : Tensor(), fake, a.text(), {{}, generator_term(kind)}, relativistic};
 }
 
@@ -180,10 +167,8 @@ Tensors loss_backward(Arguments& a) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<loss_forward<discriminator>>(m, "gan_discriminator_loss");
-  implement<loss_backward<discriminator>>(m, "gan_discriminator_loss_backward");
-  implement<loss_forward<generator>>(m, "gan_generator_loss");
-  implement<loss_backward<generator>>(m, "gan_generator_loss_backward");
+  implement<loss_forward<discriminator>, loss_backward<discriminator>>(m, "gan_discriminator_loss");
+  implement<loss_forward<generator>, loss_backward<generator>>(m, "gan_generator_loss");
 }
 
 }  // namespace

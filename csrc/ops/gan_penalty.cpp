@@ -14,11 +14,9 @@ struct Interpolation {
 
   explicit Interpolation(Arguments& a)
       : real(a.tensor()), fake(a.tensor()), noise(a.noise()), element_offset(a.integer()) {
-    check_tensor("real", real, real, "real");
-    check_tensor("fake", fake, real, "real");
-    TORCH_CHECK_VALUE(fake.sizes() == real.sizes(), "fake: expected shape ", shape_text(real.sizes()), " as real, got ",
-                      shape_text(fake.sizes()));
-    check_noise(noise, element_offset, real, "real", real.sizes().slice(0, rows_ndim()));
+    check_tensors({real, fake});
+    GK_REQUIRE(fake.sizes() == real.sizes());
+    check_noise(noise, element_offset, real, real.sizes().slice(0, rows_ndim()));
   }
 
   // `values`: the two ends are among the operands.
@@ -34,7 +32,7 @@ struct Interpolation {
     if (noise.eps.defined()) layout.in(a.noise.eps, trailing_ones(noise.eps, real.dim()));
     return layout;
   }
-  at::ScalarType type() const { return compute_type({&real, &fake, &noise.eps}); }
+  at::ScalarType type() const { return compute_type({real, fake, noise.eps}); }
 
  private:
   int64_t rows_ndim() const { return real.dim() > 0 ? 1 : 0; }
@@ -55,7 +53,7 @@ Tensors interpolate(Arguments& arguments) {
 
 Tensors interpolate_backward(Arguments& arguments) {
   const Tensor grad = arguments.tensor();
-  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  GK_REQUIRE(grad.defined());
   const Interpolation interpolation(arguments);
   const int64_t mask = arguments.integer();
   const Tensor d_real = wanted(interpolation.real, mask, 0), d_fake = wanted(interpolation.fake, mask, 1),
@@ -81,15 +79,15 @@ Tensors interpolate_backward(Arguments& arguments) {
 Reduce by_sample(const Tensor& grad, std::string_view reduction) {
   static constexpr std::pair<const char*, std::string_view> reductions[] = {
       {"none", "event"}, {"mean", "batchmean"}, {"sum", "sum"}};
-  check_tensor("grad", grad, grad, "grad");
-  return {choose("reduction", reduction, reductions), "nats", std::nullopt, grad.sizes()};
+  check_tensors({grad});
+  return {choose(reduction, reductions), "nats", std::nullopt, grad.sizes()};
 }
 
 // Sums of squares, reduced into what is returned.
 Tensor squared_norm(const Tensor& grad, const Reduce& reduce) {
   SquaredNorm a;
   Layout layout(grad.sizes(), reduce.event_ndim, true);
-  const auto type = compute_type({&grad});
+  const auto type = compute_type({grad});
   a.wide = type == at::kDouble;
   layout.in(a.x, grad);
   const Tensor result = make_loss(a.squares, reduce, layout, grad, grad.sizes(), type);
@@ -101,7 +99,7 @@ Tensors backward(const Tensor& penalised, const Reduce& reduce, const Tensor& gr
                  const Tensor& norms, const Tensor& grad_norms, int64_t mask) {
   const Tensor d_x = wanted(penalised, mask, 0);
   Layout layout(penalised.sizes(), reduce.event_ndim, true);
-  a.wide = compute_type({&penalised}) == at::kDouble;
+  a.wide = compute_type({penalised}) == at::kDouble;
   a.factor = 2.0 * reduce.factor;
   layout.in(a.x, penalised);
   if (grad.defined()) layout.in(a.grad, expand_grad(grad, reduce, penalised.sizes()));
@@ -155,13 +153,9 @@ Tensors gradient_norm_penalty_backward(Arguments& arguments) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<interpolate>(m, "interpolate");
-  implement<interpolate>(m, "interpolate.draw");
-  implement<interpolate_backward>(m, "interpolate_backward");
-  implement<zero_centered_penalty>(m, "zero_centered_penalty");
-  implement<zero_centered_penalty_backward>(m, "zero_centered_penalty_backward");
-  implement<gradient_norm_penalty>(m, "gradient_norm_penalty");
-  implement<gradient_norm_penalty_backward>(m, "gradient_norm_penalty_backward");
+  implement<interpolate, interpolate_backward>(m, "interpolate", true);
+  implement<zero_centered_penalty, zero_centered_penalty_backward>(m, "zero_centered_penalty");
+  implement<gradient_norm_penalty, gradient_norm_penalty_backward>(m, "gradient_norm_penalty");
 }
 
 }  // namespace

@@ -21,13 +21,16 @@ struct Head {
   std::optional<Reduce> reduce = {};
 
   void check() {
-    check_tensor("loc", loc, loc, "loc");
-    check_tensor("scale", scale, loc, "loc");
-    check_tensor("prior_loc", prior_loc, loc, "loc", true);
-    check_tensor("prior_scale", prior_scale, loc, "loc", true);
-    shape = broadcast({{"loc", &loc}, {"scale", &scale}});
-    if (sampling) check_sampling();
-    if (divergence) check_divergence();
+    shape = broadcast({loc, scale});
+    if (sampling) {
+      GK_REQUIRE(std::all_of(sampling->shape.begin(), sampling->shape.end(), [](int64_t size) { return size >= 0; }));
+      check_noise(sampling->noise, sampling->element_offset, loc, sample_shape());
+    }
+    if (!divergence) return;
+    const at::DimVector joint = broadcast({loc, scale, prior_loc, prior_scale});
+    GK_REQUIRE(!sampling || joint == shape);
+    shape = joint;
+    reduce = loss.over(shape);
   }
 
   at::DimVector sample_shape() const {
@@ -37,11 +40,11 @@ struct Head {
   }
   int64_t samples() const { return c10::multiply_integers(sampling->shape); }
   at::ScalarType sample_type() const { return c10::promoteTypes(loc.scalar_type(), scale.scalar_type()); }
-  at::ScalarType type() const { return compute_type({&loc, &scale, &prior_loc, &prior_scale}); }
+  at::ScalarType type() const { return compute_type({loc, scale, prior_loc, prior_scale}); }
 
   bool has_no_sample() const { return sampling && samples() == 0; }
   // A wider prior must not change the noise: the sample then has a launch of its own.
-  bool is_mixed() const { return sampling && divergence && type() != compute_type({&loc, &scale}); }
+  bool is_mixed() const { return sampling && divergence && type() != compute_type({loc, scale}); }
   Head only_sample() const { return {loc, scale, {}, {}, scale_options, sampling}; }
   Head only_divergence() const { return {loc, scale, prior_loc, prior_scale, scale_options, {}, divergence, loss}; }
 
@@ -81,24 +84,6 @@ struct Head {
     return Layout(shape, reduce ? reduce->event_ndim : std::max<int64_t>(static_cast<int64_t>(shape.size()) - 1, 0),
                   any_order);
   }
-
- private:
-  void check_sampling() const {
-    for (const int64_t size : sampling->shape)
-      TORCH_CHECK_VALUE(size >= 0, "sample_shape: expected an int >= 0, got ", size);
-    check_noise(sampling->noise, sampling->element_offset, loc, "loc", sample_shape());
-  }
-
-  void check_divergence() {
-    const at::DimVector own = shape;
-    if (sampling)
-      for (const auto& [name, prior] : {std::pair("prior_loc", &prior_loc), {"prior_scale", &prior_scale}})
-        TORCH_CHECK_VALUE(!prior->defined() || at::is_expandable_to(prior->sizes(), own), name,
-                          ": expected a shape that broadcasts to that of loc and scale ", shape_text(own), ", got ",
-                          shape_text(prior->sizes()));
-    shape = broadcast({{"loc", &loc}, {"scale", &scale}, {"prior_loc", &prior_loc}, {"prior_scale", &prior_scale}});
-    reduce = loss.over(shape);
-  }
 };
 
 struct Outputs {
@@ -132,7 +117,7 @@ Outputs forward(Head head) {
     a.divergence = true;
     out.kl = make_loss(a.kl, *head.reduce, layout, head.loc, head.shape, head.type());
   }
-  launch(layout, head.loc, &Kernels::gaussian_head_forward, a);
+  launch(layout, head.loc, head.sampling ? &Kernels::gaussian_sample_forward : &Kernels::gaussian_kl_forward, a);
   return out;
 }
 
@@ -155,7 +140,7 @@ void backward(Head head, const Tensor& grad_z, const Tensor& grad_kl, const Head
     const auto like = [](const Tensor& t, at::ScalarType type) {
       return t.defined() ? at::empty_like(t, t.options().dtype(type)) : Tensor();
     };
-    const auto narrow = compute_type({&head.loc, &head.scale});
+    const auto narrow = compute_type({head.loc, head.scale});
     const HeadGradients by_z{.loc = like(d.loc, narrow), .scale = like(d.scale, narrow), .eps = d.eps};
     const HeadGradients by_kl{like(d.loc, at::kDouble), like(d.scale, at::kDouble), d.prior_loc, d.prior_scale, {}};
     backward(head.only_sample(), grad_z, {}, by_z);
@@ -194,17 +179,11 @@ struct Packed {
   std::optional<int64_t> latent;
 
   explicit Packed(Arguments& a) : moments(a.tensor()), chunk_dim(a.integer()), latent(a.integer_or_none()) {
-    check_tensor("moments", moments, moments, "moments");
     const int64_t ndim = moments.dim();
-    TORCH_CHECK_VALUE(chunk_dim >= -ndim && chunk_dim < ndim, "chunk_dim: expected a dimension of moments ",
-                      moments.sizes(), ", got ", chunk_dim);
+    GK_REQUIRE(chunk_dim >= -ndim && chunk_dim < ndim);
     const int64_t channels = moments.size(chunk_dim);
-    TORCH_CHECK_VALUE(latent || channels >= 2, "moments: expected at least 2 channels along dimension ", chunk_dim,
-                      ", got ", channels);
-    TORCH_CHECK_VALUE(!latent || *latent >= 1, "latent_channels: expected an int >= 1, got ", latent.value_or(0));
     if (!latent) latent = channels % 2 ? channels - 1 : channels / 2;
-    TORCH_CHECK_VALUE(channels == 2 * *latent || channels == *latent + 1, "moments: expected ", 2 * *latent, " or ",
-                      *latent + 1, " channels along dimension ", chunk_dim, ", got ", channels);
+    GK_REQUIRE(*latent >= 1 && (channels == 2 * *latent || channels == *latent + 1));
   }
   Tensor loc(const Tensor& of) const { return of.narrow(chunk_dim, 0, *latent); }
   Tensor scale(const Tensor& of) const { return of.narrow(chunk_dim, *latent, of.size(chunk_dim) - *latent); }
@@ -293,17 +272,10 @@ Tensors packed_backward(Arguments& a) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<head_forward<kSample>>(m, "gaussian_rsample");
-  implement<head_forward<kSample>>(m, "gaussian_rsample.draw");
-  implement<head_backward<kSample>>(m, "gaussian_rsample_backward");
-  implement<head_forward<kDivergence>>(m, "gaussian_kl");
-  implement<head_backward<kDivergence>>(m, "gaussian_kl_backward");
-  implement<head_forward<kBoth>>(m, "gaussian_rsample_kl");
-  implement<head_forward<kBoth>>(m, "gaussian_rsample_kl.draw");
-  implement<head_backward<kBoth>>(m, "gaussian_rsample_kl_backward");
-  implement<packed_forward>(m, "gaussian_rsample_kl_packed");
-  implement<packed_forward>(m, "gaussian_rsample_kl_packed.draw");
-  implement<packed_backward>(m, "gaussian_rsample_kl_packed_backward");
+  implement<head_forward<kSample>, head_backward<kSample>>(m, "gaussian_rsample", true);
+  implement<head_forward<kDivergence>, head_backward<kDivergence>>(m, "gaussian_kl");
+  implement<head_forward<kBoth>, head_backward<kBoth>>(m, "gaussian_rsample_kl", true);
+  implement<packed_forward, packed_backward>(m, "gaussian_rsample_kl_packed", true);
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ struct ResidualHead {
         shape(check()),
         reduce(a.loss().over(shape)) {}
 
-  at::ScalarType type() const { return compute_type({&prior_loc, &prior_scale, &delta_loc, &delta_scale}); }
+  at::ScalarType type() const { return compute_type({prior_loc, prior_scale, delta_loc, delta_scale}); }
   at::ScalarType sample_type() const {
     return c10::promoteTypes(c10::promoteTypes(prior_loc.scalar_type(), prior_scale.scalar_type()),
                              c10::promoteTypes(delta_loc.scalar_type(), delta_scale.scalar_type()));
@@ -53,15 +53,8 @@ struct ResidualHead {
 
  private:
   at::DimVector check() const {
-    check_tensor("prior_loc", prior_loc, prior_loc, "prior_loc");
-    check_tensor("prior_scale", prior_scale, prior_loc, "prior_loc");
-    check_tensor("delta_loc", delta_loc, prior_loc, "prior_loc");
-    check_tensor("delta_scale", delta_scale, prior_loc, "prior_loc");
-    const at::DimVector all = broadcast({{"prior_loc", &prior_loc},
-                                         {"prior_scale", &prior_scale},
-                                         {"delta_loc", &delta_loc},
-                                         {"delta_scale", &delta_scale}});
-    check_noise(noise, element_offset, prior_loc, "prior_loc", all);
+    const at::DimVector all = broadcast({prior_loc, prior_scale, delta_loc, delta_scale});
+    check_noise(noise, element_offset, prior_loc, all);
     return all;
   }
 };
@@ -109,9 +102,7 @@ Tensors residual_backward(Arguments& arguments) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<residual_forward>(m, "gaussian_residual_rsample_kl");
-  implement<residual_forward>(m, "gaussian_residual_rsample_kl.draw");
-  implement<residual_backward>(m, "gaussian_residual_rsample_kl_backward");
+  implement<residual_forward, residual_backward>(m, "gaussian_residual_rsample_kl", true);
 }
 
 }  // namespace

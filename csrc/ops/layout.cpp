@@ -40,6 +40,15 @@ void Layout::gradient(Operand& operand, const at::Tensor& tensor) {
   slots_.back().target = tensor;
 }
 
+void Layout::row_sums(Loss& sums, const at::Tensor& gradient, at::ScalarType type) {
+  const at::IntArrayRef rows(shape_.data(), batch_ndim_);
+  const at::Tensor made = at::empty(rows, gradient.options().dtype(type));
+  sums.reduction = Reduction::event;
+  sums.out.data = made.data_ptr();
+  if (c10::multiply_integers(shape_) == 0) made.zero_();
+  sums_.emplace_back(gradient, trailing_ones(made, static_cast<int64_t>(shape_.size())));
+}
+
 void Layout::in(Operand& operand, const at::Tensor& tensor, int64_t channel_dim, int64_t& channel_stride) {
   add(operand, tensor, false, channel_dim, &channel_stride);
 }
@@ -105,6 +114,7 @@ Extent Layout::resolve() {
 void Layout::finish() {
   for (Slot& s : slots_)
     if (s.target.defined()) sum_into(s.target, s.tensor);
+  for (const auto& [target, made] : sums_) sum_into(target, made);
 }
 
 at::Tensor trailing_ones(const at::Tensor& tensor, int64_t ndim) {

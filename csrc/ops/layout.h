@@ -5,6 +5,8 @@
 #include <c10/util/SmallVector.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "kernels.h"
 #include "ops/sum.h"
@@ -21,6 +23,8 @@ class Layout {
   void in(Operand& operand, const at::Tensor& tensor);        // broadcasts to the shape; undefined: absent
   void out(Operand& operand, const at::Tensor& tensor);       // of the shape
   void gradient(Operand& operand, const at::Tensor& tensor);  // of an argument that was broadcast; undefined: absent
+  // The gradient of an argument that has one value for a row or for several, as sums over rows.
+  void row_sums(Loss& sums, const at::Tensor& gradient, at::ScalarType type);
   // The same of tensors with channels, which are none of the shape's dimensions and lie at a stride that is given back
   // by resolve().
   void in(Operand& operand, const at::Tensor& tensor, int64_t channel_dim, int64_t& channel_stride);
@@ -53,6 +57,7 @@ class Layout {
   bool any_order_;
   c10::SmallVector<int64_t, 6> order_;  // of the dimensions, where follow_memory() changed it
   c10::SmallVector<Slot, 8> slots_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> sums_;  // where they go, and where the kernel leaves them
 };
 
 // The type of arithmetic: double where the tensor of an operand is, of those that came so far.

@@ -21,13 +21,10 @@ struct Batch {
   explicit Batch(Arguments& a) {
     given = a.tensor();
     const auto group_size = a.integer_or_none();
-    const int64_t num_channels = features = a.integer();
-    check_tensor("x", given, given, "x");
-    TORCH_CHECK_VALUE(given.dim() >= 2, "x: expected shape (N, C, ...), got ", shape_text(given.sizes()));
-    TORCH_CHECK_VALUE(!group_size || *group_size >= 1, "group_size: expected an int >= 1, got ", *group_size);
-    TORCH_CHECK_VALUE(num_channels >= 1, "num_channels: expected an int >= 1, got ", num_channels);
-    TORCH_CHECK_VALUE(given.size(1) % num_channels == 0, "num_channels: expected a divisor of the ", given.size(1),
-                      " channels of x, got ", num_channels);
+    features = a.integer();
+    check_tensors({given});
+    GK_REQUIRE(given.dim() >= 2 && (!group_size || *group_size >= 1));
+    GK_REQUIRE(features >= 1 && given.size(1) % features == 0);
     x = given.contiguous();
     size = x.size(0);
     channels = x.size(1);
@@ -37,7 +34,7 @@ struct Batch {
     members = groups ? (size + groups - 1) / groups : 0;
   }
 
-  at::ScalarType type() const { return compute_type({&x}); }
+  at::ScalarType type() const { return compute_type({x}); }
   int64_t length() const { return channels / features * elements; }
   // Groups are rows; each feature is a row or a run of its own.
   void fill(MinibatchStddev& a, bool by_runs) const {
@@ -64,9 +61,9 @@ Tensors minibatch_stddev(Arguments& arguments) {
   if (batch.length() == 0) stddev.fill_(std::numeric_limits<double>::quiet_NaN());
   MinibatchStddevForward a;
   batch.fill(a, false);
-  a.stddev.reduction = Reduction::event;
-  a.stddev.factor = 1.0 / static_cast<double>(batch.length());
-  a.stddev.out.data = stddev.data_ptr();
+  a.loss.reduction = Reduction::event;
+  a.loss.factor = 1.0 / static_cast<double>(batch.length());
+  a.loss.out.data = stddev.data_ptr();
   Device(x.device()).run(&Kernels::minibatch_stddev_forward, a);
 
   const Tensor result = at::empty(batch.result_shape(), x.options());
@@ -81,7 +78,7 @@ Tensors minibatch_stddev(Arguments& arguments) {
 
 Tensors minibatch_stddev_backward(Arguments& arguments) {
   const Tensor grad = arguments.tensor();
-  TORCH_CHECK_TYPE(grad.defined(), "grad_0: expected a Tensor, got None");
+  GK_REQUIRE(grad.defined());
   const Batch batch(arguments);
   const Tensor& x = batch.given;
   const int64_t mask = arguments.integer();
@@ -110,8 +107,7 @@ Tensors minibatch_stddev_backward(Arguments& arguments) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<minibatch_stddev>(m, "minibatch_stddev");
-  implement<minibatch_stddev_backward>(m, "minibatch_stddev_backward");
+  implement<minibatch_stddev, minibatch_stddev_backward>(m, "minibatch_stddev");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Densities of mixtures: checks, allocation, launch.
+#include <ATen/ExpandUtils.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -18,7 +19,7 @@ struct Mixture {
   Mixture(const Tensor& z, const Tensor& loc, const Tensor& log_scale, const Tensor& log_weights, bool marginals)
       : z(z), loc(loc), log_scale(log_scale), log_weights(log_weights), marginals(marginals) {
     check();
-    type = compute_type({&z, &loc, &log_scale, &log_weights});
+    type = compute_type({z, loc, log_scale, log_weights});
     for (Tensor* t : {&this->z, &this->loc, &this->log_scale}) *t = t->to(type).contiguous();
     if (!log_weights.defined()) return;
     this->log_weights = log_weights.to(type);
@@ -49,23 +50,11 @@ struct Mixture {
   bool has_rows() const { return log_weights.dim() == 2 && log_weights.stride(1) == 1 && log_weights.stride(0) != 0; }
 
   void check() const {
-    check_tensor("z", z, z, "z");
-    check_tensor("loc", loc, z, "z");
-    check_tensor("scale", log_scale, z, "z");
-    check_tensor("log_weights", log_weights, z, "z", true);
-    TORCH_CHECK_VALUE(z.dim() == 2, "z: expected shape (B, D), got ", shape_text(z.sizes()));
-    TORCH_CHECK_VALUE(loc.dim() == 2 && loc.size(0) > 0 && loc.size(1) == z.size(1), "loc: expected shape (C, ",
-                      z.size(1), ") with C >= 1, got ", shape_text(loc.sizes()));
-    const auto fits = [](int64_t size, int64_t whole) { return size == 1 || size == whole; };
-    TORCH_CHECK_VALUE(
-        log_scale.dim() == 2 && fits(log_scale.size(0), loc.size(0)) && fits(log_scale.size(1), loc.size(1)),
-        "scale: expected a shape that broadcasts to ", shape_text(loc.sizes()), ", got ",
-        shape_text(log_scale.sizes()));
-    if (!log_weights.defined()) return;
-    const bool shared = log_weights.sizes() == at::IntArrayRef({loc.size(0)});
-    TORCH_CHECK_VALUE(shared || log_weights.sizes() == at::IntArrayRef({z.size(0), loc.size(0)}),
-                      "log_weights: expected shape ", shape_text({loc.size(0)}), " or ",
-                      shape_text({z.size(0), loc.size(0)}), ", got ", shape_text(log_weights.sizes()));
+    check_tensors({z, loc, log_scale, log_weights});
+    GK_REQUIRE(z.dim() == 2 && loc.dim() == 2 && loc.size(0) > 0 && loc.size(1) == z.size(1));
+    GK_REQUIRE(log_scale.dim() == 2 && at::is_expandable_to(log_scale.sizes(), loc.sizes()));
+    GK_REQUIRE(!log_weights.defined() || log_weights.sizes() == at::IntArrayRef({loc.size(0)}) ||
+               log_weights.sizes() == at::IntArrayRef({z.size(0), loc.size(0)}));
   }
 };
 
@@ -136,8 +125,7 @@ Tensors gaussian_mixture_backward(Arguments& arguments) {
 }
 
 void register_kernels(torch::Library& m) {
-  implement<gaussian_mixture>(m, "gaussian_mixture");
-  implement<gaussian_mixture_backward>(m, "gaussian_mixture_backward");
+  implement<gaussian_mixture, gaussian_mixture_backward>(m, "gaussian_mixture");
 }
 
 }  // namespace

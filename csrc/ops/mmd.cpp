@@ -24,7 +24,7 @@ struct Sets {
     check();
     x_type = x.scalar_type();
     y_type = y.scalar_type();
-    type = compute_type({&x, &y});
+    type = compute_type({x, y});
     for (Tensor* t : {&x, &y}) *t = t->to(type).contiguous();
   }
 
@@ -43,21 +43,12 @@ struct Sets {
 
  private:
   void check() const {
-    check_tensor("x", x, x, "x");
-    check_tensor("y", y, x, "x");
-    TORCH_CHECK_VALUE(kernel == "rbf" || kernel == "imq", "kernel: expected one of 'rbf', 'imq', got '", kernel, "'");
-    TORCH_CHECK_VALUE(!scales.empty() && scales.size() <= kMostScales, "scales: expected 1 to ", kMostScales,
-                      " numbers, got ", scales.size());
-    for (const double s : scales)
-      TORCH_CHECK_VALUE(s > 0 && std::isfinite(s), "scales: expected finite numbers > 0, got ", s);
-    TORCH_CHECK_VALUE(estimator == "u" || estimator == "v", "estimator: expected one of 'u', 'v', got '", estimator,
-                      "'");
+    check_tensors({x, y});
+    GK_REQUIRE((kernel == "rbf" || kernel == "imq") && (estimator == "u" || estimator == "v"));
+    GK_REQUIRE(!scales.empty() && scales.size() <= kMostScales);
+    GK_REQUIRE(std::all_of(scales.begin(), scales.end(), [](double s) { return s > 0 && std::isfinite(s); }));
     const int64_t fewest = estimator == "u" ? 2 : 1;
-    TORCH_CHECK_VALUE(x.dim() == 2 && x.size(0) >= fewest, "x: expected shape (B, D) with B >= ", fewest,
-                      " for estimator '", estimator, "', got ", shape_text(x.sizes()));
-    TORCH_CHECK_VALUE(y.dim() == 2 && y.size(0) >= fewest && y.size(1) == x.size(1), "y: expected shape (C, ",
-                      x.size(1), ") with C >= ", fewest, " for estimator '", estimator, "', got ",
-                      shape_text(y.sizes()));
+    GK_REQUIRE(x.dim() == 2 && x.size(0) >= fewest && y.dim() == 2 && y.size(0) >= fewest && y.size(1) == x.size(1));
   }
 };
 
@@ -91,10 +82,7 @@ Tensors mmd_backward(Arguments& arguments) {
   return d;
 }
 
-void register_kernels(torch::Library& m) {
-  implement<mmd_forward>(m, "mmd");
-  implement<mmd_backward>(m, "mmd_backward");
-}
+void register_kernels(torch::Library& m) { implement<mmd_forward, mmd_backward>(m, "mmd"); }
 
 }  // namespace
 

@@ -22,11 +22,9 @@ at::TensorOptions key_options(const at::Device& device) {
 }  // namespace
 
 void check_key(const Tensor& key, const at::Device& device) {
-  TORCH_CHECK_TYPE(key.defined(), "key: expected a uint64 Tensor of shape (2,), got None");
-  TORCH_CHECK_TYPE(key.scalar_type() == at::kUInt64, "key: expected dtype torch.uint64, got ", key.scalar_type());
-  TORCH_CHECK_VALUE(key.is_cpu() || key.device() == device, "key: expected device ", device.is_cpu() ? "" : "cpu or ",
-                    device, ", got ", key.device());
-  TORCH_CHECK_VALUE(key.dim() == 1 && key.size(0) == 2, "key: expected shape (2,), got ", key.sizes());
+  GK_REQUIRE(key.defined() && key.scalar_type() == at::kUInt64);
+  GK_REQUIRE(key.is_cpu() || key.device() == device);
+  GK_REQUIRE(key.dim() == 1 && key.size(0) == 2);
 }
 
 KeySource key_source(const Tensor& key) {
@@ -80,16 +78,13 @@ EpsGradient::EpsGradient(const Tensor& target, at::ScalarType type, bool dense) 
     made_ = at::empty(target.sizes(), target.options().dtype(wider ? type : target.scalar_type()));
 }
 
-void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
-                 at::IntArrayRef shape) {
+void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, at::IntArrayRef shape) {
   const auto& [key, eps, drawn, generator] = noise;
-  TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
-  check_tensor("eps", eps, first, first_name, true);
-  TORCH_CHECK_VALUE(drawn || key.defined() != eps.defined(), "key, eps: expected exactly one of the two, got ",
-                    key.defined() ? "both" : "neither");
+  GK_REQUIRE(element_offset >= 0);
+  check_tensors({first, eps});
+  GK_REQUIRE(drawn || key.defined() != eps.defined());
+  GK_REQUIRE(!eps.defined() || eps.sizes() == shape);
   if (key.defined()) check_key(key, first.device());
-  TORCH_CHECK_VALUE(!eps.defined() || eps.sizes() == shape, "eps: expected shape ", shape_text(shape),
-                    ", that of the sample, got ", shape_text(eps.defined() ? eps.sizes() : shape));
 }
 
 namespace {
@@ -103,12 +98,12 @@ Tensor split_keys(const Tensor& key, int64_t first, int64_t count, at::IntArrayR
 }
 
 Tensor key_split(const Tensor& key, int64_t num) {
-  TORCH_CHECK_VALUE(num >= 0, "num: expected an int >= 0, got ", num);
+  GK_REQUIRE(num >= 0);
   return split_keys(key, 0, num, {num, 2});
 }
 
 Tensor key_fold_in(const Tensor& key, int64_t data) {
-  TORCH_CHECK_VALUE(data >= 0, "data: expected an int >= 0, got ", data);
+  GK_REQUIRE(data >= 0);
   return split_keys(key, data, 1, {2});
 }
 
@@ -126,11 +121,9 @@ Tensor key_reserve_cuda(const Generator& generator, at::Device device) {
 
 Tensor fill(Distribution distribution, const Tensor& key, at::IntArrayRef shape, at::ScalarType dtype,
             int64_t element_offset, at::Device device) {
-  TORCH_CHECK_TYPE(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
-                   "dtype: expected float64, float32, bfloat16 or float16, got ", dtype);
-  TORCH_CHECK_VALUE(element_offset >= 0, "element_offset: expected an int >= 0, got ", element_offset);
-  for (const int64_t size : shape) TORCH_CHECK_VALUE(size >= 0, "shape: expected an int >= 0, got ", size);
+  GK_REQUIRE(element_offset >= 0);
   Tensor result = at::empty(shape, at::TensorOptions().dtype(dtype).device(device));
+  check_tensors({result});
   check_key(key, result.device());
   const RandomFill a{distribution,      key_source(key),      static_cast<uint64_t>(element_offset),
                      result.data_ptr(), storage_type(result), result.numel()};

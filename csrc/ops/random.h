@@ -57,7 +57,6 @@ class EpsGradient {
 };
 
 // Checks that the noise has exactly one of the three origins, and that eps has the shape of the sample.
-void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, const char* first_name,
-                 at::IntArrayRef shape);
+void check_noise(const NoiseOrigin& noise, int64_t element_offset, const Tensor& first, at::IntArrayRef shape);
 
 }  // namespace genkern

@@ -262,77 +262,69 @@ struct GaussianDensity {
   }
 };
 
-template <class E, template <class> class Density>
-struct DensityForward {
-  using F = typename E::F;
-  NllInputs<E> in;
-  Density<F> density;
+template <template <class> class Density>
+struct LocScaleNllTiles {
+  template <class E>
+  struct Forward {
+    using F = typename E::F;
+    NllInputs<E> in;
+    Density<F> density;
 
-  GK_DEVICE explicit DensityForward(const LocScaleNllForward& a) : in(a), density(a) {}
+    GK_DEVICE explicit Forward(const LocScaleNllForward& a) : in(a), density(a) {}
 
-  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
-    in.fetch(s);
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-      const Scale<F> sigma = in.sigma(i);
-      nll->set(i, density.nll(F(in.x[i]), F(in.loc[i]), in.map.inverse_sigma(sigma), sigma.logvar));
+    GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
+      in.fetch(s);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+        const Scale<F> sigma = in.sigma(i);
+        nll->set(i, density.nll(F(in.x[i]), F(in.loc[i]), in.map.inverse_sigma(sigma), sigma.logvar));
+      }
     }
-  }
-};
+  };
 
-// The gradient by scale is the tile's value where one scale serves a row: summed over rows.
-template <class E, template <class> class Density>
-struct DensityBackward {
-  using T = typename E::T;
-  using F = typename E::F;
-  using Span = typename E::Span;
-  NllInputs<E> in;
-  Density<F> density;
-  typename E::LossInput grad;
-  F factor;
-  typename E::Output d_x, d_loc, d_scale;
+  // The gradient by scale is the tile's value where one scale serves a row: summed over rows.
+  template <class E>
+  struct Backward {
+    using T = typename E::T;
+    using F = typename E::F;
+    using Span = typename E::Span;
+    NllInputs<E> in;
+    Density<F> density;
+    typename E::LossInput grad;
+    F factor;
+    typename E::Output d_x, d_loc, d_scale;
 
-  GK_DEVICE explicit DensityBackward(const LocScaleNllBackward& a)
-      : in(a), density(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
+    GK_DEVICE explicit Backward(const LocScaleNllBackward& a)
+        : in(a), density(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
 
-  GK_DEVICE void operator()(const Span& s, typename E::Values* d_scale_sum) {
-    gradients(s, [&](int64_t i, F value) { d_scale_sum->set(i, value); });
-  }
-  GK_DEVICE void operator()(const Span& s) {
-    d_scale.prepare(s);
-    gradients(s, [&](int64_t i, F value) { d_scale.set(i, value); });
-    d_scale.commit(s);
-  }
-
- private:
-  template <class Set>
-  GK_DEVICE void gradients(const Span& s, const Set& set) {
-    in.fetch(s);
-    grad.fetch(s);
-    d_x.prepare(s);
-    d_loc.prepare(s);
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-      const Scale<F> sigma = in.sigma(i);
-      const F inverse = in.map.inverse_sigma(sigma);
-      const NllGradient<F> d = density.gradient(F(in.x[i]), F(in.loc[i]), inverse, grad[i] * factor);
-      const F by_x = times(d.standard, inverse);
-      d_x.set(i, by_x);
-      d_loc.set(i, -by_x);
-      set(i, in.map.by_raw(sigma, d.logvar));
+    GK_DEVICE void operator()(const Span& s, typename E::Values* d_scale_sum) {
+      gradients(s, [&](int64_t i, F value) { d_scale_sum->set(i, value); });
     }
-    d_x.commit(s);
-    d_loc.commit(s);
-  }
-};
+    GK_DEVICE void operator()(const Span& s) {
+      d_scale.prepare(s);
+      gradients(s, [&](int64_t i, F value) { d_scale.set(i, value); });
+      d_scale.commit(s);
+    }
 
-// Tables of kernels know the densities by these names.
-template <class E>
-struct GaussianNllForwardTile : DensityForward<E, GaussianDensity> {
-  GK_DEVICE explicit GaussianNllForwardTile(const LocScaleNllForward& a) : DensityForward<E, GaussianDensity>(a) {}
-};
-
-template <class E>
-struct GaussianNllBackwardTile : DensityBackward<E, GaussianDensity> {
-  GK_DEVICE explicit GaussianNllBackwardTile(const LocScaleNllBackward& a) : DensityBackward<E, GaussianDensity>(a) {}
+   private:
+    template <class Set>
+    GK_DEVICE void gradients(const Span& s, const Set& set) {
+      in.fetch(s);
+      grad.fetch(s);
+      d_x.prepare(s);
+      d_loc.prepare(s);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+        const Scale<F> sigma = in.sigma(i);
+        const F inverse = in.map.inverse_sigma(sigma);
+        const NllGradient<F> d = density.gradient(F(in.x[i]), F(in.loc[i]), inverse, grad[i] * factor);
+        const F by_x = times(d.standard, inverse);
+        d_x.set(i, by_x);
+        d_loc.set(i, -by_x);
+        set(i, in.map.by_raw(sigma, d.logvar));
+      }
+      d_x.commit(s);
+      d_loc.commit(s);
+    }
+  };
 };
 
 template <class E>

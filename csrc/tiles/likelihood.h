@@ -7,64 +7,63 @@
 
 namespace genkern {
 
-GK_INLINE std::true_type is_plain(const BernoulliNll&) { return {}; }
+GK_INLINE std::true_type is_plain(const ParameterNll&) { return {}; }
 
-template <class E>
-struct BernoulliInputs {
-  using T = typename E::T;
-  using F = typename E::F;
-  typename E::Input x, logits;
-  F keep, half_smoothing;
+// Distribution<F>, of math/likelihood.h, is that of one element.
+template <template <class> class Distribution>
+struct ParameterNllTiles {
+  template <class E>
+  struct Inputs {
+    static constexpr bool kFlushes = Distribution<typename E::F>::kFlushes;
+    using F = typename E::F;
+    typename E::Input x, parameter;
+    Distribution<F> distribution;
 
-  GK_DEVICE explicit BernoulliInputs(const BernoulliNll& a)
-      : x(a.x), logits(a.logits), keep(T(1.0 - a.label_smoothing)), half_smoothing(T(0.5 * a.label_smoothing)) {}
+    GK_DEVICE explicit Inputs(const ParameterNll& a) : x(a.x), parameter(a.parameter), distribution(a.options) {}
 
-  GK_DEVICE void fetch(const typename E::Span& s) {
-    x.fetch(s);
-    logits.fetch(s);
-  }
-  GK_DEVICE Bernoulli<F> operator[](int64_t i) const { return bernoulli(F(x[i]), F(logits[i]), keep, half_smoothing); }
-};
-
-template <class E>
-struct BernoulliNllForwardTile {
-  static constexpr bool kFlushes = true;
-  BernoulliInputs<E> in;
-
-  GK_DEVICE explicit BernoulliNllForwardTile(const BernoulliNllForward& a) : in(a) {}
-
-  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
-    in.fetch(s);
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) nll->set(i, bernoulli_nll(in[i]));
-  }
-};
-
-template <class E>
-struct BernoulliNllBackwardTile {
-  static constexpr bool kFlushes = true;
-  using F = typename E::F;
-  BernoulliInputs<E> in;
-  typename E::LossInput grad;
-  F factor;
-  typename E::Output d_x, d_logits;
-
-  GK_DEVICE explicit BernoulliNllBackwardTile(const BernoulliNllBackward& a)
-      : in(a), grad(a.grad), factor(typename E::T(a.factor)), d_x(a.d_x), d_logits(a.d_logits) {}
-
-  GK_DEVICE void operator()(const typename E::Span& s) {
-    in.fetch(s);
-    grad.fetch(s);
-    d_x.prepare(s);
-    d_logits.prepare(s);
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-      const F g = grad[i] * factor;
-      const BernoulliGradient<F> d = gradient(in[i], in.keep);
-      d_x.set(i, g * d.x);
-      d_logits.set(i, g * d.logit);
+    GK_DEVICE void fetch(const typename E::Span& s) {
+      x.fetch(s);
+      parameter.fetch(s);
     }
-    d_x.commit(s);
-    d_logits.commit(s);
-  }
+  };
+
+  template <class E>
+  struct Forward : Inputs<E> {
+    GK_DEVICE explicit Forward(const ParameterNllForward& a) : Inputs<E>(a) {}
+
+    GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
+      using F = typename E::F;
+      this->fetch(s);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+          nll->set(i, this->distribution.nll(F(this->x[i]), F(this->parameter[i])));
+    }
+  };
+
+  template <class E>
+  struct Backward : Inputs<E> {
+    using F = typename E::F;
+    typename E::LossInput grad;
+    F factor;
+    typename E::Output d_x, d_parameter;
+
+    GK_DEVICE explicit Backward(const ParameterNllBackward& a)
+        : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d_x(a.d_x), d_parameter(a.d_parameter) {}
+
+    GK_DEVICE void operator()(const typename E::Span& s) {
+      this->fetch(s);
+      grad.fetch(s);
+      d_x.prepare(s);
+      d_parameter.prepare(s);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
+        const F g = grad[i] * factor;
+        const ParameterGradient<F> d = this->distribution.gradient(F(this->x[i]), F(this->parameter[i]));
+        d_x.set(i, g * d.x);
+        d_parameter.set(i, g * d.parameter);
+      }
+      d_x.commit(s);
+      d_parameter.commit(s);
+    }
+  };
 };
 
 template <class F>
@@ -78,16 +77,6 @@ struct LaplaceDensity {
   GK_DEVICE NllGradient<F> gradient(F x, F loc, F inverse, F g) const {
     return laplace_nll_gradient(times(x - loc, inverse), g);
   }
-};
-
-template <class E>
-struct LaplaceNllForwardTile : DensityForward<E, LaplaceDensity> {
-  GK_DEVICE explicit LaplaceNllForwardTile(const LocScaleNllForward& a) : DensityForward<E, LaplaceDensity>(a) {}
-};
-
-template <class E>
-struct LaplaceNllBackwardTile : DensityBackward<E, LaplaceDensity> {
-  GK_DEVICE explicit LaplaceNllBackwardTile(const LocScaleNllBackward& a) : DensityBackward<E, LaplaceDensity>(a) {}
 };
 
 // The mass of a bin in place of a density.
@@ -116,18 +105,6 @@ struct DiscretizedGaussian {
     const Bin<F> bin = bin_of(x, loc, min(F(kLargest<F>), inverse), half, below, above);
     return cdf == Cdf::exact ? normal_mass(bin, log_w, g) : tanh_mass(bin, log_w, g);
   }
-};
-
-template <class E>
-struct DiscretizedGaussianNllForwardTile : DensityForward<E, DiscretizedGaussian> {
-  GK_DEVICE explicit DiscretizedGaussianNllForwardTile(const LocScaleNllForward& a)
-      : DensityForward<E, DiscretizedGaussian>(a) {}
-};
-
-template <class E>
-struct DiscretizedGaussianNllBackwardTile : DensityBackward<E, DiscretizedGaussian> {
-  GK_DEVICE explicit DiscretizedGaussianNllBackwardTile(const LocScaleNllBackward& a)
-      : DensityBackward<E, DiscretizedGaussian>(a) {}
 };
 
 }  // namespace genkern

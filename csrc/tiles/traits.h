@@ -32,4 +32,26 @@ inline constexpr int kMostElements = 16;
 template <class Tile>
 inline constexpr int kMostElements<Tile, std::void_t<decltype(Tile::kMostElements)>> = Tile::kMostElements;
 
+// The losses among the operands of a launch.
+template <class A>
+struct LossesOf {
+  static constexpr int count = [] {
+    int found = 0;
+    A{}.each_operand([&](const auto& o) { found += std::is_same_v<decltype(o), const Loss&>; });
+    return found;
+  }();
+  const Loss* at[count ? count : 1] = {};
+
+  explicit LossesOf(const A& a) {
+    int found = 0;
+    a.each_operand([&](const auto& o) {
+      if constexpr (std::is_same_v<decltype(o), const Loss&>) at[found++] = &o;
+    });
+  }
+};
+
+// A tile whose call takes no values is mapped; of one whose call may do without, the loss may be absent.
+template <class E, class Tile>
+inline constexpr bool kMaps = std::is_invocable_v<Tile&, const typename E::Span&>;
+
 }  // namespace genkern

@@ -54,9 +54,20 @@ needs: neither is stored.
 
 from typing import TYPE_CHECKING
 
-from genkern.functional import bounds, discrete, gan, gaussian, hierarchical, likelihood, logistic_mixture, mixture
+from genkern.functional import (
+    bounds,
+    counts,
+    discrete,
+    gan,
+    gaussian,
+    hierarchical,
+    likelihood,
+    logistic_mixture,
+    mixture,
+)
 from genkern.functional import mmd as _mmd  # the family, whose name is that of its operation
 from genkern.functional.bounds import *  # noqa: F403
+from genkern.functional.counts import *  # noqa: F403
 from genkern.functional.discrete import *  # noqa: F403
 from genkern.functional.gan import *  # noqa: F403
 from genkern.functional.gaussian import *  # noqa: F403
@@ -67,5 +78,5 @@ from genkern.functional.mixture import *  # noqa: F403
 from genkern.functional.mmd import *  # noqa: F403
 
 if not TYPE_CHECKING:  # type checkers read no computed __all__; to them, what is imported by * is public
-    _families = (bounds, discrete, gan, gaussian, hierarchical, likelihood, logistic_mixture, mixture, _mmd)
+    _families = (bounds, counts, discrete, gan, gaussian, hierarchical, likelihood, logistic_mixture, mixture, _mmd)
     __all__ = [name for family in _families for name in family.__all__]

@@ -13,7 +13,7 @@ from torch import Tensor
 import genkern as gk
 from support import modules
 from support.backends import NATIVE, REFERENCE
-from support.cases import KEY
+from support.cases import CASES, KEY
 
 REQUIRED = ("loc", "scale", "x", "delta_loc", "delta_scale", "log_w")
 
@@ -52,11 +52,7 @@ GOOD["random.key"] = {"seed": 1}
 GOOD["random.split"] = {"key": KEY}
 GOOD["random.fold_in"] = {"key": KEY, "data": 1}
 GOOD["random.normal"] = GOOD["random.uniform"] = {"key": KEY, "shape": (2, 3)}
-GOOD["bernoulli_nll"] = {"x": torch.ones(2, 4), "logits": torch.ones(2, 4)}
-GOOD["discrete_entropy"] = {"p": torch.full((2, 4), 0.25)}
-GOOD["discrete_kl"] = {"p": torch.full((2, 4), 0.25), "q": torch.full((2, 4), 0.25)}
-GOOD["categorical_entropy"] = GOOD["gumbel_softmax"] = {"logits": torch.ones(2, 4)}
-GOOD["categorical_kl"] = {"logits_q": torch.ones(2, 4)}
+GOOD["gumbel_softmax"] = {"logits": torch.ones(2, 4)}
 GOOD["discretized_logistic_mixture_nll"] = {"x": torch.ones(2, 3), "params": torch.ones(2, 10), "mixtures": 1}
 GOOD["discretized_logistic_mixture_sample"] = {"params": torch.ones(2, 10), "mixtures": 1, "key": KEY}
 GOOD["gaussian_mixture_log_prob"] = {"z": torch.ones(4, 2), "loc": torch.zeros(3, 2), "scale": torch.zeros(3, 2)}
@@ -70,6 +66,10 @@ GOOD["interpolate"] = {**LOGITS, "key": KEY}
 GOOD["gradient_norm_penalty"] = GOOD["zero_centered_penalty"] = {"grad": torch.ones(4, 2)}
 GOOD["minibatch_stddev"] = {"x": torch.ones(4, 2, 3)}
 GOOD["ema_update_"] = {"ema_params": [torch.zeros(2, 3)], "params": [torch.ones(2, 3)], "decay": 0.5}
+for case in CASES:  # operations whose tensors bear names of their own
+    tensors = {name: t.float() for name, t in case.draw((2, 4), "logvar").items()}
+    if not tensors.keys() <= {*REQUIRED, "moments", "prior_loc", "prior_scale", "eps"}:
+        GOOD.setdefault(case.op, tensors)
 
 
 def fitting(name: str) -> dict[str, Any]:

@@ -595,6 +595,13 @@ CASES: tuple[Case, ...] = (
         lambda t: (t["logits"].exp().log1p() - t["x"] * t["logits"],),
     ),
     Case(
+        "poisson_nll",
+        lambda shape, _: {"x": (4 * normal(shape, 5).abs()).round(), "rate": normal(shape, 6).exp()},
+        ("loss",),
+        ({}, {"rate_param": "log"}, {"full": False}, {"rate_param": "log", "full": False}),
+        lambda t: (t["rate"] - t["x"] * t["rate"].log() + torch.lgamma(t["x"] + 1),),
+    ),
+    Case(
         "gaussian_entropy",
         lambda shape, scale_param: {"scale": raw_scale(shape, 1, scale_param)},
         ("loss",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -14,7 +15,7 @@ from genkern.reference.gan import REDUCTIONS as GAN_REDUCTIONS
 from genkern.reference.likelihood import CDFS
 from genkern.reference.mmd import ESTIMATORS as MMD_ESTIMATORS
 from genkern.reference.mmd import KERNELS
-from support.cases import gumbel_noise
+from support.cases import CASES, Case, gumbel_noise
 from support.drawn import Draw, Noise, Seeds
 from support.drawn_arguments import (
     OFFSETS,
@@ -330,6 +331,15 @@ def random_split(d: Draw) -> None:
     d.option("num", (0, 1, 2, 3, 100))
 
 
+def by_case(case: Case, d: Draw) -> None:
+    """An operation on elements, as its case in the matrix has it."""
+    shape = d.shape()
+    for name, t in case.draw((64,), "logvar").items():
+        d.tensor(name, d.part(shape), "positive" if bool((t >= 0).all()) else "real")
+    d.options |= d.one(case.variants)
+    put_reduction(d, common_shape(d))
+
+
 def random_fold_in(d: Draw) -> None:
     put_key(d)
     d.options["data"] = d.one((0, 1, 2, 1000, 2**40, 2**63 - 1))
@@ -388,6 +398,8 @@ DRAWS: dict[str, Callable[[Draw], None]] = {
     )
 }
 DRAWS["LogMeanExp"] = accumulated
+for case in CASES:
+    DRAWS.setdefault(case.op, partial(by_case, case))
 DRAWS |= {
     f"random.{draw.__name__.removeprefix('random_')}": draw
     for draw in (random_fold_in, random_key, random_normal, random_reserve, random_split, random_uniform)

@@ -9,7 +9,7 @@ import torch
 import genkern as gk
 import genkern.nn
 from genkern import _checks
-from support.cases import KEY
+from support.cases import CASES, KEY
 
 WRONG_DTYPES = [torch.int64, torch.bool, torch.complex64, torch.uint64, torch.uint8]
 WRONG_TYPES: list[Any] = [
@@ -137,7 +137,6 @@ VALUES: dict[str, list[Any]] = {
         "1",
     ],
     # of data and of classes
-    "cdf": ["exact", "tanh", "normal", ""],
     "label_smoothing": [0.0, 0.1, 1, -0.1, 1.5, float("nan"), "0", None],
     "unimix": [0.0, 0.1, 1, -0.1, 1.5, float("nan"), "0", None],
     "tau": [1.0, 0, 0.5, -1.0, float("nan"), "1", None],
@@ -179,3 +178,8 @@ VALUES: dict[str, list[Any]] = {
     "interval": [1, 16, 0, -1, 1.5, "1", None, True],
     "ema_params": [[torch.ones(2, 3)], [torch.ones(2, 3), torch.ones(4)], [], [1], ["a"], [torch.ones(2).int()]],
 }
+# Options that one family has: those of its cases, and wrong ones.
+for case in CASES:
+    for options in case.variants:
+        for name in options.keys() - VALUES.keys():
+            VALUES[name] = [*dict.fromkeys(o[name] for c in CASES for o in c.variants if name in o), "", None, 1.5]
