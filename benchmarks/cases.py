@@ -228,8 +228,8 @@ def _pixels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def _counts(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    rate = _leaf(shape, dtype, 2).detach().exp()
-    return (rate * (1 + 0.3 * _leaf(shape, dtype, 4).detach())).round().abs(), rate.requires_grad_()
+    """Most of them small, with rates."""
+    return _leaf(shape, dtype, 4, 3.0).detach().abs().floor(), _leaf(shape, dtype, 2).detach().exp().requires_grad_()
 
 
 def _grey_levels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:

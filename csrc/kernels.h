@@ -132,9 +132,13 @@ struct Launch {
 // Null, or what the device said: the launch was refused.
 using Status = const char*;
 
-struct GaussianHead {
+// A launch over an extent.
+struct Elements {
   Extent extent;
   bool wide = false;  // compute in double
+};
+
+struct GaussianHead : Elements {
   Operand loc, scale, prior_loc, prior_scale;
   ScaleOptions scale_options;
   // Sampling; no samples: z is not asked for.
@@ -165,9 +169,7 @@ struct GaussianHeadBackward : GaussianHead {
 };
 
 // q is relative to p: its location is prior_loc + delta_loc, its standard deviation the product of theirs.
-struct GaussianResidual {
-  Extent extent;
-  bool wide = false;
+struct GaussianResidual : Elements {
   Operand prior_loc, prior_scale, delta_loc, delta_scale;
   ScaleOptions scale_options;
   Noise noise;
@@ -192,9 +194,7 @@ struct GaussianResidualBackward : GaussianResidual {
 };
 
 // -log p(x) for a family of densities with a location and a scale.
-struct LocScaleNll {
-  Extent extent;
-  bool wide = false;
+struct LocScaleNll : Elements {
   Operand x, loc, scale;  // no scale: scale_value
   double scale_value = 0.0;
   bool full = true;  // with the constant term
@@ -213,9 +213,7 @@ struct LocScaleNllBackward : GradientOf<LocScaleNll> {
   GK_MORE_OPERANDS(GradientOf<LocScaleNll>, d_x, d_loc, d_scale_sum, d_scale)
 };
 
-struct GaussianEntropy {
-  Extent extent;
-  bool wide = false;
+struct GaussianEntropy : Elements {
   Operand scale;
   ScaleOptions scale_options;
   GK_OPERANDS(scale)
@@ -229,9 +227,7 @@ struct GaussianEntropyBackward : GradientOf<GaussianEntropy> {
 };
 
 // -log p(x) for a family of distributions with one parameter.
-struct ParameterNll {
-  Extent extent;
-  bool wide = false;
+struct ParameterNll : Elements {
   Operand x, parameter;
   NllOptions options;
   GK_OPERANDS(x, parameter)
@@ -269,9 +265,7 @@ struct GaussianMixtureBackward : GaussianMixture {
 };
 
 // The extent is that of the pixels; x and params have channels besides, at a stride of their own.
-struct LogisticMixture {
-  Extent extent;
-  bool wide = false;
+struct LogisticMixture : Elements {
   Operand x, params;
   int64_t x_channel = 0, params_channel = 0;
   int64_t mixtures = 0, channels = 0;
@@ -293,9 +287,7 @@ struct ClassOperand : Operand {
   int64_t each = 0;  // stride from one class to the next
 };
 
-struct Classes {
-  Extent extent;
-  bool wide = false;
+struct Classes : Elements {
   int64_t classes = 0;
 };
 
@@ -371,9 +363,7 @@ struct MmdBackward : Mmd {
 };
 
 // Logits of a discriminator, dense; of one kind there may be more than of the other. The extent is that of the longer.
-struct GanLoss {
-  Extent extent;
-  bool wide = false;
+struct GanLoss : Elements {
   bool relativistic = false;  // of_fake is a term of fake - real, which are as many
   Operand real, fake;         // no real: no term of it
   int64_t reals = 0, fakes = 0;
@@ -390,9 +380,7 @@ struct GanLossBackward : GanLoss {
 };
 
 // eps real + (1 - eps) fake, one uniform eps a row.
-struct Interpolate {
-  Extent extent;
-  bool wide = false;
+struct Interpolate : Elements {
   RowNoise noise;
   Operand real, fake;
   GK_OPERANDS(real, fake)
@@ -410,18 +398,14 @@ struct InterpolateBackward : Interpolate {
 };
 
 // Sums of squares of the rows of a gradient.
-struct SquaredNorm {
-  Extent extent;
-  bool wide = false;
+struct SquaredNorm : Elements {
   Operand x;
   Loss squares;
   GK_OPERANDS(x, squares)
 };
 
 // Turns squared norms, an element each, into norms and the loss (norm - center)^2.
-struct CenteredNorm {
-  Extent extent;
-  bool wide = false;
+struct CenteredNorm : Elements {
   double center = 1.0;
   LossOperand squares, norms;
   Loss penalty;
@@ -429,9 +413,7 @@ struct CenteredNorm {
 };
 
 // The gradient of either: factor grad x, times 1 - center / norm where norms are given, whose own gradient is added.
-struct NormBackward {
-  Extent extent;
-  bool wide = false;
+struct NormBackward : Elements {
   double center = 1.0, factor = 1.0;
   Operand x, d_x;
   LossOperand norms, grad, grad_norms;  // gradients are absent where they are zero
@@ -441,9 +423,7 @@ struct NormBackward {
 // The standard deviation over the members of a group, averaged over the elements of a row. Member k of a row lies
 // `member` elements behind member k - 1, all of them dense; beyond `numel` there are none, so the last rows may have
 // one member less.
-struct MinibatchStddev {
-  Extent extent;
-  bool wide = false;
+struct MinibatchStddev : Elements {
   Operand x;
   int64_t members = 0, member = 0, numel = 0;
   double eps = 0.0;

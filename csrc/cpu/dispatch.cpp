@@ -1,6 +1,7 @@
 #include "cpu/dispatch.h"
 
 #include <cstring>
+#include <utility>
 
 namespace genkern {
 
@@ -44,16 +45,12 @@ const std::vector<const Kernels*>& cpu_kernels_available() {
 const Kernels& cpu_kernels() { return chosen ? *chosen : *cpu_kernels_available().front(); }
 
 bool choose_cpu_kernels(const char* isa) {
-  for (const Kernels* k : cpu_kernels_available())
-    if (std::strcmp(k->name, isa) == 0) {
-      chosen = k;
-      return true;
-    }
-  for (const Kernels* k : added)
-    if (std::strcmp(k->name, isa) == 0) {
-      chosen = k;
-      return true;
-    }
+  for (const auto* tables : {&cpu_kernels_available(), &std::as_const(added)})
+    for (const Kernels* k : *tables)
+      if (std::strcmp(k->name, isa) == 0) {
+        chosen = k;
+        return true;
+      }
   return false;
 }
 

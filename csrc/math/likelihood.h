@@ -71,7 +71,8 @@ template <class F>
 GK_INLINE LogFactorial<F> log_factorial(F x) {
   using T = scalar_t<F>;
   constexpr int shift = sizeof(T) == 8 ? 9 : 3;
-  constexpr T c[] = {T(1. / 12), T(-1. / 360), T(1. / 1260), T(-1. / 1680), T(1. / 1188), T(-691. / 360360), T(1. / 156)};
+  constexpr T c[] = {T(1. / 12),   T(-1. / 360),      T(1. / 1260), T(-1. / 1680),
+                     T(1. / 1188), T(-691. / 360360), T(1. / 156)};
   constexpr T d[] = {T(1. / 12), T(-1. / 120), T(1. / 252), T(-1. / 240), T(1. / 132), T(-691. / 32760), T(1. / 12)};
   F product(T(1)), slope(T(0));
   GK_UNROLL

@@ -11,14 +11,18 @@
 #include "ops/common.h"
 #include "ops/random.h"
 
-// A function that registers kernels, for every device that has some.
+// GENKERN_OPS(m) { ... } registers kernels with the library m, for every device that has some.
 #ifdef GENKERN_WITH_CUDA
-#define GENKERN_FOR_EACH_DEVICE(register_kernels)              \
-  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); } \
-  TORCH_LIBRARY_IMPL(genkern, CUDA, m) { register_kernels(m); }
+#define GENKERN_OPS(m)                                          \
+  static void register_kernels(torch::Library& m);              \
+  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); }  \
+  TORCH_LIBRARY_IMPL(genkern, CUDA, m) { register_kernels(m); } \
+  static void register_kernels(torch::Library& m)
 #else
-#define GENKERN_FOR_EACH_DEVICE(register_kernels) \
-  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); }
+#define GENKERN_OPS(m)                                         \
+  static void register_kernels(torch::Library& m);             \
+  TORCH_LIBRARY_IMPL(genkern, CPU, m) { register_kernels(m); } \
+  static void register_kernels(torch::Library& m)
 #endif
 
 namespace genkern {
@@ -55,7 +59,8 @@ class Arguments {
   Tensor tensor() {
     const c10::IValue& value = *next_++;
     const Tensor found = value.isTensor() ? value.toTensor() : Tensor();
-    GK_REQUIRE(found.defined() || schema_.arguments()[next_ - first_ - 1].type()->kind() == c10::TypeKind::OptionalType);
+    GK_REQUIRE(found.defined() ||
+               schema_.arguments()[next_ - first_ - 1].type()->kind() == c10::TypeKind::OptionalType);
     return found;
   }
   double number() { return next_++->toDouble(); }

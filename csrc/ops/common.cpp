@@ -42,8 +42,7 @@ ScaleOptions parse_scale(std::string_view param, double offset, std::optional<do
                                                                 {"softclip", ClampMode::softclip},
                                                                 {"tanh", ClampMode::tanh}};
   constexpr double inf = std::numeric_limits<double>::infinity();
-  ScaleOptions options{choose(param, params), choose(mode, modes), offset,
-                       lo.value_or(-inf), hi.value_or(inf)};
+  ScaleOptions options{choose(param, params), choose(mode, modes), offset, lo.value_or(-inf), hi.value_or(inf)};
   GK_REQUIRE(!lo || !hi || *lo <= *hi);
   GK_REQUIRE(options.clamp != ClampMode::softclip || !hi);
   GK_REQUIRE(options.clamp != ClampMode::tanh || (!lo && !hi) || (lo && hi && *lo == -*hi && *hi > 0));

@@ -15,14 +15,15 @@ namespace genkern {
 
 using at::Tensor;
 
-// What an argument must be. Python words the error: it knows the same rules (genkern/reference), and names the argument,
-// what was expected and what came.
+// What an argument must be. Python words the error: it knows the same rules (genkern/reference), and names the
+// argument, what was expected and what came.
 #define GK_REQUIRE(...) TORCH_CHECK((__VA_ARGS__), "genkern: expected ", #__VA_ARGS__)
 
 // The choice that an option names.
 template <class T, size_t N>
 T choose(std::string_view value, const std::pair<const char*, T> (&choices)[N]) {
-  const auto found = std::find_if(std::begin(choices), std::end(choices), [&](const auto& c) { return value == c.first; });
+  const auto found =
+      std::find_if(std::begin(choices), std::end(choices), [&](const auto& c) { return value == c.first; });
   GK_REQUIRE(found != std::end(choices));
   return found->second;
 }

@@ -254,16 +254,14 @@ Tensors gumbel_backward(Arguments& arguments) {
   return {d_logits, d_eps};
 }
 
-void register_kernels(torch::Library& m) {
+}  // namespace
+
+GENKERN_OPS(m) {
   implement_loss<Masses<false>>(m, "discrete_entropy");
   implement_loss<Masses<true>>(m, "discrete_kl");
   implement_loss<Logits<false>>(m, "categorical_entropy");
   implement_loss<Logits<true>>(m, "categorical_kl");
   implement<gumbel_forward, gumbel_backward>(m, "gumbel_softmax", true);
 }
-
-}  // namespace
-
-GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 }  // namespace genkern

@@ -61,10 +61,8 @@ void ema_update_(at::TensorList ema_params, at::TensorList params, double decay)
     if (!average.is_inference()) average.unsafeGetTensorImpl()->bump_version();
 }
 
-void register_kernels(torch::Library& m) { m.impl("ema_update_", TORCH_FN(ema_update_)); }
-
 }  // namespace
 
-GENKERN_FOR_EACH_DEVICE(register_kernels)
+GENKERN_OPS(m) { m.impl("ema_update_", TORCH_FN(ema_update_)); }
 
 }  // namespace genkern

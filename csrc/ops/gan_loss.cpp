@@ -166,13 +166,11 @@ Tensors loss_backward(Arguments& a) {
   return backward(grad, logits, a.integer());
 }
 
-void register_kernels(torch::Library& m) {
+}  // namespace
+
+GENKERN_OPS(m) {
   implement<loss_forward<discriminator>, loss_backward<discriminator>>(m, "gan_discriminator_loss");
   implement<loss_forward<generator>, loss_backward<generator>>(m, "gan_generator_loss");
 }
-
-}  // namespace
-
-GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 }  // namespace genkern

@@ -152,14 +152,12 @@ Tensors gradient_norm_penalty_backward(Arguments& arguments) {
   return backward(grad, reduce, grad_0, a, norms, grad_1, arguments.integer());
 }
 
-void register_kernels(torch::Library& m) {
+}  // namespace
+
+GENKERN_OPS(m) {
   implement<interpolate, interpolate_backward>(m, "interpolate", true);
   implement<zero_centered_penalty, zero_centered_penalty_backward>(m, "zero_centered_penalty");
   implement<gradient_norm_penalty, gradient_norm_penalty_backward>(m, "gradient_norm_penalty");
 }
-
-}  // namespace
-
-GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 }  // namespace genkern

@@ -271,15 +271,13 @@ Tensors packed_backward(Arguments& a) {
   return {d_moments, d.eps};
 }
 
-void register_kernels(torch::Library& m) {
+}  // namespace
+
+GENKERN_OPS(m) {
   implement<head_forward<kSample>, head_backward<kSample>>(m, "gaussian_rsample", true);
   implement<head_forward<kDivergence>, head_backward<kDivergence>>(m, "gaussian_kl");
   implement<head_forward<kBoth>, head_backward<kBoth>>(m, "gaussian_rsample_kl", true);
   implement<packed_forward, packed_backward>(m, "gaussian_rsample_kl_packed", true);
 }
-
-}  // namespace
-
-GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 }  // namespace genkern

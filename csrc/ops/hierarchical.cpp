@@ -101,12 +101,8 @@ Tensors residual_backward(Arguments& arguments) {
   return d;
 }
 
-void register_kernels(torch::Library& m) {
-  implement<residual_forward, residual_backward>(m, "gaussian_residual_rsample_kl", true);
-}
-
 }  // namespace
 
-GENKERN_FOR_EACH_DEVICE(register_kernels)
+GENKERN_OPS(m) { implement<residual_forward, residual_backward>(m, "gaussian_residual_rsample_kl", true); }
 
 }  // namespace genkern

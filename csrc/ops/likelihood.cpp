@@ -33,7 +33,9 @@ void read_poisson(ParameterNll& a, Arguments& arguments) {
 
 using K = Kernels;
 
-void register_kernels(torch::Library& m) {
+}  // namespace
+
+GENKERN_OPS(m) {
   implement_loss<&K::gaussian_nll_forward, &K::gaussian_nll_backward, read_density>(m, "gaussian_nll");
   implement_loss<&K::laplace_nll_forward, &K::laplace_nll_backward, read_density>(m, "laplace_nll");
   implement_loss<&K::discretized_gaussian_nll_forward, &K::discretized_gaussian_nll_backward, read_bins>(
@@ -42,9 +44,5 @@ void register_kernels(torch::Library& m) {
   implement_loss<&K::poisson_nll_forward, &K::poisson_nll_backward, read_poisson>(m, "poisson_nll");
   implement_loss<&K::gaussian_entropy_forward, &K::gaussian_entropy_backward, read_scale>(m, "gaussian_entropy");
 }
-
-}  // namespace
-
-GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 }  // namespace genkern

@@ -82,10 +82,8 @@ struct Mixture {
   }
 };
 
-void register_kernels(torch::Library& m) { implement_loss<Mixture>(m, "discretized_logistic_mixture_nll"); }
-
 }  // namespace
 
-GENKERN_FOR_EACH_DEVICE(register_kernels)
+GENKERN_OPS(m) { implement_loss<Mixture>(m, "discretized_logistic_mixture_nll"); }
 
 }  // namespace genkern

@@ -106,12 +106,8 @@ Tensors minibatch_stddev_backward(Arguments& arguments) {
   return {d_x};
 }
 
-void register_kernels(torch::Library& m) {
-  implement<minibatch_stddev, minibatch_stddev_backward>(m, "minibatch_stddev");
-}
-
 }  // namespace
 
-GENKERN_FOR_EACH_DEVICE(register_kernels)
+GENKERN_OPS(m) { implement<minibatch_stddev, minibatch_stddev_backward>(m, "minibatch_stddev"); }
 
 }  // namespace genkern

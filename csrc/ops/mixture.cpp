@@ -124,12 +124,8 @@ Tensors gaussian_mixture_backward(Arguments& arguments) {
   return {d_z.result(empty), d_loc.result(empty), d_log_scale.result(empty), d_weights.result(empty)};
 }
 
-void register_kernels(torch::Library& m) {
-  implement<gaussian_mixture, gaussian_mixture_backward>(m, "gaussian_mixture");
-}
-
 }  // namespace
 
-GENKERN_FOR_EACH_DEVICE(register_kernels)
+GENKERN_OPS(m) { implement<gaussian_mixture, gaussian_mixture_backward>(m, "gaussian_mixture"); }
 
 }  // namespace genkern

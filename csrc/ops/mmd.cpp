@@ -82,10 +82,8 @@ Tensors mmd_backward(Arguments& arguments) {
   return d;
 }
 
-void register_kernels(torch::Library& m) { implement<mmd_forward, mmd_backward>(m, "mmd"); }
-
 }  // namespace
 
-GENKERN_FOR_EACH_DEVICE(register_kernels)
+GENKERN_OPS(m) { implement<mmd_forward, mmd_backward>(m, "mmd"); }
 
 }  // namespace genkern

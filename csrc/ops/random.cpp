@@ -141,16 +141,14 @@ Tensor random_uniform(const Tensor& key, at::IntArrayRef shape, at::ScalarType d
   return fill(Distribution::uniform, key, shape, dtype, element_offset, device);
 }
 
-void register_kernels(torch::Library& m) {
+}  // namespace
+
+GENKERN_OPS(m) {
   m.impl("key_split", TORCH_FN(key_split));
   m.impl("key_fold_in", TORCH_FN(key_fold_in));
   m.impl("random_normal", TORCH_FN(random_normal));
   m.impl("random_uniform", TORCH_FN(random_uniform));
 }
-
-}  // namespace
-
-GENKERN_FOR_EACH_DEVICE(register_kernels)
 
 // They have no tensor argument that would say where they run.
 TORCH_LIBRARY_IMPL(genkern, CompositeExplicitAutograd, m) {

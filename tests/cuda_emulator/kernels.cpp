@@ -6,23 +6,27 @@
 namespace genkern {
 namespace {
 
-// As for tensors on a GPU, whose key lies there too: every other key is passed in memory instead of by value.
 template <class A>
-KeySource& key_of(A& arguments) {
-  return arguments.noise.key;
+KeySource* key_of(A& arguments) {
+  if constexpr (requires { arguments.noise.key; }) {
+    return &arguments.noise.key;
+  } else if constexpr (requires { arguments.key.seed; }) {
+    return &arguments.key;
+  } else {
+    return nullptr;
+  }
 }
-KeySource& key_of(RandomFill& arguments) { return arguments.key; }
-KeySource& key_of(KeySplit& arguments) { return arguments.key; }
 
+// As for tensors on a GPU, whose key lies there too: every other key is passed in memory instead of by value.
 template <class A, Status (*Kernels::*kKernel)(const A&, const Launch&)>
 Status with_key_in_memory(const A& arguments, const Launch& launch) {
   A copy = arguments;
-  KeySource& key = key_of(copy);
+  KeySource* key = key_of(copy);
   uint64_t memory[2];
-  if (!key.seed && key.value.seed % 2 == 0) {
-    store_key(memory, key.value);
-    key.seed = &memory[0];
-    key.offset = &memory[1];
+  if (key && !key->seed && key->value.seed % 2 == 0) {
+    store_key(memory, key->value);
+    key->seed = &memory[0];
+    key->offset = &memory[1];
   }
   return (cuda_kernels().*kKernel)(copy, launch);
 }
@@ -37,14 +41,8 @@ const genkern::Kernels* emulated_kernels() {
   static const Kernels kernels = [] {
     Kernels k = cuda_kernels();
     k.name = "cuda-emulated";
-    k.key_split = with_key_in_memory<KeySplit, &Kernels::key_split>;
-    k.random_fill = with_key_in_memory<RandomFill, &Kernels::random_fill>;
-    k.gaussian_head_forward = with_key_in_memory<GaussianHeadForward, &Kernels::gaussian_head_forward>;
-    k.gaussian_head_backward = with_key_in_memory<GaussianHeadBackward, &Kernels::gaussian_head_backward>;
-    k.gaussian_residual_forward = with_key_in_memory<GaussianResidualForward, &Kernels::gaussian_residual_forward>;
-    k.gaussian_residual_backward = with_key_in_memory<GaussianResidualBackward, &Kernels::gaussian_residual_backward>;
-    k.gumbel_softmax_forward = with_key_in_memory<GumbelSoftmaxForward, &Kernels::gumbel_softmax_forward>;
-    k.gumbel_softmax_backward = with_key_in_memory<GumbelSoftmaxBackward, &Kernels::gumbel_softmax_backward>;
+#define KERNEL(name, Arguments) k.name = with_key_in_memory<Arguments, &Kernels::name>;
+#include "kernels.def"
     return k;
   }();
   return &kernels;
@@ -66,6 +64,6 @@ const char* draw(uint64_t seed, uint64_t offset, uint64_t added, int64_t n, floa
   a.noise.key.added = added;
   a.noise.key.raw = true;
   a.noise.key.out = key;
-  return cuda_kernels().gaussian_head_forward(a, Launch{});
+  return cuda_kernels().gaussian_sample_forward(a, Launch{});
 }
 }
