@@ -4,8 +4,6 @@ The build leaves a record, genkern/_build.json. It is read before the binary is:
 releases of torch, and a binary built for another one can crash as soon as it is loaded.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os
@@ -101,7 +99,7 @@ class use_backend:
 
 
 def info() -> dict[str, Any]:
-    """What is installed, what runs and, for whatever does not, the reason in full."""
+    """Facts about what is installed, what runs and, for whatever does not, the reason in full."""
     cuda = _record.get("cuda", {})
     return {
         "genkern": __version__,
@@ -141,7 +139,7 @@ def _checked(what: str, name: str) -> str:
 
 
 def _read_record() -> tuple[dict[str, Any], str | None]:
-    """What the build wrote down, and why that cannot be used, if it cannot."""
+    """The record that the build left, and why it cannot be used, if it cannot."""
     try:
         record = json.loads((_folder / "_build.json").read_text())
         if not isinstance(record, dict):

@@ -8,8 +8,6 @@ traces. A number is what Python's own tower of numbers holds, numpy's scalars am
 value would leave the graph.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Collection, Sequence
 from functools import partial

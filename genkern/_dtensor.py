@@ -7,8 +7,6 @@ is reduced over rows becomes a partial sum, and so does the gradient of a replic
 The rule stands above autograd, so it serves kernels and definitions, forward, backward and second derivatives alike.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Sequence
@@ -107,7 +105,7 @@ class _Rows:
             self._check_datum(named, options)
 
     def local(self, name: str, value: Any) -> Any:
-        """What this rank has of an argument; its gradient is one of these rows alone."""
+        """The part of an argument on this rank; its gradient is one of these rows alone."""
         if name not in self._has_rows:
             return value
         from torch.distributed.tensor import Partial, Replicate

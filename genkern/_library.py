@@ -1,13 +1,11 @@
 """How an operation joins the library: one `Operation`, and it has everything torch asks of an op.
 
-From a schema, a definition in plain torch and what that says of its results come `torch.ops.genkern.<name>`, its fused
-backward `<name>_backward`, and `<name>_vjp`, the same gradient as a differentiable composite (second derivatives);
-where it takes noise, also `<name>.draw`, which draws a key of its own.
+From a schema and a definition in plain torch come `torch.ops.genkern.<name>`, its fused backward `<name>_backward`, and
+`<name>_vjp`, the same gradient as a differentiable composite (second derivatives); where it takes noise, also
+`<name>.draw`, which draws a key of its own.
 Without a binary the definition is the op (CompositeImplicitAutograd). With one, C++ adds the CPU and CUDA
 kernels and the autograd kernel; the definition then serves the devices that have no kernel.
 """
-
-from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from genkern import _backend, _checks, _dtensor
+from genkern.reference.definition import Definition
 from genkern.reference.options import Result
 
 _definitions = torch.library.Library("genkern", "FRAGMENT")
@@ -50,21 +49,19 @@ class Op:
     Parameters
     ----------
     schema : its schema, without the namespace
-    reference : its definition in plain torch
-    result : checks the arguments and says what comes out, a `Result` or a tuple of them
+    definition : what it is in plain torch
     random : whether it draws from a torch generator
     device_free : no argument says where it runs, so C++ has one implementation for all
 
-    `reference` and `result` take the arguments of the schema in its order, and options as objects
-    (`genkern.reference.options`) where the annotations of `reference` say so. A call gives all arguments of the schema.
+    The definition takes the arguments of the schema in its order, and options as objects (`genkern.reference.options`)
+    where its annotations say so. A call gives all arguments of the schema.
     """
 
     def __init__(
         self,
         schema: str,
+        definition: Definition[...],
         *,
-        reference: Callable[..., Any],
-        result: Callable[..., Any],
         random: bool = False,
         device_free: bool = False,
     ) -> None:
@@ -77,10 +74,10 @@ class Op:
         self._option_checks = [
             (_PUBLIC_NAMES.get(a.name, a.name), _checks.of_type(str(a.real_type))) for a in self._arguments
         ]
-        self._reference, self._result = reference, result
-        self._groups = list(_groups(reference, self._names))
-        definition = None if _backend.native and device_free else self._definition
-        self.op = _define(parsed, definition, self._reference_key(), self._fake, random=random)
+        self._reference = definition
+        self._groups = list(_groups(definition, self._names))
+        implementation = None if _backend.native and device_free else self._definition
+        self.op = _define(parsed, implementation, self._reference_key(), self._fake, random=random)
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
@@ -92,7 +89,7 @@ class Op:
 
     def results(self, args: Sequence[Any]) -> tuple[Result, ...]:
         """What comes out, after a check of the arguments."""
-        results = self._result(*self._grouped(args))
+        results = self._reference.results(*self._grouped(args))
         return (results,) if isinstance(results, Result) else results
 
     def _grouped(self, args: Sequence[Any]) -> list[Any]:
@@ -156,7 +153,7 @@ class Op:
 
 
 class Operation(Op):
-    """A differentiable op: `differentiable` are the arguments that receive gradients.
+    """A differentiable op: every tensor among its arguments but the key receives a gradient.
 
     One that takes noise (``Tensor? key, Tensor? eps`` in its schema, with `reserve` given to draw a key) gets an
     overload `draw` that takes a ``Generator?`` in their place, draws the key as part of the launch, and returns it
@@ -170,20 +167,19 @@ class Operation(Op):
     def __init__(
         self,
         schema: str,
+        definition: Definition[...],
         *,
-        reference: Callable[..., Any],
-        result: Callable[..., Any],
-        differentiable: Sequence[str],
         reserve: Callable[..., Tensor] | None = None,
         keeps_results: bool = False,
         by_rows: bool = True,
         noise_by_row: bool = False,
     ) -> None:
-        super().__init__(schema, reference=reference, result=result)
+        super().__init__(schema, definition)
         self.by_rows = by_rows
         self.noise_by_row = noise_by_row
         self._kept = len(self._returns) if keeps_results else 0
-        self._differentiable = [self._names.index(name) for name in differentiable]
+        tensors = [i for i, a in enumerate(self._arguments) if str(a.real_type) in ("Tensor", "Optional[Tensor]")]
+        self._differentiable = [i for i in tensors if self._names[i] != "key"]
         self._key = self._names.index("key") if reserve else -1
         if reserve:
             self._reserve = reserve

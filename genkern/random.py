@@ -4,8 +4,6 @@ A key is a uint64 tensor of shape (2,), (seed, offset). docs/random.md defines t
 that of ``torch.func._random``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +17,7 @@ __all__ = ["fold_in", "key", "normal", "reserve", "split", "uniform"]
 
 
 def key(seed: int, offset: int = 0, device: torch.device | str | None = None) -> Tensor:
-    """Make a key.
+    """Make a key, a uint64 tensor of shape (2,).
 
     Parameters
     ----------
@@ -28,11 +26,6 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
         float64) an offset: for a rank, a step or a layer use `fold_in` or `split`, never ``key(seed, rank)``.
     device : torch.device, optional
         Where the key lies; a CUDA key is read by the kernel that uses it, without a host sync.
-
-    Returns
-    -------
-    Tensor
-        uint64, shape (2,).
 
     Examples
     --------
@@ -52,19 +45,7 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
 
 
 def split(key: Tensor, num: int = 2) -> Tensor:
-    """Derive `num` independent keys.
-
-    Parameters
-    ----------
-    key : Tensor
-        uint64, shape (2,).
-    num : int
-        How many.
-
-    Returns
-    -------
-    Tensor
-        uint64, shape (num, 2). Row i does not depend on `num`.
+    """Derive `num` independent keys, ``[num, 2]``, of which row i does not depend on `num`.
 
     Examples
     --------
@@ -80,14 +61,8 @@ def fold_in(key: Tensor, data: int) -> Tensor:
     Parameters
     ----------
     key : Tensor
-        uint64, shape (2,).
     data : int
         Not negative.
-
-    Returns
-    -------
-    Tensor
-        uint64, shape (2,).
 
     Examples
     --------
@@ -112,7 +87,7 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
     Returns
     -------
     Tensor
-        uint64, shape (2,), on the generator's device. It is folded, so its stream shares nothing with torch's own
+        A key on the generator's device. It is folded, so its stream shares nothing with torch's own
         kernels on that generator.
 
     Raises
@@ -159,7 +134,6 @@ def normal(
     Parameters
     ----------
     key : Tensor
-        uint64, shape (2,).
     shape : sequence of int
     dtype : torch.dtype
         float64 has a stream of its own; bfloat16 and float16 are the float32 values, rounded once.
@@ -231,33 +205,15 @@ def _noise(
 
 
 _NOISE = "(Tensor key, SymInt[] shape, ScalarType dtype, SymInt element_offset, Device device) -> Tensor"
-_normal = Op(f"random_normal{_NOISE}", reference=reference.random_normal, result=reference.noise_result)
-_uniform = Op(f"random_uniform{_NOISE}", reference=reference.random_uniform, result=reference.noise_result)
-_split = Op(
-    "key_split(Tensor key, SymInt num) -> Tensor", reference=reference.key_split, result=reference.key_split_result
-)
-_fold_in = Op(
-    "key_fold_in(Tensor key, SymInt data) -> Tensor",
-    reference=reference.key_fold_in,
-    result=reference.key_fold_in_result,
-)
-_reserve = Op(
-    "key_reserve(Generator? generator) -> Tensor",
-    reference=reference.reserve,
-    result=reference.reserved_result,
-    random=True,
-    device_free=True,
-)
-_reserve_on = Op(
-    "key_reserve_on(Generator? generator, Device device) -> Tensor",
-    reference=reference.reserve,
-    result=reference.reserved_result,
-    random=True,
-)
+_normal = Op(f"random_normal{_NOISE}", reference.random_normal)
+_uniform = Op(f"random_uniform{_NOISE}", reference.random_uniform)
+_split = Op("key_split(Tensor key, SymInt num) -> Tensor", reference.key_split)
+_fold_in = Op("key_fold_in(Tensor key, SymInt data) -> Tensor", reference.key_fold_in)
+_reserve = Op("key_reserve(Generator? generator) -> Tensor", reference.reserve, random=True, device_free=True)
+_reserve_on = Op("key_reserve_on(Generator? generator, Device device) -> Tensor", reference.reserve, random=True)
 _reserve_cuda = Op(
     "key_reserve_cuda(Generator? generator, Device device) -> Tensor",
-    reference=reference.reserve,
-    result=reference.reserved_result,
+    reference.reserve,
     random=True,
     device_free=_backend.has_native("cuda"),
 )

@@ -1,7 +1,5 @@
 """The command line: ``genkern info | demo | train | evaluate``."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 

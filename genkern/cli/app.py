@@ -1,7 +1,5 @@
 """The commands, and how each of them fails: one line on stderr, exit code 2."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -23,8 +21,6 @@ from genkern.cli.session import CHECKPOINT, Interrupted
 from genkern.cli.trainer import family_of
 from genkern.cli.vae.command import Likelihood, Objective, Sigma, demo_vae, evaluate_vae, train_vae
 from genkern.cli.vae.trainer import VAETrainer
-
-__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="genkern",
@@ -56,7 +52,7 @@ def run() -> None:
 
 @app.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """What genkern runs on: backend, versions, threads, CUDA or the reason why not."""
+    """Show what genkern runs on: backend, versions, threads, CUDA or the reason why not."""
     facts = genkern.info()
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
@@ -97,7 +93,7 @@ def demo(
 @app.command("evaluate")
 def evaluate_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run.")],
-    samples: Annotated[int, typer.Option(help="Of a VAE: importance samples for each held-out image.")] = 5000,
+    samples: Annotated[int, typer.Option(help="Importance samples for each held-out image, for a VAE.")] = 5000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file, too.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's images are now, if they have moved.")] = None,
     threads: Threads = None,

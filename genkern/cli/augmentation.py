@@ -1,14 +1,10 @@
 """A photograph, mirrored and moved a little, is as good a photograph: more of them from few."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as torch_functional
 
 from genkern import random
-
-__all__ = ["augmented", "mirrored", "smoothly_augmented"]
 
 _SHIFT = 0.12
 _ZOOM = 0.06
@@ -31,12 +27,12 @@ def augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
 
 
 def mirrored(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
-    """As :func:`augmented` with this key mirrors."""
+    """Images mirrored as :func:`augmented` mirrors them with this key."""
     return torch.where(_draws(key, size, rows)[0].view(-1, 1, 1, 1) < 0, x.flip(-1), x)
 
 
 def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
-    """As :func:`augmented`, but neither mirrored nor clamped: linear in each image, with derivatives of every order.
+    """Images as :func:`augmented` gives them, but neither mirrored nor clamped: linear in each, with all derivatives.
 
     A penalty asks for the second one, which torch's resampling lacks. Here rows and columns are resampled apart, each
     by a matrix.
@@ -48,7 +44,7 @@ def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor
 
 
 def _draws(key: Tensor, size: int, rows: slice) -> list[Tensor]:
-    """What each image draws: −1 or 1, scale, shifts, contrast, brightness."""
+    """The draws of each image: −1 or 1, scale, shifts, contrast, brightness."""
     mirror, right, below, nearer, gain, offset = 2 * random.uniform(key, (6, size))[:, rows] - 1
     mirror = torch.where(mirror < 0, -1.0, 1.0)
     return [mirror, 1 + _ZOOM * nearer, _SHIFT * right, _SHIFT * below, _CONTRAST * gain, _BRIGHTNESS * offset]

@@ -1,14 +1,10 @@
-"""Which images a step sees: an endless row of epochs, each in an order of its own, as a function of the step."""
-
-from __future__ import annotations
+"""Batches of images as a function of the step: an endless row of epochs, each in an order of its own."""
 
 import torch
 from torch import Tensor
 
 from genkern import random
 from genkern.cli.parallel import Ranks
-
-__all__ = ["Batches"]
 
 
 class Batches:

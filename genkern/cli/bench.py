@@ -1,7 +1,5 @@
 """`genkern bench`: runs the benchmark suite, beside the package or within it, or compares two of its files."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys
@@ -15,8 +13,6 @@ import genkern
 from genkern.cli.errors import CommandError
 from genkern.cli.job import console
 
-__all__ = ["bench"]
-
 _FAMILIES = ("gaussian", "likelihood", "discrete", "mixture", "gan", "random")
 
 
@@ -24,7 +20,7 @@ def bench(
     family: Annotated[list[str] | None, typer.Option(help=f"{', '.join(_FAMILIES)}; may be repeated. All.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few shapes, few rounds.")] = False,
-    threads: Annotated[str, typer.Option(help="Of the CPU: a number, or all.")] = "1",
+    threads: Annotated[str, typer.Option(help="CPU threads: a number, or all.")] = "1",
     select: Annotated[str | None, typer.Option("-k", help="An expression that names of cases must match.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of results; else benchmarks/results.")] = None,
     compare: Annotated[

@@ -1,7 +1,5 @@
 """Checkpoints: one safetensors file, replaced in one step, so that a reader finds the old one or the new one."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -10,19 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from genkern.cli.errors import CommandError, missing_extra
-
-__all__ = ["load_checkpoint", "replace_file", "save_checkpoint"]
+from genkern.cli.errors import CommandError, optional
 
 _FORMAT = "genkern.checkpoint/1"
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write the checkpoint beside `path` and rename it over; whatever fails leaves the one that is there intact."""
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise missing_extra("a checkpoint", error) from error
+    save = optional("safetensors.torch", "a checkpoint").save
     # One entry: safetensors writes several in no fixed order, and equal runs are to write equal files.
     header = {"genkern": json.dumps({"format": _FORMAT, **metadata}, sort_keys=True)}
     replace_file(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=header))
@@ -30,17 +23,14 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and metadata that :func:`save_checkpoint` wrote; CommandError for any other file."""
+    safetensors = optional("safetensors", "a checkpoint")
     try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise missing_extra("a checkpoint", error) from error
-    try:
-        with safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("genkern", "{}"))
             if metadata.get("format") != _FORMAT:
                 raise CommandError(f"{path}: expected a checkpoint written by genkern, got another safetensors file")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CommandError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); move it away") from error
     return tensors, metadata
 

@@ -1,7 +1,5 @@
 """Images for the commands: faces from scikit-image, digits from scikit-learn, or a folder of the user's."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genkern.cli.errors import CommandError, missing_extra
-
-__all__ = ["Images", "load_images"]
+from genkern.cli.errors import CommandError, optional
 
 _HELD_OUT_EVERY = 5
 _FACES = 100
@@ -60,20 +56,14 @@ def _split(name: str, images: Tensor, *, augment: bool) -> Images:
 
 
 def _faces() -> Tensor:
-    try:
-        from skimage.data import lfw_subset
-    except ImportError as error:
-        raise missing_extra("--data faces", error) from error
+    faces = optional("skimage.data", "--data faces").lfw_subset()
     # The other hundred images of the subset are patches of background.
-    return torch.as_tensor(lfw_subset()[:_FACES], dtype=torch.float32).unsqueeze(1)
+    return torch.as_tensor(faces[:_FACES], dtype=torch.float32).unsqueeze(1)
 
 
 def _digits() -> Tensor:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise missing_extra("--data digits", error) from error
-    return torch.as_tensor(load_digits().images, dtype=torch.float32).unsqueeze(1) / 16
+    digits = optional("sklearn.datasets", "--data digits").load_digits()
+    return torch.as_tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
 
 
 def _folder(folder: Path, size: int) -> Tensor:
@@ -89,18 +79,12 @@ def _folder(folder: Path, size: int) -> Tensor:
 
 
 def _image(path: Path, size: int) -> Tensor:
+    pil, ops = (optional(f"PIL.{name}", "--data FOLDER") for name in ("Image", "ImageOps"))
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise missing_extra("--data FOLDER", error) from error
-    try:
-        with Image.open(path) as image:
-            square = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size), Image.Resampling.LANCZOS)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise CommandError(f"--data: cannot read the image {str(path)!r}: {_first_line(error)}") from error
+        with pil.open(path) as image:
+            square = ops.fit(ops.exif_transpose(image).convert("RGB"), (size, size), pil.Resampling.LANCZOS)
+    except (OSError, pil.DecompressionBombError, SyntaxError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CommandError(f"--data: cannot read the image {str(path)!r}: {reason}") from error
     pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8).view(size, size, 3)
     return pixels.permute(2, 0, 1).contiguous().float() / 255
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,7 +1,5 @@
 """Images in a grid, curves over the steps: what the pictures of every model are drawn with."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +9,7 @@ import torch
 from torch import Tensor
 
 from genkern.cli.checkpoint import replace_file
-from genkern.cli.errors import missing_extra
-
-__all__ = ["COLUMNS", "draw_curves", "draw_grid"]
+from genkern.cli.errors import optional
 
 COLUMNS = 10
 _GAP = 1
@@ -59,11 +55,8 @@ def _padded(row: Tensor, layers: int) -> Tensor:
 
 
 def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("drawing pictures", error) from error
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = optional("matplotlib.figure", "drawing pictures")
+    return figure.Figure(figsize=(width, height), layout="constrained")
 
 
 def _save(figure: Any, path: Path) -> None:

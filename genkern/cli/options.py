@@ -1,25 +1,9 @@
 """Options that commands share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-__all__ = [
-    "BatchSize",
-    "Data",
-    "Interval",
-    "LatentDim",
-    "LearningRate",
-    "Out",
-    "Resume",
-    "Seed",
-    "Size",
-    "Steps",
-    "Threads",
-]
 
 Data = Annotated[str, typer.Option(help="faces, digits, or a folder of images.")]
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
@@ -30,5 +14,5 @@ LatentDim = Annotated[int | None, typer.Option(help="Latent dimensions.")]
 Seed = Annotated[int | None, typer.Option(help="Every random number of the run is a function of it.")]
 Size = Annotated[int | None, typer.Option(help="Pixels to a side, for a folder of images.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.")]
-LearningRate = Annotated[float | None, typer.Option(help="Of Adam.")]
+LearningRate = Annotated[float | None, typer.Option(help="Learning rate of Adam.")]
 Interval = Annotated[int | None, typer.Option(help="Steps between two checkpoints.")]

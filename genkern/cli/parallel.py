@@ -1,7 +1,5 @@
 """The processes of a run, as torchrun starts them: each trains on its rows of every batch, the first one speaks."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +9,6 @@ import torch
 from torch import Tensor, distributed
 
 from genkern.cli.errors import CommandError
-
-__all__ = ["ALONE", "Ranks", "is_first", "joined"]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Distances are taken in the principal components of the training images, which are the same for every model and run.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +13,7 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images
-from genkern.cli.errors import missing_extra
-
-__all__ = ["Space", "coverage", "nearest", "quality", "report_quality"]
+from genkern.cli.errors import optional
 
 _DIMS = 16
 _MOST = 2000
@@ -30,15 +26,12 @@ class Space:
     """The first principal components of the training images, mirrored ones included where they are as good."""
 
     def __init__(self, images: Images, dims: int = _DIMS) -> None:
-        try:
-            from sklearn.decomposition import PCA
-        except ImportError as error:
-            raise missing_extra("the quality of samples", error) from error
+        decomposition = optional("sklearn.decomposition", "the quality of samples")
         self.mirrored = images.augment
         self.train_images = self._with_mirrored(images.train)
         fitted = self._with_mirrored(images.train[:_MOST]).flatten(1).double()
         dims = min(dims, len(fitted) - 1, fitted.shape[1])
-        fit = PCA(dims, svd_solver="full").fit(fitted.numpy())
+        fit = decomposition.PCA(dims, svd_solver="full").fit(fitted.numpy())
         self._mean, self._axes = torch.as_tensor(fit.mean_), torch.as_tensor(fit.components_)
         self.dims = dims
         self.explained = float(fit.explained_variance_ratio_.sum())
@@ -64,7 +57,7 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
     train = space.train[:_MOST]
     samples = space(sample(len(train)))
     sets = {"samples": samples, "training": train, "gaussian": _gaussian(space.train, len(train))}
-    scale = _median_squared_distance(train)
+    scale = torch.pdist(train).square().median().item()
     scales = [factor * scale for factor in _SCALES]
     usual = nearest(space.held_out, space.train)[0].median()
     figures: dict[str, Any] = {
@@ -100,10 +93,6 @@ def nearest(points: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
     """The distance of each point to the nearest one of the other set, and which one that is."""
     found = [torch.cdist(part, of).min(dim=1) for part in points.split(256)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
-
-
-def _median_squared_distance(points: Tensor) -> float:
-    return torch.pdist(points).square().median().item()
 
 
 def _gaussian(points: Tensor, num: int) -> Tensor:

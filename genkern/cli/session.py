@@ -1,7 +1,5 @@
 """A training run from start or checkpoint to its last step: progress, checkpoints, interruption."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from genkern.cli.checkpoint import load_checkpoint, save_checkpoint
 from genkern.cli.errors import CommandError
 from genkern.cli.trainer import Trainer
-
-__all__ = ["CHECKPOINT", "Interrupted", "fit", "prepare_folder"]
 
 CHECKPOINT = "checkpoint.safetensors"
 _RESUME = ("auto", "never")

@@ -1,14 +1,10 @@
-"""What every training run is made of; with the data and the step, its settings determine every number of the run."""
-
-from __future__ import annotations
+"""Settings of every training run; with the data and the step, they determine every number of the run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from genkern.cli.errors import CommandError
-
-__all__ = ["RunSettings"]
 
 Self = TypeVar("Self", bound="RunSettings")
 

@@ -1,10 +1,7 @@
 """Training as a pure function of (settings, data, step): what makes a resumed run equal to an uninterrupted one.
 
-What every model's training has in common; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a
-step is.
+This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a step is.
 """
-
-from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from genkern import random
 from genkern.cli.batches import Batches
@@ -20,8 +18,7 @@ from genkern.cli.errors import CommandError
 from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.settings import RunSettings
 
-__all__ = ["Trainer", "family_of", "optimizer_tensors", "restore_optimizer", "with_prefix"]
-
+_UNNAMED = "vae"
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
 Self = TypeVar("Self", bound="Trainer[Any]")
 
@@ -35,11 +32,13 @@ class Trainer(ABC, Generic[SettingsT]):
     """The kind of model, by which a checkpoint is known."""
     settings_type: ClassVar[type[RunSettings]]
     figures: ClassVar[tuple[str, ...]]
-    """What a step measures; the history has their means over an interval."""
+    """The figures that a step measures; the history has their means over an interval."""
     held_out_figures: ClassVar[tuple[str, ...]]
-    """What is measured at the end of an interval."""
+    """The figures that are measured at the end of an interval."""
     legend: ClassVar[str]
-    """What the lines of the history say."""
+    """The explanation of the lines of the history."""
+    draws: ClassVar[tuple[str, ...]]
+    """The uses of noise, in training and behind it; the place of each is part of its key, so new ones stand last."""
 
     def __init__(self, settings: SettingsT, images: Images, ranks: Ranks = ALONE) -> None:
         self.settings = settings
@@ -47,15 +46,22 @@ class Trainer(ABC, Generic[SettingsT]):
         self.ranks = ranks
         self.step = 0
         self.history: list[tuple[float, ...]] = []
-        order_key = random.split(random.key(settings.seed), 1)[0]
-        self.batches = Batches(images.train, settings.batch_size, order_key, ranks)
+        self.batches = Batches(images.train, settings.batch_size, self.key("order"), ranks)
         self._sums = torch.zeros(len(self.figures), dtype=torch.float64)
+
+    def key(self, draw: str) -> Tensor:
+        """The key of one of the `draws`."""
+        return random.fold_in(random.key(self.settings.seed), self.draws.index(draw))
+
+    def key_of_step(self, draw: str) -> Tensor:
+        """The key of one of the `draws` in this step."""
+        return random.fold_in(self.key(draw), self.step)
 
     @classmethod
     def restored(
         cls: type[Self], tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, data: str | None = None
     ) -> Self:
-        """That of :meth:`state`, whose settings say what it is; its images are found at `data` if not where it says."""
+        """The trainer of a :meth:`state`, by its settings; its images are found at `data` if not where they say."""
         try:
             settings = cls.settings_type(**metadata["settings"])
         except (KeyError, TypeError) as error:
@@ -96,11 +102,14 @@ class Trainer(ABC, Generic[SettingsT]):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that :meth:`restore` needs, as tensors and metadata; all ranks ask for it together."""
         self._sums = self.ranks.mean(self._sums)
-        tensors, metadata = self._state()
+        tensors: dict[str, Tensor] = {}
+        for name, part in self._parts().items():
+            state = _adam_state(part) if isinstance(part, Optimizer) else part.state_dict()
+            tensors |= {f"{name}.{key}": value for key, value in state.items()}
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
-        metadata |= {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint()}
-        return tensors, metadata
+        metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint()}
+        return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
         """Continue from :meth:`state`; CommandError where it is that of another run."""
@@ -111,7 +120,9 @@ class Trainer(ABC, Generic[SettingsT]):
         if metadata.get("data") != self.images.fingerprint():
             raise CommandError(f"{where}: the run there was made with other images; give another --out")
         try:
-            self._restore(tensors, metadata)
+            for name, part in self._parts().items():
+                state = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
+                part.load_state_dict(_with_groups(state, part) if isinstance(part, Optimizer) else state)
             self.history = [tuple(line) for line in tensors["history"].tolist()]
             self._sums = tensors["interval_sums"].clone()
             self.step = int(metadata["step"])
@@ -133,35 +144,25 @@ class Trainer(ABC, Generic[SettingsT]):
         """The held-out figures."""
 
     @abstractmethod
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The model's part of the state."""
-
-    @abstractmethod
-    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """From the model's part of the state; KeyError, RuntimeError, ValueError or TypeError if it does not fit."""
+    def _parts(self) -> dict[str, Any]:
+        """The modules and optimisers whose states a checkpoint holds, by the prefix of their tensors."""
 
 
 def family_of(metadata: dict[str, Any]) -> str:
     """The family of a checkpoint, of which those of VAEs say nothing."""
-    return metadata.get("family", "vae")
+    return metadata.get("family", _UNNAMED)
 
 
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those of that prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """What Adam remembers of each parameter."""
+def _adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state that Adam has for each parameter."""
     slots = optimizer.state_dict()["state"]
-    return {f"{prefix}{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
+    return {f"{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str) -> None:
-    """From :func:`optimizer_tensors`."""
+def _with_groups(tensors: dict[str, Tensor], optimizer: Optimizer) -> dict[str, Any]:
+    """The argument of `load_state_dict`, from :func:`_adam_state`."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in with_prefix(tensors, prefix).items():
+    for name, value in tensors.items():
         index, _, slot = name.partition(".")
         state.setdefault(int(index), {})[slot] = value
-    groups: Sequence[Any] = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}

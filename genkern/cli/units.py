@@ -1,10 +1,6 @@
 """Nats per image to bits per dimension."""
 
-from __future__ import annotations
-
 import math
-
-__all__ = ["GREY_LEVEL_BITS", "bits_per_dim"]
 
 GREY_LEVEL_BITS = 8.0
 """log2 256: what a density over pixels in [0, 1] gains in bits/dim when pixels are counted in 256 grey levels."""

@@ -53,7 +53,7 @@ class LazyAttributes:
     """
 
     _made: dict[str, _Made | None]
-    """What each attribute was made, by name; None for one assigned before it was read, no entry for one not made."""
+    """The value that each attribute was made, by name: None where it was assigned before it was read; else no entry."""
 
     def __init__(self) -> None:
         self._made = {}
@@ -95,12 +95,12 @@ class LazyAttributes:
 
 
 def wide(value: Any) -> Any:
-    """What was assigned, in the type that losses have; a number as it is."""
+    """The assigned value in the type that losses have; a number stays as it is."""
     return value.to(_checks.compute_dtype(value)) if isinstance(value, Tensor) else value
 
 
 class _Made(NamedTuple):
-    """What an attribute was made, and the writes into it until then: None where they do not count."""
+    """The value that an attribute was made, and the writes into it until then: None where they do not count."""
 
     value: Any
     writes: float | None

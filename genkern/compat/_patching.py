@@ -1,13 +1,10 @@
 """Names of another project bound to replacements, in every module that imported them by that name, and back."""
 
-from __future__ import annotations
-
 import copyreg
 import importlib
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 
@@ -31,7 +28,7 @@ class Patch:
         return bool(self._originals)
 
     def apply(self) -> None:
-        """Nothing if it is in force."""
+        """Put the replacements in place; a patch in force stays as it is."""
         if self.active:
             return
         found = {place: getattr(importlib.import_module(place[0]), place[1]) for place in self._replacements}
@@ -43,7 +40,7 @@ class Patch:
                 copyreg.pickle(original, partial(_reduce, place))
 
     def undo(self) -> None:
-        """Nothing if it is not in force. Modules that were imported meanwhile get the original, too."""
+        """Put the originals back, in modules that were imported meanwhile, too."""
         originals, self._originals = self._originals, {}
         for place, original in originals.items():
             _rebind(place[1], self._replacements[place], original)
@@ -61,9 +58,7 @@ class Applied:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._patch is not None:
             self._patch.undo()
 
@@ -81,7 +76,27 @@ class Switch:
         self._make = make
         self._made: dict[bool, Patch] = {}
 
-    def on(self, legacy: bool) -> Applied:
+    def patch(self, *, legacy: bool = False) -> Applied:
+        """Put the drop-ins of this module where the project has its own, in every module that imported them.
+
+        Parameters
+        ----------
+        legacy : bool
+            Whether reductions, weights and values are the project's own, see the notes of the drop-ins.
+
+        Returns
+        -------
+        Applied
+            A context manager: ``with patch(): ...`` ends with the block. Without ``with``, ``unpatch`` ends it. Where
+            it is in force, it changes nothing, and an inner block leaves it in force.
+
+        Raises
+        ------
+        ImportError
+            The project is not installed.
+        ValueError
+            It is in force with the other `legacy`.
+        """
         other = self._made.get(not legacy)
         if other is not None and other.active:
             raise ValueError(f"legacy: expected {not legacy}, which is in force, got {legacy}; call unpatch() first")
@@ -89,7 +104,8 @@ class Switch:
             self._made[legacy] = self._make(legacy)
         return Applied(self._made[legacy])
 
-    def off(self) -> None:
+    def unpatch(self) -> None:
+        """The project's own again; nothing where ``patch`` is not in force."""
         for patch in self._made.values():
             patch.undo()
 
@@ -102,17 +118,17 @@ def _rebind(name: str, old: Any, new: Any) -> None:
 
 
 _replaced: dict[tuple[str, str], Any] = {}
-"""What patches in force have taken the place of."""
+"""The objects that patches in force have replaced."""
 
 
 def original(module: str, name: str) -> Any:
-    """What stands there without a patch."""
+    """The object that stands there without a patch."""
     found = getattr(importlib.import_module(module), name)
     return _replaced.get((module, name), found)
 
 
 def _reduce(place: tuple[str, str], instance: Any) -> tuple[Any, ...]:
-    """As ``object.__reduce_ex__`` has it, but for the class: pickle refuses one that is not what its name means."""
+    """The result of ``object.__reduce_ex__`` but for the class: pickle refuses one that is not what its name means."""
     _, (_, *arguments), *state = instance.__reduce_ex__(2)
     return (_new, (*place, *arguments), *state)
 

@@ -5,8 +5,6 @@ again; ``with patch(): ...`` does both. Tested with diffusers 0.42. What differs
 key drawn from the generator), and divergences and likelihoods are float32 or wider.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.compat._lazy import Lazy, LazyAttributes, wide
-from genkern.compat._patching import Applied, Patch, Switch
+from genkern.compat._patching import Patch, Switch
 from genkern.functional._noise import Generators
 
 __all__ = ["DiagonalGaussianDistribution", "OobleckDiagonalGaussianDistribution", "patch", "unpatch"]
@@ -247,7 +245,7 @@ class _LegacyOobleck(OobleckDiagonalGaussianDistribution):
 
 
 def _parameters(distribution: Any) -> tuple[Any, Any, Any]:
-    """What a distribution's attributes say, in the type of losses."""
+    """The attributes of a distribution, in the type of losses."""
     return wide(distribution.mean), wide(distribution.var), wide(distribution.logvar)
 
 
@@ -263,32 +261,4 @@ def _patch(legacy: bool) -> Patch:
 
 
 _switch = Switch(_patch)
-
-
-def patch(*, legacy: bool = False) -> Applied:
-    """Put the distributions of this module where diffusers has its own, in every module that imported them.
-
-    Parameters
-    ----------
-    legacy : bool
-        Whether reductions are diffusers' own, see the classes' notes.
-
-    Returns
-    -------
-    Applied
-        A context manager: ``with patch(): ...`` ends with the block. Without ``with``, :func:`unpatch` ends it. Where
-        it is in force, it changes nothing, and an inner block leaves it in force.
-
-    Raises
-    ------
-    ImportError
-        diffusers is not installed.
-    ValueError
-        It is in force with the other `legacy`.
-    """
-    return _switch.on(legacy)
-
-
-def unpatch() -> None:
-    """diffusers' own distributions again; nothing where :func:`patch` is not in force."""
-    _switch.off()
+patch, unpatch = _switch.patch, _switch.unpatch

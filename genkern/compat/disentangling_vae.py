@@ -1,7 +1,5 @@
 """The losses of disentangling-vae (Dubois et al., ``disvae/models/losses.py``): their names, arguments, reductions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The losses of guided-diffusion (Dhariwal & Nichol 2021, ``losses.py``): their names, arguments and shapes."""
 
-from __future__ import annotations
-
 import math
 
 import torch

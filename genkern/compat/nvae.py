@@ -96,7 +96,7 @@ class Normal(LazyAttributes):
 
     @property
     def _scale(self) -> tuple[Tensor, dict[str, Any]]:
-        """What the operations take for σ: the raw scale where they make σ of it themselves."""
+        """The scale that the operations take: the raw one where they make σ of it themselves."""
         if self._temp != 1.0:
             return self.sigma, {"scale_param": "std"}
         soft = {"clamp": (-5.0, 5.0), "clamp_mode": "tanh"}

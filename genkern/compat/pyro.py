@@ -7,27 +7,17 @@ pyro asks more of a distribution than torch does (a call, ``expand_by``, ``mask`
 adds. Tested with pyro 1.9. This module imports pyro.
 """
 
-from __future__ import annotations
-
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 
 from genkern import distributions
-
-__all__ = [
-    "Categorical",
-    "DiagonalGaussian",
-    "Laplace",
-    "Normal",
-    "OneHotCategorical",
-    "OneHotCategoricalStraightThrough",
-]
+from genkern.distributions import __all__ as __all__
 
 
-class Normal(distributions.Normal, TorchDistributionMixin):  # type: ignore[misc]
+class Normal(distributions.Normal, TorchDistributionMixin):
     """:class:`genkern.distributions.Normal` for pyro."""
 
 
-class Laplace(distributions.Laplace, TorchDistributionMixin):  # type: ignore[misc]
+class Laplace(distributions.Laplace, TorchDistributionMixin):
     """:class:`genkern.distributions.Laplace` for pyro."""
 
 

@@ -12,8 +12,6 @@ The models are saved in every way that pythae's are. A folder that ``save`` wrot
 patched model is one of this module's class, ``genkern.compat.pythae.VAE``, and needs no patch where it is loaded.
 """
 
-from __future__ import annotations
-
 import importlib
 from functools import cache
 from typing import Any
@@ -22,14 +20,14 @@ import torch
 from torch import Tensor
 
 from genkern import _checks, functional, random
-from genkern.compat._patching import Applied, Patch, Switch, original
+from genkern.compat._patching import Patch, Switch, original
 from genkern.functional.mmd import MOST_SCALES
 
 __all__ = ["BetaTCVAEMixin", "INFOVAE_MMDMixin", "IWAEMixin", "VAEMixin", "patch", "unpatch"]
 
 
 class _Head:
-    """What the four models share."""
+    """The methods that the four models share."""
 
     model_config: Any
     legacy = False
@@ -197,32 +195,4 @@ def _patch(legacy: bool) -> Patch:
 
 
 _switch = Switch(_patch)
-
-
-def patch(*, legacy: bool = False) -> Applied:
-    """Put the four models where pythae has its own, in every module that imported them.
-
-    Parameters
-    ----------
-    legacy : bool
-        Whether weights and values are pythae's own, see :class:`BetaTCVAEMixin` and :class:`IWAEMixin`.
-
-    Returns
-    -------
-    Applied
-        A context manager: ``with patch(): ...`` ends with the block. Without ``with``, :func:`unpatch` ends it. Where
-        it is in force, it changes nothing, and an inner block leaves it in force.
-
-    Raises
-    ------
-    ImportError
-        pythae is not installed.
-    ValueError
-        It is in force with the other `legacy`.
-    """
-    return _switch.on(legacy)
-
-
-def unpatch() -> None:
-    """pythae's own models again; nothing where :func:`patch` is not in force."""
-    _switch.off()
+patch, unpatch = _switch.patch, _switch.unpatch

@@ -1,7 +1,5 @@
 """torch's own losses by the fused operations: their names, arguments and reductions."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -3,8 +3,6 @@
 Images are channels-last there, and are read in place.
 """
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

@@ -1,9 +1,6 @@
-"""What the distributions share."""
-
-from __future__ import annotations
+"""Helpers that the distributions share."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +27,6 @@ def normal_cdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
 
 
 def normal_icdf(value: Tensor, loc: Tensor, std: Tensor) -> Tensor:
-    """Its inverse; float32 inside where storage is narrower."""
+    """The inverse of `normal_cdf`; float32 inside where storage is narrower."""
     wide = torch.promote_types(value.dtype, torch.float32)
     return loc + std * torch.special.ndtri(value.to(wide)).to(value.dtype)
-
-
-def expand_parameters(new: Any, old: Any, batch_shape: torch.Size) -> None:
-    new.loc, new.scale = old.loc.expand(batch_shape), old.scale.expand(batch_shape)

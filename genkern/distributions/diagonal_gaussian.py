@@ -12,7 +12,7 @@ from torch.distributions.utils import broadcast_all, lazy_property
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expand_parameters, floating, normal_cdf, normal_icdf
+from genkern.distributions._values import VALIDATE, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
 from genkern.functional._scale import Clamp
 
@@ -27,7 +27,7 @@ class DiagonalGaussian(Distribution):
     loc, scale : Tensor
         Two shapes that broadcast. `scale_param` says what `scale` holds: an encoder's output goes in as it is.
     scale_param, scale_offset, clamp, clamp_mode
-        As in :func:`genkern.gaussian_rsample`.
+        See :mod:`genkern.functional`.
     event_ndim : int, optional
         How many trailing dimensions one datum spans; default all but the first.
     validate_args : bool, optional
@@ -87,7 +87,8 @@ class DiagonalGaussian(Distribution):
         """The same distribution with a larger batch shape; nothing is copied."""
         new = self._get_checked_instance(DiagonalGaussian, _instance)
         batch_shape = torch.Size(batch_shape)
-        expand_parameters(new, self, batch_shape + self.event_shape)
+        shape = batch_shape + self.event_shape
+        new.loc, new.scale = self.loc.expand(shape), self.scale.expand(shape)
         new._sigma = self._sigma
         super(DiagonalGaussian, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
@@ -103,10 +104,7 @@ class DiagonalGaussian(Distribution):
         """loc"""
         return self.loc
 
-    @property
-    def mode(self) -> Tensor:
-        """loc"""
-        return self.loc
+    mode = mean
 
     @lazy_property
     def stddev(self) -> Tensor:
@@ -180,7 +178,7 @@ class DiagonalGaussian(Distribution):
         )
 
     def beside(self, other: DiagonalGaussian) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
-        """Both as one operation takes them: with one meaning of scale, σ itself where theirs differ."""
+        """The parameters of both as one operation takes them: one meaning of scale, σ itself where theirs differ."""
         if self.event_shape != other.event_shape:
             raise ValueError(f"event_shape: expected {tuple(self.event_shape)}, got {tuple(other.event_shape)}")
         if self._sigma == other._sigma:

@@ -1,7 +1,5 @@
 """Divergences for ``torch.distributions.kl_divergence``: among these distributions and between them and torch's own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

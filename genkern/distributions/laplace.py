@@ -1,15 +1,10 @@
 """The Laplace distribution."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expand_parameters, floating
+from genkern.distributions._values import VALIDATE, floating
 
 __all__ = ["Laplace"]
 
@@ -38,18 +33,6 @@ class Laplace(torch.distributions.Laplace):
     """
 
     _validate_args = VALIDATE
-
-    def __init__(self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None) -> None:
-        super().__init__(loc, scale, validate_args=validate_args)
-
-    def expand(self, batch_shape: _size, _instance: Any = None) -> Laplace:
-        """The same distribution with a larger batch shape; nothing is copied."""
-        new = self._get_checked_instance(Laplace, _instance)
-        batch_shape = torch.Size(batch_shape)
-        expand_parameters(new, self, batch_shape)
-        super(torch.distributions.Laplace, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density at `value`, which broadcasts with the batch shape."""

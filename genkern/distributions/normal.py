@@ -1,15 +1,11 @@
 """The normal distribution."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.types import _size
 
 from genkern import functional
-from genkern.distributions._values import VALIDATE, expand_parameters, floating, normal_cdf, normal_icdf
+from genkern.distributions._values import VALIDATE, floating, normal_cdf, normal_icdf
 from genkern.functional._noise import Generators
 
 __all__ = ["Normal"]
@@ -45,18 +41,6 @@ class Normal(torch.distributions.Normal):
     """
 
     _validate_args = VALIDATE
-
-    def __init__(self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None) -> None:
-        super().__init__(loc, scale, validate_args=validate_args)
-
-    def expand(self, batch_shape: _size, _instance: Any = None) -> Normal:
-        """The same distribution with a larger batch shape; nothing is copied."""
-        new = self._get_checked_instance(Normal, _instance)
-        batch_shape = torch.Size(batch_shape)
-        expand_parameters(new, self, batch_shape)
-        super(torch.distributions.Normal, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def rsample(
         self,

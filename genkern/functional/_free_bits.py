@@ -3,8 +3,6 @@
 (The floor per dimension is part of the kernels.)
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -59,7 +57,7 @@ def apply(kl: Tensor, free_bits: float, over: str, loss: Loss, shape: torch.Size
 
 
 def outer(value: Tensor, loss: Loss, shape: torch.Size) -> Tensor:
-    """From the reduction and unit of `arguments` to those asked for."""
+    """The value in the reduction and unit asked for, from those of `arguments`."""
     reduction = loss.reduction
     if loss.units == "bits_per_dim" and reduction not in ("none", "mean"):
         value = value / math.prod(shape[loss.batch_ndim(len(shape)) :])

@@ -1,6 +1,4 @@
-"""From `key=`, `generator=`, `eps=` or none of them to the noise that an operation takes."""
-
-from __future__ import annotations
+"""The noise that an operation takes, from `key=`, `generator=`, `eps=` or none of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -48,7 +46,7 @@ def _noise_by_row(
 
 
 def widest(*tensors: Tensor) -> Tensor:
-    """That of which the noise has the type: the first in float64, or the first of all."""
+    """The tensor whose type the noise has: the first in float64, or the first of all."""
     return next((t for t in tensors if t.dtype == torch.float64), tensors[0])
 
 

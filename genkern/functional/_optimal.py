@@ -1,7 +1,5 @@
 """The likelihood whose sigma^2 is the mean squared error over the batch (Rybkin et al. 2021, sigma-VAE)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -4,8 +4,6 @@ A reduction to a single value is cut by torch into a part for each thread, from 
 values is cut between these alone, and less than that is not cut at all.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

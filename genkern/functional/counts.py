@@ -1,6 +1,4 @@
-"""Likelihoods of counts: reductions, units and types are as in `genkern.functional.likelihood`."""
-
-from __future__ import annotations
+"""Likelihoods of counts."""
 
 from torch import Tensor
 
@@ -12,9 +10,7 @@ __all__ = ["poisson_nll"]
 
 _poisson_nll = Operation(
     f'poisson_nll(Tensor x, Tensor rate, *, str rate_param="rate", bool full=True, {schema(Loss)}) -> Tensor',
-    reference=reference.poisson_nll,
-    result=reference.poisson_nll_result,
-    differentiable=("x", "rate"),
+    reference.poisson_nll,
 )
 
 
@@ -39,8 +35,8 @@ def poisson_nll(
     rate_param : {"rate", "log"}
     full : bool
         Whether log Gamma(x + 1), which no rate changes, is part of it.
-    reduction, units, event_ndim
-        As in `bernoulli_nll`.
+
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----

@@ -1,12 +1,8 @@
 """Entropy and divergence of discrete distributions, from masses or from logits, and relaxed samples of them.
 
 `dim` is the dimension of the K classes. What remains is [batch, event ...]: there is a value an element of it, and
-`reduction` and `event_ndim` count its dimensions. Arithmetic is float32 (float64 where an argument is float64) whatever
-the storage type; losses are float32 or float64. Gradients reach every floating tensor: first order fused, higher orders
-through the definition in `genkern.reference`. Backward recomputes what it needs from the arguments.
+`reduction` and `event_ndim` count its dimensions.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -23,36 +19,23 @@ from genkern.reference.options import Divergence, Loss, schema
 __all__ = ["categorical_entropy", "categorical_kl", "discrete_entropy", "discrete_kl", "gumbel_softmax"]
 
 _discrete_entropy = Operation(
-    f"discrete_entropy(Tensor p, *, int dim=-1, {schema(Loss)}) -> Tensor",
-    reference=reference.discrete_entropy,
-    result=reference.discrete_entropy_result,
-    differentiable=("p",),
+    f"discrete_entropy(Tensor p, *, int dim=-1, {schema(Loss)}) -> Tensor", reference.discrete_entropy
 )
 _discrete_kl = Operation(
-    f"discrete_kl(Tensor p, Tensor q, *, int dim=-1, {schema(Loss)}) -> Tensor",
-    reference=reference.discrete_kl,
-    result=reference.discrete_kl_result,
-    differentiable=("p", "q"),
+    f"discrete_kl(Tensor p, Tensor q, *, int dim=-1, {schema(Loss)}) -> Tensor", reference.discrete_kl
 )
 _categorical_entropy = Operation(
-    f"categorical_entropy(Tensor logits, *, int dim=-1, {schema(Loss)}) -> Tensor",
-    reference=reference.categorical_entropy,
-    result=reference.categorical_entropy_result,
-    differentiable=("logits",),
+    f"categorical_entropy(Tensor logits, *, int dim=-1, {schema(Loss)}) -> Tensor", reference.categorical_entropy
 )
 _categorical_kl = Operation(
     "categorical_kl(Tensor logits_q, Tensor? logits_p, *, int dim=-1, float unimix=0.0, "
     f"{schema(Divergence, Loss)}) -> Tensor",
-    reference=reference.categorical_kl,
-    result=reference.categorical_kl_result,
-    differentiable=("logits_q", "logits_p"),
+    reference.categorical_kl,
 )
 _gumbel_softmax = Operation(
     "gumbel_softmax(Tensor logits, Tensor? key, Tensor? eps, *, float tau=1.0, bool hard=False, int dim=-1, "
     "SymInt element_offset=0) -> Tensor",
-    reference=reference.gumbel_softmax,
-    result=reference.gumbel_softmax_result,
-    differentiable=("logits", "eps"),
+    reference.gumbel_softmax,
     reserve=random.reserve,
     keeps_results=True,
 )
@@ -69,17 +52,8 @@ def discrete_entropy(
         Masses of the K classes along `dim`. That they sum to 1 is the caller's care: the sum is taken as it stands.
     dim : int
         Dimension of the classes.
-    reduction : {"event", "none", "sum", "mean", "batchmean"}
-        How values, one for each vector, are reduced, as in `gaussian_kl`: sum over each datum (the default), none, over
-        everything, mean over vectors, mean over data of the sums.
-    units : {"nats", "bits", "bits_per_dim"}
-    event_ndim : int, optional
-        How many of the remaining dimensions, the last ones, one datum spans; default all but the first.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where p is.
+    reduction, units, event_ndim
+        As `genkern.functional` says, the result too; a value for each vector, in the remaining dimensions.
 
     Notes
     -----
@@ -109,11 +83,6 @@ def discrete_kl(
     reduction, units, event_ndim
         As in `discrete_entropy`.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
-
     Notes
     -----
     Kullback & Leibler 1951, "On information and sufficiency". Where p is 0 a class is left out, of the gradients too.
@@ -140,11 +109,6 @@ def categorical_entropy(
         Logits of the K classes along `dim`; -inf means no mass.
     dim, reduction, units, event_ndim
         As in `discrete_entropy`.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where logits are.
 
     Notes
     -----
@@ -186,20 +150,12 @@ def categorical_kl(
     unimix : float
         Share u of the uniform distribution: q = (1 - u) softmax(logits_q) + u / K, and p likewise, so that no class is
         without mass.
-    free_bits : float
-        Floor of the divergence, in nats, or in bits where `units` are bits.
-    free_bits_over : {"dim", "event", "batch"}
-        What the floor applies to: each pair of distributions, each datum, or the mean over the batch; as in
-        `gaussian_kl`.
+    free_bits, free_bits_over
+        See `genkern.functional`; "dim" is each pair of distributions.
     grad_scale_q, grad_scale_p : float
         Multiply the gradient into q and into p: DreamerV3's balanced pair of losses in one pass.
     reduction, units, event_ndim
         As in `discrete_entropy`.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
 
     Notes
     -----
@@ -249,14 +205,8 @@ def gumbel_softmax(
         One-hot, with the gradient of the relaxed sample (straight-through).
     dim : int
         Dimension of the classes.
-    element_offset : int
-        Index of the first element of logits in the noise stream, as in `gaussian_rsample`.
-    key : Tensor, optional
-        The noise is a pure function of it (`genkern.random.key`).
-    generator : torch.Generator or list of them, optional
-        Draws the key; of a list, generator i draws row i. Default: torch's default generator.
-    eps : Tensor, optional
-        The noise itself, of the shape of logits.
+    element_offset, key, generator, eps
+        See `genkern.functional`.
 
     Returns
     -------
@@ -267,8 +217,7 @@ def gumbel_softmax(
     -----
     Jang et al. 2017, "Categorical reparameterization with Gumbel-softmax"; Maddison et al. 2017. Element i, in the
     row-major order of logits, takes u_i of the stream of `genkern.random.uniform`, in float32 (float64 for float64),
-    and eps_i = -log(-log(1 - v_i)), v_i = min(u_i + 2^-25, 1 - 2^-24) (float64: 2^-54 and 2^-53). The noise is not
-    stored: backward makes it again.
+    and eps_i = -log(-log(1 - v_i)), v_i = min(u_i + 2^-25, 1 - 2^-24) (float64: 2^-54 and 2^-53).
 
     Examples
     --------

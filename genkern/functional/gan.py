@@ -1,7 +1,5 @@
 """Losses, regularisers and averages of generative adversarial networks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,49 +26,32 @@ __all__ = [
 _discriminator_loss = Operation(
     "gan_discriminator_loss(Tensor real, Tensor fake, *, str kind, float label_smoothing=0.0, float hinge_scale=1.0, "
     'str reduction="mean") -> Tensor',
-    reference=reference.gan_discriminator_loss,
-    result=reference.gan_discriminator_loss_result,
-    differentiable=("real", "fake"),
+    reference.gan_discriminator_loss,
 )
 _generator_loss = Operation(
     'gan_generator_loss(Tensor? real, Tensor fake, *, str kind, str reduction="mean") -> Tensor',
-    reference=reference.gan_generator_loss,
-    result=reference.gan_generator_loss_result,
-    differentiable=("real", "fake"),
+    reference.gan_generator_loss,
 )
 _interpolate = Operation(
     "interpolate(Tensor real, Tensor fake, Tensor? key, Tensor? eps, *, SymInt element_offset=0) -> Tensor",
-    reference=reference.interpolate,
-    result=reference.interpolate_result,
-    differentiable=("real", "fake", "eps"),
+    reference.interpolate,
     reserve=random.reserve,
     noise_by_row=True,
 )
 _zero_centered_penalty = Operation(
-    'zero_centered_penalty(Tensor grad, *, str reduction="mean") -> Tensor',
-    reference=reference.zero_centered_penalty,
-    result=reference.zero_centered_penalty_result,
-    differentiable=("grad",),
+    'zero_centered_penalty(Tensor grad, *, str reduction="mean") -> Tensor', reference.zero_centered_penalty
 )
 _gradient_norm_penalty = Operation(
     'gradient_norm_penalty(Tensor grad, *, float center=1.0, str reduction="mean") -> (Tensor, Tensor)',
-    reference=reference.gradient_norm_penalty,
-    result=reference.gradient_norm_penalty_result,
-    differentiable=("grad",),
+    reference.gradient_norm_penalty,
     keeps_results=True,
 )
 _minibatch_stddev = Operation(
     "minibatch_stddev(Tensor x, int? group_size=4, int num_channels=1) -> Tensor",
-    reference=reference.minibatch_stddev,
-    result=reference.minibatch_stddev_result,
-    differentiable=("x",),
+    reference.minibatch_stddev,
     by_rows=False,
 )
-_ema_update_ = Op(
-    "ema_update_(Tensor(a!)[] ema_params, Tensor[] params, float decay) -> ()",
-    reference=reference.ema_update_,
-    result=reference.ema_update_result,
-)
+_ema_update_ = Op("ema_update_(Tensor(a!)[] ema_params, Tensor[] params, float decay) -> ()", reference.ema_update_)
 
 
 def gan_discriminator_loss(
@@ -82,7 +63,7 @@ def gan_discriminator_loss(
     hinge_scale: float = 1.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """What a discriminator (critic) minimises, from its logits.
+    """The loss of a discriminator (critic), from its logits.
 
     ================== ===========================================================
     kind               loss
@@ -117,10 +98,9 @@ def gan_discriminator_loss(
 
     Notes
     -----
-    No sigmoid is taken, so logits may be as large as numbers are. One launch forward and one backward, also for
-    numbers that differ; gradients to `real` and `fake`; second order through the definition. Goodfellow et al. 2014;
-    Lim & Ye 2017 (hinge); Mao et al. 2017 (least squares); Arjovsky et al. 2017 (Wasserstein); Jolicoeur-Martineau 2018
-    and Huang et al. 2024 (relativistic pairs, as in R3GAN).
+    No sigmoid is taken, so logits may be as large as numbers are. Goodfellow et al. 2014; Lim & Ye 2017 (hinge); Mao et
+    al. 2017 (least squares); Arjovsky et al. 2017 (Wasserstein); Jolicoeur-Martineau 2018 and Huang et al. 2024
+    (relativistic pairs, as in R3GAN).
 
     Examples
     --------
@@ -132,8 +112,7 @@ def gan_discriminator_loss(
 
 
 def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, reduction: str = "mean") -> Tensor:
-    """What a generator minimises, from the discriminator's logits.
-
+    """The loss of a generator, from the discriminator's logits.
     ================== =====================
     kind               loss
     ================== =====================
@@ -164,7 +143,7 @@ def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, r
 
     Notes
     -----
-    Gradients, order of derivatives and sources as for `gan_discriminator_loss`.
+    Sources: see `gan_discriminator_loss`.
 
     Examples
     --------
@@ -195,11 +174,9 @@ def interpolate(
         Samples of one shape, ``[B, ...]``.
     key : Tensor, optional
         Makes eps: sample b has element `element_offset` + b of ``gk.random.uniform(key, ...)``, in the type of
-        arithmetic, the same on every device.
-    generator : torch.Generator or list of them, optional
-        Draws a key, or for each sample its own. Default: torch's default generator of the device.
+        arithmetic, the same on every device. `generator`: see `genkern.functional`.
     eps : Tensor, optional
-        ``[B]``, the numbers themselves, with a gradient; at most one of the three is given.
+        ``[B]``, the numbers themselves, with a gradient.
     element_offset : int
         Index of the first sample: a rank passes the number of samples that others hold before it.
 
@@ -210,9 +187,8 @@ def interpolate(
 
     Notes
     -----
-    One launch forward and one backward, which makes eps again; second order through the definition. Where the penalty
-    of Gulrajani et al. 2017 ("Improved training of Wasserstein GANs") takes the critic's gradient; with real data and
-    perturbed real data, that of DRAGAN (Kodali et al. 2017).
+    The penalty of Gulrajani et al. 2017 ("Improved training of Wasserstein GANs") takes the critic's gradient there;
+    that of DRAGAN (Kodali et al. 2017) takes it between real data and perturbed real data.
 
     Examples
     --------
@@ -249,8 +225,7 @@ def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str =
 
     Notes
     -----
-    The gradient of a norm of 0 is 0. Reads `grad` once forward; backward reads it once and writes once. Second order
-    through the definition. Gulrajani et al. 2017, equation 3.
+    The gradient of a norm of 0 is 0. Gulrajani et al. 2017, equation 3.
 
     Examples
     --------
@@ -278,8 +253,7 @@ def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
 
     Notes
     -----
-    One launch forward and one backward; second order through the definition. Mescheder et al. 2018, "Which training
-    methods for GANs do actually converge?", equation 9.
+    Mescheder et al. 2018, "Which training methods for GANs do actually converge?", equation 9.
 
     Examples
     --------
@@ -374,7 +348,7 @@ def _tensors(name: str, values: object) -> list[Tensor]:
 
 
 def _locals(averages: list[Any], values: list[Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """What this rank holds of DTensors, pair by pair."""
+    """The parts of DTensors that this rank holds, pair by pair."""
     for i, (average, value) in enumerate(zip(averages, values, strict=False)):
         places = [getattr(t, "placements", None) for t in (average, value)]
         if places[0] != places[1]:

@@ -1,11 +1,4 @@
-"""Samples, divergences and likelihoods of diagonal Gaussians.
-
-Arithmetic is float32 (float64 where an argument is float64) whatever the storage type; samples have the
-arguments' type, losses are float32 or float64. Gradients reach every floating tensor: first order fused,
-higher orders through the definition in `genkern.reference`.
-"""
-
-from __future__ import annotations
+"""Samples, divergences and likelihoods of diagonal Gaussians."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,47 +28,32 @@ __all__ = [
 
 _rsample = Operation(
     f"gaussian_rsample(Tensor loc, Tensor scale, Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma)}) -> Tensor",
-    reference=reference.gaussian_rsample,
-    result=reference.gaussian_rsample_result,
-    differentiable=("loc", "scale", "eps"),
+    reference.gaussian_rsample,
     reserve=reserve,
 )
 _kl = Operation(
     "gaussian_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, *, "
     f"{schema(Sigma, Divergence, Loss)}) -> Tensor",
-    reference=reference.gaussian_kl,
-    result=reference.gaussian_kl_result,
-    differentiable=("loc", "scale", "prior_loc", "prior_scale"),
+    reference.gaussian_kl,
 )
 _rsample_kl = Operation(
     "gaussian_rsample_kl(Tensor loc, Tensor scale, Tensor? prior_loc, Tensor? prior_scale, Tensor? key, Tensor? eps, "
     f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
-    reference=reference.gaussian_rsample_kl,
-    result=reference.gaussian_rsample_kl_result,
-    differentiable=("loc", "scale", "prior_loc", "prior_scale", "eps"),
+    reference.gaussian_rsample_kl,
     reserve=reserve,
 )
 _rsample_kl_packed = Operation(
     "gaussian_rsample_kl_packed(Tensor moments, int chunk_dim, SymInt? latent, Tensor? key, Tensor? eps, "
     f"*, {schema(Sampling, Sigma, Divergence, Loss)}) -> (Tensor, Tensor)",
-    reference=reference.gaussian_rsample_kl_packed,
-    result=reference.gaussian_rsample_kl_packed_result,
-    differentiable=("moments", "eps"),
+    reference.gaussian_rsample_kl_packed,
     reserve=reserve,
 )
 _nll = Operation(
     "gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
     f"{schema(Sigma, Loss)}) -> Tensor",
-    reference=reference.gaussian_nll,
-    result=reference.nll_result,
-    differentiable=("x", "loc", "scale"),
+    reference.gaussian_nll,
 )
-_entropy = Operation(
-    f"gaussian_entropy(Tensor scale, *, {schema(Sigma, Loss)}) -> Tensor",
-    reference=reference.gaussian_entropy,
-    result=reference.gaussian_entropy_result,
-    differentiable=("scale",),
-)
+_entropy = Operation(f"gaussian_entropy(Tensor scale, *, {schema(Sigma, Loss)}) -> Tensor", reference.gaussian_entropy)
 
 
 def gaussian_rsample(
@@ -99,27 +77,8 @@ def gaussian_rsample(
     ----------
     loc, scale : Tensor
         Two shapes that broadcast. `scale_param` says what `scale` holds.
-    sample_shape : sequence of int
-        Shape of independent samples, in front.
-    temperature : float or Tensor
-        Multiplies the standard deviation. A learned one is a tensor of shape (), which receives a gradient; eps is
-        then in memory.
-    element_offset : int
-        Index of the first element in the noise stream: a rank that holds rows r, r + 1, ... of a global batch
-        passes r times the event size and draws exactly its part.
-    key : Tensor, optional
-        The noise is a pure function of it (`genkern.random.key`).
-    generator : torch.Generator or list of them, optional
-        Draws the key; of a list, generator i draws row i. Default: torch's default generator.
-    eps : Tensor, optional
-        The noise itself, of the shape of the sample.
-    scale_param : {"logvar", "logstd", "std", "var", "softplus"}
-    scale_offset : float
-        Added to the standard deviation.
-    clamp : (float or None, float or None), optional
-        Bounds of the raw scale.
-    clamp_mode : {"hard", "straight_through", "softclip", "tanh"}
-        Zero gradient outside; gradient passes; lo + softplus(x - lo); c tanh(x / c) for bounds (-c, c).
+
+    All other options: see `genkern.functional`.
 
     Returns
     -------
@@ -128,7 +87,7 @@ def gaussian_rsample(
 
     Notes
     -----
-    Kingma & Welling 2014, "Auto-encoding variational Bayes". The noise is not stored: backward makes it again.
+    Kingma & Welling 2014, "Auto-encoding variational Bayes".
 
     Examples
     --------
@@ -169,25 +128,10 @@ def gaussian_kl(
         q, of shapes that broadcast.
     prior_loc, prior_scale : Tensor, optional
         p; zero and one where absent.
-    free_bits : float
-        Floor of the divergence, in nats, or in bits where `units` are bits (Kingma et al. 2016).
-    free_bits_over : {"dim", "event", "batch"}
-        What the floor applies to: each dimension, each datum, or the mean over the batch. Below the floor the
-        gradient is 0, and the floor is shared out evenly among the values that a smaller reduction shows.
-    grad_scale_q, grad_scale_p : float
-        Multiply the gradient into q and into p: KL balancing (Hafner et al. 2021) in one pass.
     scale_param, scale_offset, clamp, clamp_mode
-        As in `gaussian_rsample`; the same for q and p.
-    reduction : {"event", "none", "sum", "mean", "batchmean"}
-        Sum over each datum (the default), none, over everything, mean over elements, mean over data of the sums.
-    units : {"nats", "bits", "bits_per_dim"}
-    event_ndim : int, optional
-        How many trailing dimensions one datum spans; default all but the first.
+        The same for q and p.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----
@@ -346,15 +290,8 @@ def gaussian_nll(
         `clamp` then bounds log sigma^2, and `scale_param` and `scale_offset` have no meaning.
     full : bool
         Whether the constant 1/2 log 2 pi is included.
-    scale_param, scale_offset, clamp, clamp_mode
-        As in `gaussian_rsample`.
-    reduction, units, event_ndim
-        As in `gaussian_kl`.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
+    All other options, and the result: see `genkern.functional`.
 
     Examples
     --------
@@ -425,7 +362,7 @@ def gaussian_entropy(
 ) -> Tensor:
     """Differential entropy of N(., sigma^2): 1/2 (1 + log 2 pi + log sigma^2) a dimension.
 
-    The parameters, result and errors are those of `gaussian_kl` (Cover & Thomas 2006, theorem 8.4.1).
+    Source: Cover & Thomas 2006, theorem 8.4.1. The options and the result: see `genkern.functional`.
 
     Examples
     --------

@@ -1,7 +1,5 @@
 """The head of a hierarchical variational autoencoder: an approximate posterior that is relative to its prior."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -20,9 +18,7 @@ _residual_rsample_kl = Operation(
     "gaussian_residual_rsample_kl(Tensor prior_loc, Tensor prior_scale, Tensor delta_loc, Tensor delta_scale, "
     f"Tensor? key, Tensor? eps, *, {schema(Sampling, Sigma, Divergence, Loss, without='sample_shape')}) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.gaussian_residual_rsample_kl,
-    result=reference.gaussian_residual_rsample_kl_result,
-    differentiable=("prior_loc", "prior_scale", "delta_loc", "delta_scale", "eps"),
+    reference.gaussian_residual_rsample_kl,
     reserve=reserve,
 )
 
@@ -61,28 +57,25 @@ def gaussian_residual_rsample_kl(
         mu_p and what gives sigma_p.
     delta_loc, delta_scale : Tensor
         mu_d and what gives sigma_d. All four have shapes that broadcast.
-    temperature, element_offset, key, generator
-        As in `gaussian_rsample`.
-    eps : Tensor, optional
-        The noise itself, of the shape of the sample.
     free_bits, free_bits_over
-        As in `gaussian_kl`, of which they are the floor; log_q and log_p have none.
+        Floor of the KL; log_q and log_p have none.
     grad_scale_q, grad_scale_p : float
         Multiply the gradient of the KL into q's and into p's parameters. q's are functions of all four tensors, so the
         prior receives both: at 1 and 1 what q passes on to prior_loc and what p does cancel. z, log_q and log_p are
         left alone.
     scale_param, scale_offset, clamp, clamp_mode
-        As in `gaussian_rsample`; the same for prior_scale and delta_scale, each apart.
+        The same for prior_scale and delta_scale, each apart.
     reduction, units, event_ndim
-        As in `gaussian_kl`; the same for kl, log_q and log_p.
+        The same for kl, log_q and log_p.
+
+    All other options: see `genkern.functional`.
 
     Returns
     -------
     z : Tensor
         A sample of the shape all four broadcast to, in their promoted dtype.
     kl : Tensor
-        KL(q || p), accurate where q is close to p; never negative. It and the next two are float32, or float64 where
-        one of the four is.
+        KL(q || p), accurate where q is close to p; never negative.
     log_q, log_p : Tensor
         Log densities of z under q and under p. E[log_q - log_p] is the KL at temperature 1.
 
@@ -94,8 +87,7 @@ def gaussian_residual_rsample_kl(
         log_q = -1/2 (e^2 + log sigma_p^2 + log sigma_d^2 + log 2 pi)
         log_p = -1/2 (u^2 + log sigma_p^2 + log 2 pi),      u = mu_d / sigma_p + sigma_d e
 
-    none of which forms the difference of two nearly equal locations or scales. Gradients reach the four tensors and
-    eps: first order fused, higher orders through the definition. The noise is not stored: backward makes it again.
+    none of which forms the difference of two nearly equal locations or scales.
 
     Examples
     --------

@@ -1,9 +1,4 @@
-"""Likelihoods of data: what a decoder's output says about pixels.
-
-Types and gradients are as in `genkern.functional.gaussian`.
-"""
-
-from __future__ import annotations
+"""Likelihoods of data: what a decoder's output says about pixels."""
 
 from torch import Tensor
 
@@ -11,30 +6,23 @@ from genkern import _checks
 from genkern._library import Operation
 from genkern.functional._scale import Clamp, learned_or_constant, sigma_arguments
 from genkern.reference import likelihood as reference
-from genkern.reference.gaussian import nll_result
 from genkern.reference.options import CDFS, Bins, Loss, Sigma, schema
 
 __all__ = ["bernoulli_nll", "discretized_gaussian_nll", "laplace_nll"]
 
 _bernoulli_nll = Operation(
     f"bernoulli_nll(Tensor x, Tensor logits, *, float label_smoothing=0.0, {schema(Loss)}) -> Tensor",
-    reference=reference.bernoulli_nll,
-    result=reference.bernoulli_nll_result,
-    differentiable=("x", "logits"),
+    reference.bernoulli_nll,
 )
 _laplace_nll = Operation(
     "laplace_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, bool full=True, "
     f"{schema(Sigma, Loss)}) -> Tensor",
-    reference=reference.laplace_nll,
-    result=nll_result,
-    differentiable=("x", "loc", "scale"),
+    reference.laplace_nll,
 )
 _discretized_gaussian_nll = Operation(
     "discretized_gaussian_nll(Tensor x, Tensor loc, Tensor? scale, float scale_value=0.0, *, "
     f'{schema(Bins)}, str cdf="exact", {schema(Sigma, Loss)}) -> Tensor',
-    reference=reference.discretized_gaussian_nll,
-    result=reference.discretized_gaussian_nll_result,
-    differentiable=("x", "loc", "scale"),
+    reference.discretized_gaussian_nll,
 )
 
 
@@ -57,16 +45,8 @@ def bernoulli_nll(
         Log odds of 1, of a shape that broadcasts with that of `x`.
     label_smoothing : float
         s in [0, 1]: x is replaced by x (1 - s) + s / 2.
-    reduction : {"event", "none", "sum", "mean", "batchmean"}
-        Sum over each datum (the default), none, over everything, mean over elements, mean over data of the sums.
-    units : {"nats", "bits", "bits_per_dim"}
-    event_ndim : int, optional
-        How many trailing dimensions one datum spans; default all but the first.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----
@@ -109,15 +89,10 @@ def laplace_nll(
         "logvar" is log b^2, while the variance of the distribution is 2 b^2.
     full : bool
         Whether the constant log 2 is included.
-    scale_offset, clamp, clamp_mode
-        As in `gaussian_rsample`; the offset is added to b.
-    reduction, units, event_ndim
-        As in `gaussian_kl`.
+    scale_offset : float
+        Added to b.
 
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
+    All other options, and the result: see `genkern.functional`.
 
     Notes
     -----
@@ -165,15 +140,13 @@ def discretized_gaussian_nll(
     cdf : {"exact", "tanh"}
         The normal distribution's own, or 1/2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))), with which many diffusion
         models are evaluated: near it to about 2e-4, far from it in the tails.
-    scale_param, scale_offset, clamp, clamp_mode
-        As in `gaussian_rsample`.
-    reduction, units, event_ndim
-        As in `gaussian_kl`.
+
+    All other options: see `genkern.functional`.
 
     Returns
     -------
     Tensor
-        float32, or float64 where an argument is. Not negative; the masses of all bins add up to 1.
+        Not negative; the masses of all bins add up to 1.
 
     Notes
     -----

@@ -1,13 +1,11 @@
 """Images under a mixture of discretized logistics (PixelCNN++): likelihood and samples."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from genkern import _checks, random
 from genkern._library import Operation
-from genkern.functional._noise import Generators, source
+from genkern.functional._noise import Generators, source, written_out
 from genkern.reference import logistic_mixture as reference
 from genkern.reference.logistic_mixture import colours_of as colours_of
 from genkern.reference.logistic_mixture import unpack as unpack
@@ -19,9 +17,7 @@ __all__ = ["discretized_logistic_mixture_nll", "discretized_logistic_mixture_sam
 _nll = Operation(
     f"discretized_logistic_mixture_nll(Tensor x, Tensor params, *, int mixtures, {schema(Bins)}, int channel_dim=1, "
     f"bool rgb_coupling=True, float min_log_scale=-7.0, {schema(Loss)}) -> Tensor",
-    reference=reference.discretized_logistic_mixture_nll,
-    result=reference.discretized_logistic_mixture_nll_result,
-    differentiable=("x", "params"),
+    reference.discretized_logistic_mixture_nll,
 )
 
 
@@ -71,14 +67,9 @@ def discretized_logistic_mixture_nll(
     min_log_scale : float
         Log-scales below it are raised to it and receive no gradient.
     reduction, units, event_ndim
-        As in `gaussian_kl`, over pixels: the shape of x without its channels, whose last dimensions `event_ndim`
+        See `genkern.functional`. Over pixels: the shape of x without its channels, whose last dimensions `event_ndim`
         counts. "none" gives a value a pixel, "mean" is the mean over pixels. "bits_per_dim" counts every channel of
         a pixel, with each of the reductions.
-
-    Returns
-    -------
-    Tensor
-        float32, or float64 where an argument is.
 
     Notes
     -----
@@ -93,10 +84,8 @@ def discretized_logistic_mixture_nll(
     (`channel_dim=1`): none is to be permuted. For one channel without coupling it is that of the ports, too. Parameters
     in another order, as [B, kind, M, H, W], are `permute`d to [B, channel, kind, M, H, W] and flattened.
 
-    Gradients reach both tensors: first order fused, higher orders through the definition. Nothing but the arguments is
-    kept for backward, which computes the masses again. The gradient by x is the derivative of the formula as it stands,
-    through the bins and through the coupled means; at the boundary of the outermost bins, where the formula jumps, it
-    is that of the side on which x lies.
+    The gradient by x is the derivative of the formula as it stands, through the bins and through the coupled means; at
+    the boundary of the outermost bins, where the formula jumps, it is that of the side on which x lies.
 
     Examples
     --------
@@ -142,10 +131,8 @@ def discretized_logistic_mixture_sample(
     element_offset : int
         Index of the first element of the sample in a larger one, a multiple of C: a rank that holds rows r, r + 1, ...
         of a global batch passes r times the number of values of an image.
-    key : Tensor, optional
-        See `genkern.random`. Without key, generator and eps, one is drawn from torch's default generator.
-    generator : torch.Generator or list of them, optional
-        What a key is drawn from; a list has one for each row of the batch.
+    key, generator
+        See `genkern.functional`.
     eps : Tensor, optional
         The noise itself: uniform numbers of the shape of the pixels and 1 + C behind it. Those of a pixel are, in
         this order, for its component and for each of its channels. From a key they are
@@ -183,10 +170,17 @@ def discretized_logistic_mixture_sample(
     dtype = _checks.compute_dtype(params)
     pixels = params.shape[:channel] + params.shape[channel + 1 :]
     first = element_offset // colours * (1 + colours)
-    noise = _uniform(params, (*pixels, 1 + colours), first, key, generator, eps).to(dtype).movedim(-1, 0)
+    shape = (*pixels, 1 + colours)
+    _checks.key("key", key, device=params.device, optional=True)
+    noise = source(params, key, generator, eps, shape, random.uniform)
+    uniform = written_out(noise, params, shape, first, random.uniform)
+    if tuple(uniform.shape) != shape:
+        raise ValueError(f"eps: expected shape {_checks.shape_text(shape)}, got {_checks.shape_text(uniform.shape)}")
+    _checks.same_device(params=params, eps=uniform)
+    uniform = uniform.movedim(-1, 0)
     logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
     cumulative = torch.softmax(logits, 0).cumsum(0)
-    component = (noise[0] * cumulative[-1] >= cumulative).sum(0).clamp(max=mixtures - 1)
+    component = (uniform[0] * cumulative[-1] >= cumulative).sum(0).clamp(max=mixtures - 1)
     index = component.expand(colours, 1, *pixels)
 
     def chosen(values: Tensor) -> Tensor:
@@ -194,7 +188,7 @@ def discretized_logistic_mixture_sample(
 
     low, high = constant(low, dtype), constant(high, dtype)
     scale = torch.exp(clamp(chosen(log_scales), Sigma(clamp_lo=min_log_scale)))
-    values = list(chosen(means) + scale * (torch.log(noise[1:]) - torch.log1p(-noise[1:])))
+    values = list(chosen(means) + scale * (torch.log(uniform[1:]) - torch.log1p(-uniform[1:])))
     values = [torch.where(cumulative[-1].isnan(), cumulative[-1], v) for v in values]  # of logits that choose none
     if rgb_coupling:
         by_red, blue_by_red, blue_by_green = torch.tanh(chosen(coefficients))
@@ -202,25 +196,3 @@ def discretized_logistic_mixture_sample(
         values[1] = (values[1] + by_red * values[0]).clamp(low, high)
         values[2] = values[2] + blue_by_red * values[0] + blue_by_green * values[1]
     return torch.stack(values, channel).clamp(low, high).to(params.dtype)
-
-
-def _uniform(
-    params: Tensor,
-    shape: tuple[int, ...],
-    first: int,
-    key: Tensor | None,
-    generator: Generators | None,
-    eps: Tensor | None,
-) -> Tensor:
-    key, eps, generator = source(params, key, generator, eps, shape, random.uniform)
-    if eps is not None:
-        _checks.tensor("eps", eps)
-        if tuple(eps.shape) != shape:
-            raise ValueError(f"eps: expected shape {_checks.shape_text(shape)}, got {_checks.shape_text(eps.shape)}")
-        _checks.same_device(params=params, eps=eps)
-        return eps
-    _checks.key("key", key, device=params.device, optional=True)
-    if key is None:
-        key = random.reserve(generator, params.device)
-    dtype = _checks.compute_dtype(params)
-    return random.uniform(key, shape, dtype=dtype, element_offset=first, device=params.device)

@@ -1,7 +1,5 @@
 """Densities of Gaussian mixtures with many components, in memory for the points and the components alone."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -20,9 +18,7 @@ __all__ = ["gaussian_mixture_log_prob", "kde_log_prob", "total_correlation"]
 _gaussian_mixture = Operation(
     "gaussian_mixture(Tensor z, Tensor loc, Tensor log_scale, Tensor? log_weights, bool marginals) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
-    reference=reference.gaussian_mixture,
-    result=reference.gaussian_mixture_result,
-    differentiable=("z", "loc", "log_scale", "log_weights"),
+    reference.gaussian_mixture,
     keeps_results=True,
     by_rows=False,
 )
@@ -53,7 +49,7 @@ def gaussian_mixture_log_prob(
         Means, ``[C, D]`` with C >= 1.
     scale : Tensor or float
         One a component and dimension ``[C, D]``, one a component ``[C]`` or ``[C, 1]``, one a dimension ``[1, D]``, or
-        one for all; `scale_param`, `scale_offset`, `clamp` and `clamp_mode` say what it holds, as for `gaussian_nll`.
+        one for all. What it holds: see `genkern.functional`.
     log_weights : Tensor, optional
         ``[C]``, or ``[B, C]``: of each point's own mixture. Taken as they are, not normalised; uniform 1/C by default.
     marginals : bool
@@ -151,7 +147,7 @@ def total_correlation(
     z : Tensor
         ``[B, D]``, z_b drawn from q(z | x_b).
     loc, scale : Tensor
-        Those of q(z | x_b), ``[B, D]``; `scale_param`, `scale_offset`, `clamp`, `clamp_mode` as for `gaussian_nll`.
+        Those of q(z | x_b), ``[B, D]``. What `scale` holds: see `genkern.functional`.
     dataset_size : int
         N, from which the batch was drawn; at least B.
     weighting : {"mss", "mws"}

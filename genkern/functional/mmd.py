@@ -1,7 +1,5 @@
 """How far two sets of points are apart as samples, in memory for the points alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -13,11 +11,7 @@ from genkern.reference.mmd import MOST_SCALES as MOST_SCALES
 __all__ = ["mmd"]
 
 _mmd = Operation(
-    "mmd(Tensor x, Tensor y, str kernel, float[] scales, str estimator) -> Tensor",
-    reference=reference.mmd,
-    result=reference.mmd_result,
-    differentiable=("x", "y"),
-    by_rows=False,
+    "mmd(Tensor x, Tensor y, str kernel, float[] scales, str estimator) -> Tensor", reference.mmd, by_rows=False
 )
 
 

@@ -1,70 +1,19 @@
 """Modules: heads, losses, likelihoods, objectives, and the VAE and GAN families."""
 
-from genkern.nn.adversarial import AdversarialSteps, AdversarialTerms, average_gradients, lazy_adam
-from genkern.nn.gan import GAN, GANTerms
-from genkern.nn.gan_networks import ConvDiscriminator, ConvGenerator, MinibatchStddev
-from genkern.nn.heads import GaussianHead
-from genkern.nn.likelihoods import (
-    LIKELIHOODS,
-    BernoulliLikelihood,
-    DiscretizedGaussianLikelihood,
-    DiscretizedLogisticMixtureLikelihood,
-    GaussianLikelihood,
-    LaplaceLikelihood,
-    Likelihood,
-    make_likelihood,
-)
-from genkern.nn.losses import (
-    BernoulliNLLLoss,
-    DiscretizedGaussianNLLLoss,
-    GANDiscriminatorLoss,
-    GANGeneratorLoss,
-    GaussianKLLoss,
-    GaussianNLLLoss,
-    LaplaceNLLLoss,
-)
-from genkern.nn.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from genkern.nn.objectives import ELBO, IWAE, BetaTCVAE, InfoVAE, Objective, VampPrior
-from genkern.nn.vae import VAE, ELBOTerms
-from genkern.nn.vae_gan import VAEGAN
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ELBO",
-    "GAN",
-    "IWAE",
-    "LIKELIHOODS",
-    "VAE",
-    "VAEGAN",
-    "AdversarialSteps",
-    "AdversarialTerms",
-    "BernoulliLikelihood",
-    "BernoulliNLLLoss",
-    "BetaTCVAE",
-    "ConvDecoder",
-    "ConvDiscriminator",
-    "ConvEncoder",
-    "ConvGenerator",
-    "DiscretizedGaussianLikelihood",
-    "DiscretizedGaussianNLLLoss",
-    "DiscretizedLogisticMixtureLikelihood",
-    "ELBOTerms",
-    "GANDiscriminatorLoss",
-    "GANGeneratorLoss",
-    "GANTerms",
-    "GaussianHead",
-    "GaussianKLLoss",
-    "GaussianLikelihood",
-    "GaussianNLLLoss",
-    "InfoVAE",
-    "LaplaceLikelihood",
-    "LaplaceNLLLoss",
-    "Likelihood",
-    "MLPDecoder",
-    "MLPEncoder",
-    "MinibatchStddev",
-    "Objective",
-    "VampPrior",
-    "average_gradients",
-    "lazy_adam",
-    "make_likelihood",
-]
+from genkern.nn import adversarial, gan, gan_networks, heads, likelihoods, losses, networks, objectives, vae, vae_gan
+from genkern.nn.adversarial import *  # noqa: F403
+from genkern.nn.gan import *  # noqa: F403
+from genkern.nn.gan_networks import *  # noqa: F403
+from genkern.nn.heads import *  # noqa: F403
+from genkern.nn.likelihoods import *  # noqa: F403
+from genkern.nn.losses import *  # noqa: F403
+from genkern.nn.networks import *  # noqa: F403
+from genkern.nn.objectives import *  # noqa: F403
+from genkern.nn.vae import *  # noqa: F403
+from genkern.nn.vae_gan import *  # noqa: F403
+
+if not TYPE_CHECKING:  # as in genkern.functional
+    _parts = (adversarial, gan, gan_networks, heads, likelihoods, losses, networks, objectives, vae, vae_gan)
+    __all__ = [name for part in _parts for name in part.__all__]

@@ -1,13 +1,9 @@
 """Buffers that a module counts or averages in, under every transform of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-
-__all__ = ["update_buffers"]
 
 
 @torch.no_grad()

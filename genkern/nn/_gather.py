@@ -1,14 +1,10 @@
 """The batch of all ranks, differentiated."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-__all__ = ["gather_batch"]
 
 
 def gather_batch(*tensors: Tensor) -> list[Tensor]:

@@ -1,6 +1,4 @@
-"""What modules check of what they are made of and given, before torch does without naming it."""
-
-from __future__ import annotations
+"""Checks of the parts and inputs of modules, whose errors name the argument, as torch's would not."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genkern import _checks
+from genkern import _checks, random
 from genkern.functional._scale import Clamp, checked_sigma
 
 
 def factory(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
-    """Where parameters lie and of which type they are, as torch's modules take it."""
+    """The device and the type of parameters, as torch's modules take them."""
     if dtype is not None:
         _checks.dtype("dtype", dtype)
     return {"device": None if device is None else _checks.device("device", device), "dtype": dtype}
@@ -48,7 +46,7 @@ def check_augment(augment: object) -> None:
 
 
 def packed_moments(encoder: nn.Module, seen: Tensor) -> Tensor:
-    """What an encoder gives, if it is packed moments of q(z | x)."""
+    """The packed moments of q(z | x) that an encoder gives, after a check."""
     moments = encoder(seen)
     _checks.tensor("encoder", moments)
     if moments.ndim < 2 or moments.shape[1] % 2:
@@ -61,3 +59,10 @@ def packed_moments(encoder: nn.Module, seen: Tensor) -> Tensor:
 def floating_like(module: nn.Module) -> Tensor:
     """A tensor of the type and on the device in which `module` is given latents: its parameters', if it has any."""
     return next(module.parameters(), torch.empty(0))
+
+
+def one_key(device: torch.device, *, key: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+    """One key for a call that needs several: `key`, or one drawn from `generator` or torch's own of `device`."""
+    if key is not None and generator is not None:
+        raise ValueError("key, generator: expected at most one of them, got both")
+    return random.reserve(generator, device) if key is None else key

@@ -1,7 +1,5 @@
 """Training a :class:`genkern.nn.GAN`: the steps of two optimisers, in turn, on one process or several."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -11,14 +9,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genkern import _checks, random
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import one_key
 from genkern.nn.gan import GAN, Augment, GANTerms
 
 __all__ = ["AdversarialSteps", "AdversarialTerms", "average_gradients", "lazy_adam"]
 
 
 class AdversarialTerms(NamedTuple):
-    """What one batch gave: the discriminator's terms, and the generator's loss, None where it took no step."""
+    """The figures of one batch: the discriminator's terms, and the generator's loss, None where it took no step."""
 
     discriminator: GANTerms
     generator: Tensor | None
@@ -126,7 +124,7 @@ class AdversarialSteps:
             part.load_state_dict(state_dict[name])
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own."""
+        """The parts that have a state of their own."""
         parts = {
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.functional.gan import KINDS, check_discriminator_options
-from genkern.nn._evaluating import evaluating
-from genkern.nn._frozen import frozen
-from genkern.nn._inputs import check_augment, check_input, floating_like
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import check_augment, check_input, floating_like, one_key
+from genkern.nn._modes import evaluating, frozen
 from genkern.nn.priors import StandardNormalPrior
 
 __all__ = ["GAN", "GANTerms"]
@@ -48,9 +46,9 @@ class GAN(nn.Module):
         Kind of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
         ``"non_saturating"``, ``"hinge"``, ``"lsgan"``, ``"wgan"``, ``"relativistic"``.
     penalty : {None, "r1", "r2", "gp", "dragan"}
-        What is penalised of the discriminator's slope by its input: the squared norm at real or at generated data
-        (Mescheder et al. 2018); the norm's distance from 1 between the two (Gulrajani et al. 2017) or around real data
-        (Kodali et al. 2017).
+        Penalty of the discriminator's slope by its input: the squared norm at real or at generated data (Mescheder et
+        al. 2018); the norm's distance from 1 between the two (Gulrajani et al. 2017) or around real data (Kodali et al.
+        2017).
     penalty_weight : float, optional
         Its factor. Default: 5 for "r1" and "r2" (γ/2, γ = 10), 10 for "gp" and "dragan".
     penalty_interval : int

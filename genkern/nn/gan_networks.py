@@ -1,7 +1,5 @@
 """A small generator and discriminator for images of any size, to start from: :class:`genkern.nn.GAN` takes any two."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +10,7 @@ from torch.nn import functional as torch_functional
 
 from genkern import _checks, functional
 from genkern.nn._inputs import check_input, factory
-from genkern.nn.networks import checked_image_shape, halvings, stage_widths
+from genkern.nn.networks import checked_image_shape, halving_convolutions, halvings, stage_widths
 
 __all__ = ["ConvDiscriminator", "ConvGenerator", "MinibatchStddev"]
 
@@ -25,17 +23,8 @@ class ConvGenerator(nn.Module):
 
     Parameters
     ----------
-    image_shape : (channels, height, width)
-        Shape of one image; any height, width and channel number.
-    latent_dim : int
-        Latent dimensions.
-    width : int
-        Channels at full resolution; each halving doubles them, up to 4 × `width`.
-
-    Attributes
-    ----------
-    latent_shape : tuple of int
-        ``(latent_dim,)``.
+    image_shape, latent_dim, width
+        As :class:`ConvEncoder`, whose ``latent_shape`` it has.
 
     Notes
     -----
@@ -89,10 +78,8 @@ class ConvDiscriminator(nn.Module):
 
     Parameters
     ----------
-    image_shape : (channels, height, width)
-        Shape of one image.
-    width : int
-        Channels at full resolution; each halving doubles them, up to 4 × `width`.
+    image_shape, width
+        As :class:`ConvEncoder`.
     minibatch_stddev : bool
         Whether :func:`genkern.minibatch_stddev` of the features tells it how much the images of a group differ.
 
@@ -119,30 +106,21 @@ class ConvDiscriminator(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = checked_image_shape(image_shape)
+        self.image_shape = checked_image_shape(image_shape)
         width = _checks.positive("width", width)
-        minibatch_stddev = _checks.boolean("minibatch_stddev", minibatch_stddev)
+        statistics = [MinibatchStddev()] if _checks.boolean("minibatch_stddev", minibatch_stddev) else []
         made = factory(device, dtype)
-        self.image_shape = (channels, height, width_px)
-        sizes = halvings(height, width_px)
-        widths = stage_widths(width, len(sizes))
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.LeakyReLU(_SLOPE)]
-        for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.LeakyReLU(_SLOPE)]
-        self.convolutions = nn.Sequential(*layers)
-        self.feature_shape = (widths[-1], *sizes[-1])
-        seen = widths[-1]
-        head: list[nn.Module] = []
-        if minibatch_stddev:
-            head.append(MinibatchStddev())
-            seen += 1
-        head += [
-            nn.Conv2d(seen, widths[-1], 3, padding=1, **made),
+        self.convolutions, self.feature_shape = halving_convolutions(
+            self.image_shape, width, lambda: nn.LeakyReLU(_SLOPE), made
+        )
+        channels = self.feature_shape[0]
+        self.head = nn.Sequential(
+            *statistics,
+            nn.Conv2d(channels + len(statistics), channels, 3, padding=1, **made),
             nn.LeakyReLU(_SLOPE),
             nn.Flatten(),
             nn.Linear(math.prod(self.feature_shape), 1, **made),
-        ]
-        self.head = nn.Sequential(*head)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(self.features(x))

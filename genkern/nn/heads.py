@@ -1,7 +1,5 @@
 """The layer between an encoder's features and its latent: a linear map, then one fused pass."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -26,9 +24,9 @@ class GaussianHead(nn.Module):
     bias : bool
         Whether the linear map has a bias.
     scale_param, scale_offset, clamp, clamp_mode
-        What the second half of the moments holds; as :func:`genkern.gaussian_rsample_kl_packed`.
+        The meaning of the second half of the moments: see :mod:`genkern.functional`.
     device, dtype
-        Those of the parameters.
+        Device and type of the parameters.
 
     Notes
     -----

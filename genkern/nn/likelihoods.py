@@ -3,8 +3,6 @@
 A likelihood is a small module with three methods. A new one is a class and one entry in :data:`LIKELIHOODS`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +32,7 @@ _STEP = 2.0**-24  # of uniform noise in float32
 
 
 class Likelihood(nn.Module):
-    """What :class:`genkern.nn.VAE` asks of a likelihood; `params` is whatever the decoder gives."""
+    """The likelihood p(x | z), as :class:`genkern.nn.VAE` uses it; `params` is whatever the decoder gives."""
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         """log p(x | z) ``[B]`` in nats, float32 or wider; `frozen`: a density that no other datum influences."""
@@ -54,7 +52,7 @@ class _LocScaleLikelihood(Likelihood):
 
     _KINDS: tuple[str, ...] = ("learned", "decoder")
 
-    def __init__(self, sigma: float | str, init: float, channels: int | None) -> None:
+    def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
         super().__init__()
         if isinstance(sigma, str):
             _checks.choice("sigma", sigma, self._KINDS)
@@ -116,7 +114,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
         pixel by the decoder, whose output then holds means and log-variances along dimension 1; or the batch's optimum,
         σ² = mean squared error (σ-VAE: Rybkin et al. 2021).
     init : float
-        What a learned σ starts from.
+        The start of a learned σ.
     channels : int, optional
         For ``"learned"``: one σ for each of this many channels (dimension 1) in place of one for all.
 
@@ -142,7 +140,7 @@ class GaussianLikelihood(_LocScaleLikelihood):
     batches: Tensor
 
     def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
-        super().__init__(sigma, init, channels)
+        super().__init__(sigma, init=init, channels=channels)
         if sigma == "optimal":
             self.register_buffer("running_variance", torch.full((), float(init) ** 2))
             self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
@@ -185,10 +183,8 @@ class LaplaceLikelihood(_LocScaleLikelihood):
     sigma : float or {"learned", "decoder"}
         The diversity b: a fixed number; one learned parameter (or one a channel, see `channels`); or given for every
         pixel by the decoder, whose output then holds locations and log b² along dimension 1.
-    init : float
-        What a learned b starts from.
-    channels : int, optional
-        For ``"learned"``: one b for each of this many channels (dimension 1) in place of one for all.
+    init, channels
+        As :class:`GaussianLikelihood`.
 
     Notes
     -----
@@ -201,9 +197,6 @@ class LaplaceLikelihood(_LocScaleLikelihood):
     >>> LaplaceLikelihood(sigma=1.0).log_prob(torch.zeros(1, 3), torch.zeros(1, 3))  # −3 log 2
     tensor([-2.0794])
     """
-
-    def __init__(self, sigma: float | str = "learned", *, init: float = 0.1, channels: int | None = None) -> None:
-        super().__init__(sigma, init, channels)
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         loc, logvar = self._loc_and_logvar(params)
@@ -225,14 +218,8 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
 
     Parameters
     ----------
-    sigma : float or {"learned", "decoder"}
-        Standard deviation before the rounding: a fixed number; one learned parameter (or one a channel, see
-        `channels`); or given for every pixel by the decoder, whose output then holds means and log-variances along
-        dimension 1.
-    init : float
-        What a learned σ starts from.
-    channels : int, optional
-        For ``"learned"``: one σ for each of this many channels (dimension 1) in place of one for all.
+    sigma, init, channels
+        As :class:`GaussianLikelihood`, of the Gaussian before the rounding; there is no ``"optimal"``.
     bins, low, high, cdf
         As in :func:`genkern.discretized_gaussian_nll`; by default 256 levels from 0 to 1.
 
@@ -262,7 +249,7 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
         high: float = 1.0,
         cdf: str = "exact",
     ) -> None:
-        super().__init__(sigma, init, channels)
+        super().__init__(sigma, init=init, channels=channels)
         self.bins, self.low, self.high = grey_levels(bins, low, high, cdf)
         self.cdf = cdf
 
@@ -415,7 +402,7 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
         return self.low + (units + 1) * ((self.high - self.low) / 2)
 
 
-LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
+LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "gaussian": GaussianLikelihood,
     "bernoulli": BernoulliLikelihood,
     "laplace": LaplaceLikelihood,

@@ -1,6 +1,8 @@
-"""Losses as modules: the functions of :mod:`genkern.functional` with their options held."""
+"""Losses as modules: the functions of :mod:`genkern.functional` with their options held.
 
-from __future__ import annotations
+``forward`` takes the tensors of the function that a class names. Shapes, gradients and errors are that function's; the
+result is float32 or wider, in nats unless the option ``units`` says otherwise.
+"""
 
 from typing import Any
 
@@ -20,9 +22,16 @@ __all__ = [
 
 
 class _FunctionalLoss(nn.Module):
-    """Holds keyword options; a misspelt one is refused by the function that takes them."""
-
     def __init__(self, *, reduction: str = "batchmean", **options: Any) -> None:
+        """Hold the options of the function.
+
+        Parameters
+        ----------
+        reduction : str
+            ``"batchmean"`` by default: summed over a datum, averaged over the batch.
+        **options
+            Any other option of the function, which refuses a misspelt one.
+        """
         super().__init__()
         self.options = {"reduction": reduction, **options}
 
@@ -31,20 +40,7 @@ class _FunctionalLoss(nn.Module):
 
 
 class GaussianNLLLoss(_FunctionalLoss):
-    """Negative log-likelihood of data under a diagonal Gaussian.
-
-    Parameters
-    ----------
-    reduction : str
-        ``"batchmean"`` by default: summed over a datum, averaged over the batch.
-    **options
-        Any option of :func:`genkern.gaussian_nll`: ``full``, ``scale_param``, ``scale_offset``, ``clamp``,
-        ``clamp_mode``, ``units``, ``event_ndim``.
-
-    Notes
-    -----
-    ``forward(x, loc, scale=0.0)``: shapes, gradients and errors as :func:`genkern.gaussian_nll`; the result is in nats
-    unless ``units`` says otherwise, in float32 or wider.
+    """:func:`genkern.gaussian_nll` as a module.
 
     Examples
     --------
@@ -60,19 +56,7 @@ class GaussianNLLLoss(_FunctionalLoss):
 
 
 class GaussianKLLoss(_FunctionalLoss):
-    """KL divergence of a diagonal Gaussian from N(0, I) or from another diagonal Gaussian.
-
-    Parameters
-    ----------
-    reduction : str
-        ``"batchmean"`` by default: summed over a datum, averaged over the batch.
-    **options
-        Any option of :func:`genkern.gaussian_kl`: ``scale_param``, ``free_bits``, ``grad_scale_q``, …
-
-    Notes
-    -----
-    ``forward(loc, scale, prior_loc=None, prior_scale=None)``: shapes, gradients and errors as
-    :func:`genkern.gaussian_kl`; in nats unless ``units`` says otherwise, in float32 or wider.
+    """:func:`genkern.gaussian_kl` as a module.
 
     Examples
     --------
@@ -89,19 +73,7 @@ class GaussianKLLoss(_FunctionalLoss):
 
 
 class LaplaceNLLLoss(_FunctionalLoss):
-    """Negative log-likelihood of data under independent Laplace distributions.
-
-    Parameters
-    ----------
-    reduction : str
-        ``"batchmean"`` by default: summed over a datum, averaged over the batch.
-    **options
-        Any option of :func:`genkern.laplace_nll`: ``full``, ``scale_param``, ``scale_offset``, ``clamp``, …
-
-    Notes
-    -----
-    ``forward(x, loc, scale=0.0)``: shapes, gradients and errors as :func:`genkern.laplace_nll`; in nats unless
-    ``units`` says otherwise, in float32 or wider.
+    """:func:`genkern.laplace_nll` as a module.
 
     Examples
     --------
@@ -116,19 +88,7 @@ class LaplaceNLLLoss(_FunctionalLoss):
 
 
 class DiscretizedGaussianNLLLoss(_FunctionalLoss):
-    """Negative log-probability of grey levels under rounded Gaussians.
-
-    Parameters
-    ----------
-    reduction : str
-        ``"batchmean"`` by default: summed over a datum, averaged over the batch.
-    **options
-        Any option of :func:`genkern.discretized_gaussian_nll`: ``bins``, ``low``, ``high``, ``cdf``, ``scale_param``, …
-
-    Notes
-    -----
-    ``forward(x, loc, scale)``: shapes, gradients and errors as :func:`genkern.discretized_gaussian_nll`; in nats unless
-    ``units`` says otherwise, in float32 or wider.
+    """:func:`genkern.discretized_gaussian_nll` as a module.
 
     Examples
     --------
@@ -144,19 +104,7 @@ class DiscretizedGaussianNLLLoss(_FunctionalLoss):
 
 
 class BernoulliNLLLoss(_FunctionalLoss):
-    """Negative log-likelihood of data in [0, 1] under independent Bernoulli variables given by their logits.
-
-    Parameters
-    ----------
-    reduction : str
-        ``"batchmean"`` by default: summed over a datum, averaged over the batch.
-    **options
-        Any option of :func:`genkern.bernoulli_nll`: ``label_smoothing``, ``units``, ``event_ndim``.
-
-    Notes
-    -----
-    ``forward(x, logits)``: shapes, gradients and errors as :func:`genkern.bernoulli_nll`; in nats unless ``units`` says
-    otherwise, in float32 or wider.
+    """:func:`genkern.bernoulli_nll` as a module.
 
     Examples
     --------
@@ -171,20 +119,7 @@ class BernoulliNLLLoss(_FunctionalLoss):
 
 
 class GANDiscriminatorLoss(_FunctionalLoss):
-    """What a discriminator minimises, from its logits.
-
-    Parameters
-    ----------
-    kind : str
-        As in :func:`genkern.gan_discriminator_loss`.
-    reduction : str
-        ``"mean"`` by default, over the real and over the fake logits apart.
-    **options
-        ``label_smoothing``, ``hinge_scale``.
-
-    Notes
-    -----
-    ``forward(real, fake)``: shapes, gradients and errors as :func:`genkern.gan_discriminator_loss`; float32 or wider.
+    """:func:`genkern.gan_discriminator_loss` as a module; ``options`` are ``label_smoothing`` and ``hinge_scale``.
 
     Examples
     --------
@@ -202,19 +137,7 @@ class GANDiscriminatorLoss(_FunctionalLoss):
 
 
 class GANGeneratorLoss(_FunctionalLoss):
-    """What a generator minimises, from the discriminator's logits.
-
-    Parameters
-    ----------
-    kind : str
-        As in :func:`genkern.gan_generator_loss`.
-    reduction : str
-        ``"mean"`` by default.
-
-    Notes
-    -----
-    ``forward(fake, real=None)``: shapes, gradients and errors as :func:`genkern.gan_generator_loss`; only
-    ``"relativistic"`` reads `real`; float32 or wider.
+    """:func:`genkern.gan_generator_loss` as a module; only ``"relativistic"`` reads `real`.
 
     Examples
     --------

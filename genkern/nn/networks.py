@@ -3,10 +3,8 @@
 They are a starting point, not a framework: :class:`genkern.nn.VAE` takes any two modules with the same shapes.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -63,19 +61,13 @@ class ConvEncoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        channels, height, width_px = checked_image_shape(image_shape)
+        self.image_shape = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
         made = factory(device, dtype)
-        self.image_shape = (channels, height, width_px)
         self.latent_shape = (latent_dim,)
-        sizes = halvings(height, width_px)
-        widths = stage_widths(width, len(sizes))
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), nn.SiLU()]
-        for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), nn.SiLU()]
-        self.features = nn.Sequential(*layers)
-        self.moments = nn.Linear(widths[-1] * math.prod(sizes[-1]), 2 * latent_dim, **made)
+        self.features, feature_shape = halving_convolutions(self.image_shape, width, nn.SiLU, made)
+        self.moments = nn.Linear(math.prod(feature_shape), 2 * latent_dim, **made)
 
     def forward(self, x: Tensor) -> Tensor:
         check_input("x", x, self.image_shape, self)
@@ -87,12 +79,8 @@ class ConvDecoder(nn.Module):
 
     Parameters
     ----------
-    image_shape : (channels, height, width)
-        Shape of one image.
-    latent_dim : int
-        Latent dimensions.
-    width : int
-        Channels at full resolution.
+    image_shape, latent_dim, width
+        As :class:`ConvEncoder`.
     out_channels : int, optional
         Channels of the result; ``channels`` by default, ``2·channels`` for a decoder that gives a log-variance for
         every pixel.
@@ -146,7 +134,35 @@ class ConvDecoder(nn.Module):
         return self.head(h)
 
 
-class MLPEncoder(nn.Module):
+class _Perceptron(nn.Module):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        latent_dim: int,
+        *,
+        hidden: Sequence[int] = (256, 256),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.event_shape = _checks.sizes("event_shape", event_shape, minimum=1)
+        if not self.event_shape:
+            raise ValueError("event_shape: expected one or more sizes, got ()")
+        self.latent_shape = (_checks.positive("latent_dim", latent_dim),)
+        hidden = _checks.sizes("hidden", hidden, minimum=1)
+        made = factory(device, dtype)
+        first, last = self._ends(math.prod(self.event_shape), *self.latent_shape)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([first, *hidden, last]):
+            layers += [nn.Linear(before, after, **made), nn.SiLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def _ends(self, data: int, latent: int) -> tuple[int, int]:
+        """Sizes of what goes in and of what comes out."""
+        raise NotImplementedError
+
+
+class MLPEncoder(_Perceptron):
     """Data of any shape to packed Gaussian moments, by a multi-layer perceptron over the flattened datum.
 
     Parameters
@@ -156,7 +172,7 @@ class MLPEncoder(nn.Module):
     latent_dim : int
         Latent dimensions.
     hidden : sequence of int
-        Width of each hidden layer; empty gives a linear encoder.
+        Width of each hidden layer; empty gives a linear map.
 
     Notes
     -----
@@ -170,37 +186,21 @@ class MLPEncoder(nn.Module):
     torch.Size([5, 4])
     """
 
-    def __init__(
-        self,
-        event_shape: Sequence[int],
-        latent_dim: int,
-        *,
-        hidden: Sequence[int] = (256, 256),
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        event_shape, latent_dim, hidden = _check_perceptron(event_shape, latent_dim, hidden)
-        self.event_shape = event_shape
-        self.latent_shape = (latent_dim,)
-        self.layers = _mlp([math.prod(event_shape), *hidden, 2 * latent_dim], factory(device, dtype))
+    def _ends(self, data: int, latent: int) -> tuple[int, int]:
+        return data, 2 * latent
 
     def forward(self, x: Tensor) -> Tensor:
         check_input("x", x, self.event_shape, self)
         return self.layers(x.flatten(1))
 
 
-class MLPDecoder(nn.Module):
+class MLPDecoder(_Perceptron):
     """Latents to data of any shape, by a multi-layer perceptron: the mirror of :class:`MLPEncoder`.
 
     Parameters
     ----------
-    event_shape : sequence of int
-        Shape of one datum.
-    latent_dim : int
-        Latent dimensions.
-    hidden : sequence of int
-        Width of each hidden layer; empty gives a linear decoder.
+    event_shape, latent_dim, hidden
+        As :class:`MLPEncoder`.
 
     Notes
     -----
@@ -214,31 +214,25 @@ class MLPDecoder(nn.Module):
     torch.Size([5, 1, 8, 8])
     """
 
-    def __init__(
-        self,
-        event_shape: Sequence[int],
-        latent_dim: int,
-        *,
-        hidden: Sequence[int] = (256, 256),
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        event_shape, latent_dim, hidden = _check_perceptron(event_shape, latent_dim, hidden)
-        self.event_shape = event_shape
-        self.latent_shape = (latent_dim,)
-        self.layers = _mlp([latent_dim, *hidden, math.prod(event_shape)], factory(device, dtype))
+    def _ends(self, data: int, latent: int) -> tuple[int, int]:
+        return latent, data
 
     def forward(self, z: Tensor) -> Tensor:
         check_input("z", z, self.latent_shape, self)
         return self.layers(z).unflatten(1, self.event_shape)
 
 
-def _mlp(sizes: list[int], made: dict[str, Any]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after, **made), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])
+def halving_convolutions(
+    image_shape: tuple[int, int, int], width: int, activation: Callable[[], nn.Module], made: dict[str, Any]
+) -> tuple[nn.Sequential, tuple[int, int, int]]:
+    """Convolutions from full resolution down, and the shape of what they give."""
+    channels, height, width_px = image_shape
+    sizes = halvings(height, width_px)
+    widths = stage_widths(width, len(sizes))
+    layers = [nn.Conv2d(channels, widths[0], 3, padding=1, **made), activation()]
+    for before, after in pairwise(widths):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, **made), activation()]
+    return nn.Sequential(*layers), (widths[-1], *sizes[-1])
 
 
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
@@ -259,13 +253,3 @@ def checked_image_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
         raise ValueError(f"image_shape: expected (channels, height, width), got {shape}")
     channels, height, width = shape
     return channels, height, width
-
-
-def _check_perceptron(
-    event_shape: Sequence[int], latent_dim: int, hidden: Sequence[int]
-) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-    """The same as torch takes them."""
-    shape = _checks.sizes("event_shape", event_shape, minimum=1)
-    if not shape:
-        raise ValueError("event_shape: expected one or more sizes, got ()")
-    return shape, _checks.positive("latent_dim", latent_dim), _checks.sizes("hidden", hidden, minimum=1)

@@ -1,6 +1,4 @@
-"""What the latents of a VAE are compared with, and drawn from: p(z)."""
-
-from __future__ import annotations
+"""Priors p(z): the latents of a VAE are compared with them, and drawn from them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +12,7 @@ __all__ = ["GaussianMixturePrior", "Prior", "StandardNormalPrior"]
 
 
 class Prior:
-    """What :class:`genkern.nn.VAE` asks of p(z); it holds no parameters, an objective may."""
+    """The prior p(z), as :class:`genkern.nn.VAE` uses it; it holds no parameters, an objective may."""
 
     def rsample_kl(self, moments: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """z ~ q(z | x) and KL(q(z | x) ‖ p(z)) ``[B]`` in nats, exact or by that z, of packed moments.

@@ -1,7 +1,5 @@
 """The variational autoencoder: the user's encoder and decoder, joined by fused Gaussian operations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,9 +10,8 @@ from torch import Tensor, nn
 from genkern import _checks, functional, random
 from genkern.functional._noise import Generators
 from genkern.functional._scale import Clamp
-from genkern.nn._evaluating import evaluating
-from genkern.nn._inputs import floating_like, packed_moments, scale_options
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import floating_like, one_key, packed_moments, scale_options
+from genkern.nn._modes import evaluating
 from genkern.nn.likelihoods import Likelihood, make_likelihood
 from genkern.nn.objectives import ELBO, Objective
 from genkern.nn.priors import Prior
@@ -45,12 +42,12 @@ class VAE(nn.Module):
         ``"discretized_logistic"`` (ten components, of which the decoder gives the parameters), or an instance with
         options of its own.
     objective : Objective, optional
-        What `loss` minimises, and the prior: :class:`ELBO` (the plain bound, by default), :class:`IWAE`,
+        The quantity that `loss` minimises, and the prior: :class:`ELBO` (the plain bound, by default), :class:`IWAE`,
         :class:`BetaTCVAE`, :class:`InfoVAE`, :class:`VampPrior`.
     latent_shape : sequence of int, optional
         Shape of one latent, for `sample`; ``encoder.latent_shape`` where the encoder has one.
     scale_param, scale_offset, clamp, clamp_mode
-        What the second half of the moments holds; as :func:`genkern.gaussian_rsample_kl_packed`.
+        The meaning of the second half of the moments: see :mod:`genkern.functional`.
 
     Notes
     -----

@@ -1,7 +1,5 @@
 """The VAE-GAN: an encoder, a decoder that is a generator, and a discriminator that says what is similar."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,9 +9,8 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional
 from genkern.functional import _ordered
-from genkern.nn._evaluating import evaluating
-from genkern.nn._frozen import frozen
 from genkern.nn._inputs import check_augment, packed_moments
+from genkern.nn._modes import evaluating, frozen
 from genkern.nn.gan import GAN, Augment
 
 __all__ = ["VAEGAN"]
@@ -161,7 +158,7 @@ class VAEGAN(GAN):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *, averaged: bool = True) -> Tensor:
-        """What is made of the mean of q(z | x), in the shape of `x`, in evaluation mode; no graph is kept."""
+        """The generator's output at the mean of q(z | x), in the shape of `x`, in evaluation mode; no graph is kept."""
         _checks.tensor("x", x)
         sampler = self._sampler(averaged)
         with evaluating(self.encoder, sampler):
@@ -203,7 +200,7 @@ class VAEGAN(GAN):
         """Means over each batch, added up."""
         fake = torch.cat(fakes)
         if self.loss == "relativistic":
-            real = _twice(real)
+            real = torch.cat([real, real])
         loss = functional.gan_discriminator_loss(
             real=real, fake=fake, kind=self.loss, reduction="sum", **self.discriminator_options
         )
@@ -222,7 +219,3 @@ class VAEGAN(GAN):
         moments = packed_moments(self.encoder, real)
         z, kl = functional.gaussian_rsample_kl_packed(moments, 1, key=keys[3], element_offset=element_offset)
         return _Draws(z, kl, self._latents(len(real), keys[0], element_offset))
-
-
-def _twice(batch: Tensor) -> Tensor:
-    return torch.cat([batch, batch])

@@ -1,6 +1,4 @@
-"""What likelihoods of grey levels share: where a bin ends, and the logarithm of its width."""
-
-from __future__ import annotations
+"""Bins of grey levels, as their likelihoods share them: where one ends, and the logarithm of its width."""
 
 import math
 

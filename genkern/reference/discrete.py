@@ -4,9 +4,8 @@ Sources: Shannon 1948; Kullback & Leibler 1951; Hafner et al. 2023, DreamerV3 (u
 Jang et al. 2017 and Maddison et al. 2017 (Gumbel-softmax).
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,80 +13,69 @@ from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
+from genkern.reference.definition import Definition
 from genkern.reference.gaussian import expm1_minus
 from genkern.reference.options import Divergence, Loss, Result
 from genkern.reference.random import random_uniform
 from genkern.reference.reduce import at_least, reduce
 
 
-def discrete_entropy_result(p: Tensor, dim: int, loss: Loss) -> Result:
-    _checks.tensor("p", p)
-    return loss.result(rest(p.shape, check_classes(dim, "p", p.shape)), p)
-
-
-def discrete_entropy(p: Tensor, dim: int, loss: Loss) -> Tensor:
+@Definition
+def discrete_entropy(p: Tensor, dim: int, loss: Loss) -> Iterator[Any]:
     """-sum p log p; a class without mass is left out, of the gradient too."""
-    dtype = discrete_entropy_result(p, dim, loss).dtype
-    wide = p.to(dtype)
+    _checks.tensor("p", p)
+    entropy = loss.result(rest(p.shape, check_classes(dim, "p", p.shape)), p)
+    yield entropy
+    wide = p.to(entropy.dtype)
     some = wide != 0
     elements = -torch.where(some, wide * torch.log(_or_one(wide, some)), torch.zeros_like(wide))
-    return reduce(elements.sum(dim), loss)
+    yield reduce(elements.sum(dim), loss)
 
 
-def discrete_kl_result(p: Tensor, q: Tensor, dim: int, loss: Loss) -> Result:
+@Definition
+def discrete_kl(p: Tensor, q: Tensor, dim: int, loss: Loss) -> Iterator[Any]:
+    """sum p log(p / q); a class where p has no mass is left out, of the gradient too."""
     _checks.tensors(p=p, q=q)
     shape = _checks.broadcast(p=p, q=q)
-    return loss.result(rest(shape, check_classes(dim, "p, q", shape)), p, q)
-
-
-def discrete_kl(p: Tensor, q: Tensor, dim: int, loss: Loss) -> Tensor:
-    """sum p log(p / q); a class where p has no mass is left out, of the gradient too."""
-    dtype = discrete_kl_result(p, q, dim, loss).dtype
-    shape = torch.broadcast_shapes(p.shape, q.shape)
+    kl = loss.result(rest(shape, check_classes(dim, "p, q", shape)), p, q)
+    yield kl
     some = (p != 0).expand(shape)
-    p, q = (_or_one(t.to(dtype).expand(shape), some) for t in (p, q))
+    p, q = (_or_one(t.to(kl.dtype).expand(shape), some) for t in (p, q))
     elements = torch.where(some, p * _log_ratio(p, q), torch.zeros_like(p))
-    return reduce(elements.sum(dim), loss)
+    yield reduce(elements.sum(dim), loss)
 
 
-def categorical_entropy_result(logits: Tensor, dim: int, loss: Loss) -> Result:
-    _checks.tensor("logits", logits)
-    return loss.result(rest(logits.shape, check_classes(dim, "logits", logits.shape)), logits)
-
-
-def categorical_entropy(logits: Tensor, dim: int, loss: Loss) -> Tensor:
+@Definition
+def categorical_entropy(logits: Tensor, dim: int, loss: Loss) -> Iterator[Any]:
     """-sum q log q, q = softmax(logits)."""
-    dtype = categorical_entropy_result(logits, dim, loss).dtype
-    log_q = torch.log_softmax(logits.to(dtype), dim)
+    _checks.tensor("logits", logits)
+    entropy = loss.result(rest(logits.shape, check_classes(dim, "logits", logits.shape)), logits)
+    yield entropy
+    log_q = torch.log_softmax(logits.to(entropy.dtype), dim)
     elements = -torch.exp(log_q) * log_q.masked_fill(log_q == -math.inf, 0.0)
-    return reduce(elements.sum(dim), loss)
+    yield reduce(elements.sum(dim), loss)
 
 
-def categorical_kl_result(
+@Definition
+def categorical_kl(
     logits_q: Tensor, logits_p: Tensor | None, dim: int, unimix: float, divergence: Divergence, loss: Loss
-) -> Result:
+) -> Iterator[Any]:
+    """KL(q || p) of (1 - unimix) softmax(logits) + unimix / K each; no logits_p: uniform.
+
+    It is the sum of q (exp(-r) - 1 + r) with r = log(q / p): both sum to 1, and no term is negative or cancels.
+    """
     _checks.tensors(logits_q=logits_q, logits_p=logits_p, optional=("logits_p",))
     _checks.fraction("unimix", unimix)
     shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)
     dim = check_classes(dim, "logits_q" if logits_p is None else "logits_q, logits_p", shape)
     divergence.check()
-    return loss.result(rest(shape, dim), logits_q, logits_p)
-
-
-def categorical_kl(
-    logits_q: Tensor, logits_p: Tensor | None, dim: int, unimix: float, divergence: Divergence, loss: Loss
-) -> Tensor:
-    """KL(q || p) of (1 - unimix) softmax(logits) + unimix / K each; no logits_p: uniform.
-
-    It is the sum of q (exp(-r) - 1 + r) with r = log(q / p): both sum to 1, and no term is negative or cancels.
-    """
-    dtype = categorical_kl_result(logits_q, logits_p, dim, unimix, divergence, loss).dtype
-    shape = _checks.broadcast(logits_q=logits_q, logits_p=logits_p)
-    logits_q = _scale.scale_gradient(logits_q.to(dtype), divergence.grad_scale_q).expand(shape)
+    kl = loss.result(rest(shape, dim), logits_q, logits_p)
+    yield kl
+    logits_q = _scale.scale_gradient(logits_q.to(kl.dtype), divergence.grad_scale_q).expand(shape)
     if logits_p is None:
         logits_p = torch.zeros_like(logits_q)
     else:
-        logits_p = _scale.scale_gradient(logits_p.to(dtype), divergence.grad_scale_p).expand(shape)
+        logits_p = _scale.scale_gradient(logits_p.to(kl.dtype), divergence.grad_scale_p).expand(shape)
     log_q, log_p = _log_softmax(logits_q, dim), _log_softmax(logits_p, dim)
     q, p = torch.exp(log_q), torch.exp(log_p)
 
@@ -108,7 +96,7 @@ def categorical_kl(
     elements = (terms + infinite - _origin(log_ratio, q, dim) * (q - q.detach())).sum(dim)
     if divergence.free_bits:
         elements = at_least(elements, divergence.free_bits, loss.units)
-    return reduce(elements, loss)
+    yield reduce(elements, loss)
 
 
 def _log_softmax(logits: Tensor, dim: int) -> Tensor:
@@ -129,27 +117,22 @@ def _origin(log_ratio: Tensor, q: Tensor, dim: int) -> Tensor:
     return torch.where(share > 0.5, log_ratio.detach().gather(dim, top), torch.zeros_like(share))
 
 
-def gumbel_softmax_result(
+@Definition
+def gumbel_softmax(
     logits: Tensor, key: Tensor | None, eps: Tensor | None, tau: float, hard: bool, dim: int, element_offset: int
-) -> Result:
+) -> Iterator[Any]:
+    """softmax((logits + eps) / tau), or one-hot with that gradient; eps is Gumbel noise."""
     _checks.tensor("logits", logits)
     _checks.number("tau", tau, minimum=0)
     _checks.boolean("hard", hard)
     _checks.integer("element_offset", element_offset, minimum=0)
     _checks.noise(key, eps, logits.shape, logits=logits)
     check_classes(dim, "logits", logits.shape)
-    return Result(logits.shape, logits.dtype, logits.device, logits)
-
-
-def gumbel_softmax(
-    logits: Tensor, key: Tensor | None, eps: Tensor | None, tau: float, hard: bool, dim: int, element_offset: int
-) -> Tensor:
-    """softmax((logits + eps) / tau), or one-hot with that gradient; eps is Gumbel noise."""
-    gumbel_softmax_result(logits, key, eps, tau, hard, dim, element_offset)
+    yield Result(logits.shape, logits.dtype, logits.device, logits)
     dtype = _checks.compute_dtype(logits)
     if eps is None:
         assert key is not None
-        eps = random_gumbel(key, logits.shape, dtype, element_offset, logits.device)
+        eps = gumbel(random_uniform(key, logits.shape, dtype, element_offset, logits.device))
     scores = logits.to(dtype) + eps.to(dtype)
     top = scores.detach().argmax(dim, keepdim=True)
     one_hot = torch.zeros_like(scores).scatter(dim, top, 1.0)
@@ -163,18 +146,14 @@ def gumbel_softmax(
         y = torch.softmax((scores - scores.detach().amax(dim, keepdim=True)) / tau, dim)
         if hard:
             y = _scale.add_gradient(one_hot, y, 1.0)
-    return y.to(logits.dtype)
-
-
-def random_gumbel(
-    key: Tensor, shape: Any, dtype: torch.dtype, element_offset: int = 0, device: torch.device | None = None
-) -> Tensor:
-    """Standard Gumbel noise from the uniform stream: -log(-log(1 - v))."""
-    return gumbel(random_uniform(key, shape, dtype, element_offset, device))
+    yield y.to(logits.dtype)
 
 
 def gumbel(u: Tensor) -> Tensor:
-    """From uniform multiples of 2^-24 (float64: 2^-53) in [0, 1): v is the middle of each step, rounded, below 1."""
+    """Standard Gumbel noise -log(-log(1 - v)) from the uniform stream.
+
+    It has multiples of 2^-24 (float64: 2^-53) in [0, 1): v is the middle of each step, rounded, below 1.
+    """
     step = torch.finfo(u.dtype).eps / 2
     v = (u + step / 2).clamp_max(1 - step)
     return -torch.log(-torch.log1p(-v))
@@ -219,7 +198,7 @@ def _difference(q: Tensor, p: Tensor, log_ratio: Tensor, neither: Tensor) -> Ten
 
 
 def _unrounded(log_ratio: Tensor, logits_q: Tensor, logits_p: Tensor, neither: Tensor, dim: int) -> Tensor:
-    """What the difference of two rounded logarithms lacks of log(q / p): 0 but for rounding, so without a gradient."""
+    """The part of log(q / p) that the difference of two rounded logarithms lacks, all of it rounding; no gradient."""
     with torch.no_grad():
         top_q, top_p = (logits.amax(dim, keepdim=True) for logits in (logits_q, logits_p))
         # Of the two logits and the largest two, those are subtracted first that are nearer to each other.

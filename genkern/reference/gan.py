@@ -1,15 +1,15 @@
 """The GAN family in plain torch (sources: docs/numerics.md)."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from genkern import _checks
+from genkern.reference.definition import Definition
 from genkern.reference.options import Result
 from genkern.reference.random import random_uniform
 
@@ -19,25 +19,21 @@ REDUCTIONS = ("none", "mean", "sum")
 STDDEV_EPS = 1e-8  # as the authors of StyleGAN have it
 
 
-def gan_discriminator_loss_result(
+@Definition
+def gan_discriminator_loss(
     real: Tensor, fake: Tensor, kind: str, label_smoothing: float, hinge_scale: float, reduction: str
-) -> Result:
+) -> Iterator[Any]:
+    """The discriminator's loss, from its logits of real and of generated data."""
     _checks.tensors(real=real, fake=fake)
     check_discriminator_options(kind, label_smoothing, hinge_scale)
     _checks.choice("reduction", reduction, REDUCTIONS)
     _check_paired(real, fake, kind, reduction)
-    shape = real.shape if reduction == "none" else ()
-    return Result(shape, _checks.compute_dtype(real, fake), real.device)
-
-
-def gan_discriminator_loss(
-    real: Tensor, fake: Tensor, kind: str, label_smoothing: float, hinge_scale: float, reduction: str
-) -> Tensor:
-    """What the discriminator minimises, from its logits of real and of generated data."""
-    dtype = gan_discriminator_loss_result(real, fake, kind, label_smoothing, hinge_scale, reduction).dtype
+    dtype = _checks.compute_dtype(real, fake)
+    yield Result(real.shape if reduction == "none" else (), dtype, real.device)
     real, fake = real.to(dtype), fake.to(dtype)
     if kind == "relativistic":
-        return _reduce(softplus(fake - real), reduction)
+        yield _reduce(softplus(fake - real), reduction)
+        return
     if kind == "hinge":
         of_real, of_fake = hinge_scale * torch.relu(1 - real), hinge_scale * torch.relu(1 + fake)
     elif kind == "lsgan":
@@ -48,10 +44,12 @@ def gan_discriminator_loss(
         of_real, of_fake = softplus(-real), softplus(fake)
         if label_smoothing:
             of_real = (1 - label_smoothing) * of_real + label_smoothing * softplus(real)
-    return _reduce(of_real, reduction) + _reduce(of_fake, reduction)
+    yield _reduce(of_real, reduction) + _reduce(of_fake, reduction)
 
 
-def gan_generator_loss_result(real: Tensor | None, fake: Tensor, kind: str, reduction: str) -> Result:
+@Definition
+def gan_generator_loss(real: Tensor | None, fake: Tensor, kind: str, reduction: str) -> Iterator[Any]:
+    """The generator's loss, from the discriminator's logits; those of real data count in pairs alone."""
     _checks.tensor("real", real, optional=True)
     _checks.tensor("fake", fake)
     _checks.choice("kind", kind, KINDS)
@@ -61,15 +59,10 @@ def gan_generator_loss_result(real: Tensor | None, fake: Tensor, kind: str, redu
             raise TypeError("real: expected a Tensor for kind 'relativistic', got None")
         _checks.same_device(real=real, fake=fake)
         _check_paired(real, fake, kind, reduction)
-    dtype = _checks.compute_dtype(real if kind == "relativistic" else None, fake)
-    return Result(fake.shape if reduction == "none" else (), dtype, fake.device)
-
-
-def gan_generator_loss(real: Tensor | None, fake: Tensor, kind: str, reduction: str) -> Tensor:
-    """What the generator minimises, from the discriminator's logits; those of real data count in pairs alone."""
-    dtype = gan_generator_loss_result(real, fake, kind, reduction).dtype
-    if kind != "relativistic":
+    else:
         real = None
+    dtype = _checks.compute_dtype(real, fake)
+    yield Result(fake.shape if reduction == "none" else (), dtype, fake.device)
     fake = fake.to(dtype)
     if real is not None:
         elements = softplus(real.to(dtype) - fake)
@@ -79,60 +72,53 @@ def gan_generator_loss(real: Tensor | None, fake: Tensor, kind: str, reduction: 
         elements = 0.5 * (fake - 1) ** 2
     else:
         elements = softplus(-fake) if kind == "non_saturating" else -fake
-    return _reduce(elements, reduction)
+    yield _reduce(elements, reduction)
 
 
-def interpolate_result(
+@Definition
+def interpolate(
     real: Tensor, fake: Tensor, key: Tensor | None, eps: Tensor | None, element_offset: int
-) -> Result:
+) -> Iterator[Any]:
+    """eps real + (1 - eps) fake, one uniform eps a sample."""
     _checks.tensors(real=real, fake=fake)
     _checks.integer("element_offset", element_offset, minimum=0)
     if real.shape != fake.shape:
         expected, got = (_checks.shape_text(t.shape) for t in (real, fake))
         raise ValueError(f"fake: expected shape {expected} as real, got {got}")
     _checks.noise(key, eps, real.shape[:1], "one value a sample", real=real, fake=fake)
-    return Result(real.shape, torch.promote_types(real.dtype, fake.dtype), real.device, real)
-
-
-def interpolate(real: Tensor, fake: Tensor, key: Tensor | None, eps: Tensor | None, element_offset: int) -> Tensor:
-    """eps real + (1 - eps) fake, one uniform eps a sample."""
-    result = interpolate_result(real, fake, key, eps, element_offset)
+    points = Result(real.shape, torch.promote_types(real.dtype, fake.dtype), real.device, real)
+    yield points
     dtype = _checks.compute_dtype(real, fake, eps)
     if eps is None:
         assert key is not None
         eps = random_uniform(key, real.shape[:1], dtype, element_offset, real.device)
     eps = eps.to(dtype).reshape((*real.shape[:1], *(1,) * (real.dim() - 1)))
-    points = eps * real.to(dtype) + (1 - eps) * fake.to(dtype)
-    return points.to(result.dtype)
+    yield (eps * real.to(dtype) + (1 - eps) * fake.to(dtype)).to(points.dtype)
 
 
-def zero_centered_penalty_result(grad: Tensor, reduction: str) -> Result:
+@Definition
+def zero_centered_penalty(grad: Tensor, reduction: str) -> Iterator[Any]:
+    """The sum of squares of each sample."""
     _checks.tensor("grad", grad)
     _checks.choice("reduction", reduction, REDUCTIONS)
-    return Result(grad.shape[:1] if reduction == "none" else (), _checks.compute_dtype(grad), grad.device)
+    yield Result(grad.shape[:1] if reduction == "none" else (), _checks.compute_dtype(grad), grad.device)
+    yield _reduce(_squares(grad), reduction)
 
 
-def zero_centered_penalty(grad: Tensor, reduction: str) -> Tensor:
-    """The sum of squares of each sample."""
-    zero_centered_penalty_result(grad, reduction)
-    return _reduce(_squares(grad), reduction)
-
-
-def gradient_norm_penalty_result(grad: Tensor, center: float, reduction: str) -> tuple[Result, Result]:
-    _checks.number("center", center)
-    return zero_centered_penalty_result(grad, reduction), zero_centered_penalty_result(grad, "none")
-
-
-def gradient_norm_penalty(grad: Tensor, center: float, reduction: str) -> tuple[Tensor, Tensor]:
+@Definition
+def gradient_norm_penalty(grad: Tensor, center: float, reduction: str) -> Iterator[Any]:
     """(norm - center)^2 of each sample, and the norms; where a norm is 0, so is its gradient."""
-    gradient_norm_penalty_result(grad, center, reduction)
+    _checks.number("center", center)
+    yield zero_centered_penalty.results(grad, reduction), zero_centered_penalty.results(grad, "none")
     squares = _squares(grad)
     zero = squares == 0
     norms = torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, squares)))
-    return _reduce((norms - center) ** 2, reduction), norms
+    yield _reduce((norms - center) ** 2, reduction), norms
 
 
-def minibatch_stddev_result(x: Tensor, group_size: int | None, num_channels: int) -> Result:
+@Definition
+def minibatch_stddev(x: Tensor, group_size: int | None, num_channels: int) -> Iterator[Any]:
+    """x with channels appended that tell how its group varies: sample n is a member of group n mod groups."""
     _checks.tensor("x", x)
     _checks.integer("group_size", group_size, optional=True, minimum=1)
     _checks.integer("num_channels", num_channels, minimum=1)
@@ -140,19 +126,14 @@ def minibatch_stddev_result(x: Tensor, group_size: int | None, num_channels: int
         raise ValueError(f"x: expected shape (N, C, ...), got {_checks.shape_text(x.shape)}")
     if x.shape[1] % num_channels:
         raise ValueError(f"num_channels: expected a divisor of the {x.shape[1]} channels of x, got {num_channels}")
-    return Result((x.shape[0], x.shape[1] + num_channels, *x.shape[2:]), x.dtype, x.device)
-
-
-def minibatch_stddev(x: Tensor, group_size: int | None, num_channels: int) -> Tensor:
-    """x with channels appended that tell how its group varies: sample n is a member of group n mod groups."""
-    minibatch_stddev_result(x, group_size, num_channels)
+    yield Result((x.shape[0], x.shape[1] + num_channels, *x.shape[2:]), x.dtype, x.device)
     size, channels = x.shape[:2]
     groups = 1 if group_size is None else (size + group_size - 1) // group_size
     values = x.to(_checks.compute_dtype(x))
     group = torch.arange(size, device=x.device) % groups
 
     def over_group(values: Tensor) -> Tensor:
-        """For each sample, the sum over its group."""
+        """The sum over the group of each sample."""
         return torch.zeros_like(values).index_add(0, group, values).index_select(0, group)
 
     count = over_group(values.new_ones(size)).reshape(size, *(1,) * (x.dim() - 1))
@@ -164,10 +145,12 @@ def minibatch_stddev(x: Tensor, group_size: int | None, num_channels: int) -> Te
     averaged = channels // num_channels * math.prod(x.shape[2:])
     by_feature = stddev.reshape(size, num_channels, averaged)
     statistic = (by_feature.sum(2) / averaged).to(x.dtype).reshape(size, num_channels, *(1,) * (x.dim() - 2))
-    return torch.cat((x, statistic.expand(size, num_channels, *x.shape[2:])), 1).contiguous()
+    yield torch.cat((x, statistic.expand(size, num_channels, *x.shape[2:])), 1).contiguous()
 
 
-def ema_update_result(ema_params: Sequence[Tensor], params: Sequence[Tensor], decay: float) -> tuple[()]:
+@Definition
+def ema_update_(ema_params: Sequence[Tensor], params: Sequence[Tensor], decay: float) -> Iterator[Any]:
+    """average += (1 - decay) (value - average), of each pair, in place."""
     for name, values in (("ema_params", ema_params), ("params", params)):
         if not isinstance(values, list | tuple):
             raise TypeError(f"{name}: expected a list of Tensors, got {_checks.type_name(values)}")
@@ -184,16 +167,12 @@ def ema_update_result(ema_params: Sequence[Tensor], params: Sequence[Tensor], de
         if value.shape != average.shape:
             expected, got = (_checks.shape_text(t.shape) for t in (average, value))
             raise ValueError(f"params[{i}]: expected shape {expected} as ema_params[{i}], got {got}")
-    return ()
-
-
-def ema_update_(ema_params: Sequence[Tensor], params: Sequence[Tensor], decay: float) -> None:
-    """average += (1 - decay) (value - average), of each pair, in place."""
-    ema_update_result(ema_params, params, decay)
+    yield ()
     for average, value in zip(ema_params, params, strict=True):
         dtype = _checks.compute_dtype(average, value)
         before, towards = average.detach().to(dtype), value.detach().to(dtype)
         average.detach().copy_(before + (1 - decay) * (towards - before))
+    yield None
 
 
 def softplus(x: Tensor) -> Tensor:

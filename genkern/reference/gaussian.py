@@ -4,15 +4,16 @@ Sources: Kingma & Welling 2014 (reparameterisation; the KL to N(0, I) of appendi
 Gaussians and the entropy are textbook (Cover & Thomas 2006, chapter 8).
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
+from genkern.reference.definition import Definition
 from genkern.reference.options import Divergence, Loss, Result, Sampling, Sigma
 from genkern.reference.random import random_normal
 from genkern.reference.reduce import at_least, reduce
@@ -20,49 +21,29 @@ from genkern.reference.reduce import at_least, reduce
 LOG_2PI = math.log(2 * math.pi)
 
 
-def gaussian_rsample_result(
+@Definition
+def gaussian_rsample(
     loc: Tensor, scale: Tensor, key: Tensor | None, eps: Tensor | None, sampling: Sampling, sigma: Sigma
-) -> Result:
-    for name, value in (("loc", loc), ("scale", scale)):
-        _checks.tensor(name, value)
+) -> Iterator[Any]:
+    """z = loc + temperature * sigma * eps."""
+    _checks.tensors(loc=loc, scale=scale)
     shape = _checks.broadcast(loc=loc, scale=scale)
     sampling.check()
     shape = torch.Size((*sampling.sample_shape, *shape))
     _checks.noise(key, eps, shape, loc=loc, scale=scale)
     sigma.check()
-    return Result(shape, torch.promote_types(loc.dtype, scale.dtype), loc.device, loc)
-
-
-def gaussian_rsample(
-    loc: Tensor, scale: Tensor, key: Tensor | None, eps: Tensor | None, sampling: Sampling, sigma: Sigma
-) -> Tensor:
-    """z = loc + temperature * sigma * eps."""
-    sample = gaussian_rsample_result(loc, scale, key, eps, sampling, sigma)
+    sample = Result(shape, torch.promote_types(loc.dtype, scale.dtype), loc.device, loc)
+    yield sample
     dtype = _checks.compute_dtype(loc, scale)
     if eps is None:
         assert key is not None
         eps = random_normal(key, sample.shape, dtype, sampling.element_offset, loc.device)
     std = _scale.std(_scale.clamp(scale.to(dtype), sigma), sigma)
     z = loc.to(dtype) + std * (sampling.temperature * eps.to(dtype))
-    return z.to(sample.dtype)
+    yield z.to(sample.dtype)
 
 
-def gaussian_kl_result(
-    loc: Tensor,
-    scale: Tensor,
-    prior_loc: Tensor | None,
-    prior_scale: Tensor | None,
-    sigma: Sigma,
-    divergence: Divergence,
-    loss: Loss,
-) -> Result:
-    given = {"loc": loc, "scale": scale, "prior_loc": prior_loc, "prior_scale": prior_scale}
-    _checks.tensors(**given, optional=("prior_loc", "prior_scale"))
-    sigma.check()
-    divergence.check()
-    return loss.result(_checks.broadcast(**given), *given.values())
-
-
+@Definition
 def gaussian_kl(
     loc: Tensor,
     scale: Tensor,
@@ -71,9 +52,14 @@ def gaussian_kl(
     sigma: Sigma,
     divergence: Divergence,
     loss: Loss,
-) -> Tensor:
+) -> Iterator[Any]:
     """KL(q || p) = 1/2 (exp(d) - 1 - d + (delta / sigma_p)^2) with d = log sigma_q^2 / sigma_p^2; p None: N(0, I)."""
-    kl = gaussian_kl_result(loc, scale, prior_loc, prior_scale, sigma, divergence, loss)
+    given = {"loc": loc, "scale": scale, "prior_loc": prior_loc, "prior_scale": prior_scale}
+    _checks.tensors(**given, optional=("prior_loc", "prior_scale"))
+    sigma.check()
+    divergence.check()
+    kl = loss.result(_checks.broadcast(**given), *given.values())
+    yield kl
 
     def raw_scale(raw: Tensor, gradient: float) -> Tensor:
         return _scale.clamp(_scale.scale_gradient(raw.to(kl.dtype), gradient), sigma)
@@ -92,28 +78,10 @@ def gaussian_kl(
     elements = elements.expand(kl.elements)
     if divergence.free_bits:
         elements = at_least(elements, divergence.free_bits, loss.units)
-    return reduce(elements, loss)
+    yield reduce(elements, loss)
 
 
-def gaussian_rsample_kl_result(
-    loc: Tensor,
-    scale: Tensor,
-    prior_loc: Tensor | None,
-    prior_scale: Tensor | None,
-    key: Tensor | None,
-    eps: Tensor | None,
-    sampling: Sampling,
-    sigma: Sigma,
-    divergence: Divergence,
-    loss: Loss,
-) -> tuple[Result, Result]:
-    prior = {"prior_loc": prior_loc, "prior_scale": prior_scale}
-    _checks.tensors(loc=loc, scale=scale, **prior, optional=prior)
-    sample = gaussian_rsample_result(loc, scale, key, eps, sampling, sigma)
-    _checks.within(_checks.broadcast(loc=loc, scale=scale), "loc and scale", **prior)
-    return sample, gaussian_kl_result(loc, scale, prior_loc, prior_scale, sigma, divergence, loss)
-
-
+@Definition
 def gaussian_rsample_kl(
     loc: Tensor,
     scale: Tensor,
@@ -125,28 +93,19 @@ def gaussian_rsample_kl(
     sigma: Sigma,
     divergence: Divergence,
     loss: Loss,
-) -> tuple[Tensor, Tensor]:
+) -> Iterator[Any]:
     """A sample of q and KL(q || p)."""
-    gaussian_rsample_kl_result(loc, scale, prior_loc, prior_scale, key, eps, sampling, sigma, divergence, loss)
+    parameters = loc, scale, prior_loc, prior_scale
+    prior = {"prior_loc": prior_loc, "prior_scale": prior_scale}
+    _checks.tensors(loc=loc, scale=scale, **prior, optional=prior)
+    sample = gaussian_rsample.results(loc, scale, key, eps, sampling, sigma)
+    _checks.within(_checks.broadcast(loc=loc, scale=scale), "loc and scale", **prior)
+    yield sample, gaussian_kl.results(*parameters, sigma, divergence, loss)
     z = gaussian_rsample(loc, scale, key, eps, sampling, sigma)
-    return z, gaussian_kl(loc, scale, prior_loc, prior_scale, sigma, divergence, loss)
+    yield z, gaussian_kl(*parameters, sigma, divergence, loss)
 
 
-def gaussian_rsample_kl_packed_result(
-    moments: Tensor,
-    chunk_dim: int,
-    latent: int | None,
-    key: Tensor | None,
-    eps: Tensor | None,
-    sampling: Sampling,
-    sigma: Sigma,
-    divergence: Divergence,
-    loss: Loss,
-) -> tuple[Result, Result]:
-    loc, scale = unpack(moments, chunk_dim, latent)
-    return gaussian_rsample_kl_result(loc, scale, None, None, key, eps, sampling, sigma, divergence, loss)
-
-
+@Definition
 def gaussian_rsample_kl_packed(
     moments: Tensor,
     chunk_dim: int,
@@ -157,10 +116,12 @@ def gaussian_rsample_kl_packed(
     sigma: Sigma,
     divergence: Divergence,
     loss: Loss,
-) -> tuple[Tensor, Tensor]:
+) -> Iterator[Any]:
     """The same with loc and scale side by side along `chunk_dim`."""
     loc, scale = unpack(moments, chunk_dim, latent)
-    return gaussian_rsample_kl(loc, scale, None, None, key, eps, sampling, sigma, divergence, loss)
+    arguments = loc, scale, None, None, key, eps, sampling, sigma, divergence, loss
+    yield gaussian_rsample_kl.results(*arguments)
+    yield gaussian_rsample_kl(*arguments)
 
 
 def unpack(moments: Tensor, chunk_dim: int, latent: int | None) -> tuple[Tensor, Tensor]:
@@ -196,30 +157,30 @@ def nll_result(
     return loss.result(_checks.broadcast(x=x, loc=loc, scale=scale), x, loc, scale)
 
 
+@Definition
 def gaussian_nll(
     x: Tensor, loc: Tensor, scale: Tensor | None, scale_value: float, full: bool, sigma: Sigma, loss: Loss
-) -> Tensor:
+) -> Iterator[Any]:
     """1/2 ((x - loc)^2 / sigma^2 + log sigma^2 + log 2 pi), the last term if `full`."""
     nll = nll_result(x, loc, scale, scale_value, full, sigma, loss)
+    yield nll
     raw = _scale.clamp(_scale.raw(x, scale, scale_value, nll.dtype), sigma)
     delta = standardised(x.to(nll.dtype) - loc.to(nll.dtype), raw, sigma)
     elements = 0.5 * delta * delta + 0.5 * _scale.logvar(raw, sigma)
     if full:
         elements = elements + 0.5 * LOG_2PI
-    return reduce(elements.expand(nll.elements), loss)
+    yield reduce(elements.expand(nll.elements), loss)
 
 
-def gaussian_entropy_result(scale: Tensor, sigma: Sigma, loss: Loss) -> Result:
+@Definition
+def gaussian_entropy(scale: Tensor, sigma: Sigma, loss: Loss) -> Iterator[Any]:
+    """1/2 (1 + log 2 pi + log sigma^2)."""
     _checks.tensor("scale", scale)
     sigma.check()
-    return loss.result(scale.shape, scale)
-
-
-def gaussian_entropy(scale: Tensor, sigma: Sigma, loss: Loss) -> Tensor:
-    """1/2 (1 + log 2 pi + log sigma^2)."""
-    entropy = gaussian_entropy_result(scale, sigma, loss)
+    entropy = loss.result(scale.shape, scale)
+    yield entropy
     raw = _scale.clamp(scale.to(entropy.dtype), sigma)
-    return reduce(0.5 * (_scale.logvar(raw, sigma) + (1 + LOG_2PI)), loss)
+    yield reduce(0.5 * (_scale.logvar(raw, sigma) + (1 + LOG_2PI)), loss)
 
 
 def expm1_minus(x: Tensor) -> Tensor:

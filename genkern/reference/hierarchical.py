@@ -3,43 +3,22 @@
 Source: Vahdat & Kautz 2020, NVAE, section 3.2, "residual normal distributions" and their KL (equation 2).
 """
 
-from __future__ import annotations
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
 from genkern.reference import scale as _scale
+from genkern.reference.definition import Definition
 from genkern.reference.gaussian import LOG_2PI, expm1_minus, standardised
 from genkern.reference.options import Divergence, Loss, Result, Sampling, Sigma
 from genkern.reference.random import random_normal
 from genkern.reference.reduce import at_least, reduce
 
 
-def gaussian_residual_rsample_kl_result(
-    prior_loc: Tensor,
-    prior_scale: Tensor,
-    delta_loc: Tensor,
-    delta_scale: Tensor,
-    key: Tensor | None,
-    eps: Tensor | None,
-    sampling: Sampling,
-    sigma: Sigma,
-    divergence: Divergence,
-    loss: Loss,
-) -> tuple[Result, Result, Result, Result]:
-    parameters = check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
-    shape = _checks.broadcast(**parameters)
-    sampling.check()
-    _checks.noise(key, eps, shape, **parameters)
-    sigma.check()
-    divergence.check()
-    each = loss.result(shape, *parameters.values())
-    prior = torch.promote_types(prior_loc.dtype, prior_scale.dtype)
-    dtype = torch.promote_types(prior, torch.promote_types(delta_loc.dtype, delta_scale.dtype))
-    return Result(shape, dtype, prior_loc.device, prior_loc), each, each, each
-
-
+@Definition
 def gaussian_residual_rsample_kl(
     prior_loc: Tensor,
     prior_scale: Tensor,
@@ -51,15 +30,23 @@ def gaussian_residual_rsample_kl(
     sigma: Sigma,
     divergence: Divergence,
     loss: Loss,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Iterator[Any]:
     """z ~ q = N(mu_p + mu_d, (sigma_p sigma_d)^2), KL(q || p), log q(z) and log p(z) for p = N(mu_p, sigma_p^2)."""
-    parameters = (prior_loc, prior_scale, delta_loc, delta_scale)
-    sample, each, *_ = gaussian_residual_rsample_kl_result(*parameters, key, eps, sampling, sigma, divergence, loss)
+    parameters = check_parameters(prior_loc, prior_scale, delta_loc, delta_scale)
+    shape = _checks.broadcast(**parameters)
+    sampling.check()
+    _checks.noise(key, eps, shape, **parameters)
+    sigma.check()
+    divergence.check()
+    each = loss.result(shape, *parameters.values())
+    prior = torch.promote_types(prior_loc.dtype, prior_scale.dtype)
+    stored = torch.promote_types(prior, torch.promote_types(delta_loc.dtype, delta_scale.dtype))
+    yield Result(shape, stored, prior_loc.device, prior_loc), each, each, each
     dtype = each.dtype
     if eps is None:
         assert key is not None
-        eps = random_normal(key, sample.shape, dtype, sampling.element_offset, prior_loc.device)
-    mu_p, raw_p, mu_d, raw_d = (t.to(dtype) for t in parameters)
+        eps = random_normal(key, shape, dtype, sampling.element_offset, prior_loc.device)
+    mu_p, raw_p, mu_d, raw_d = (t.to(dtype) for t in parameters.values())
     raw_p, raw_d = (_scale.clamp(raw, sigma) for raw in (raw_p, raw_d))
     sigma_p, sigma_d = (_scale.std(raw, sigma) for raw in (raw_p, raw_d))
     logvar_p, logvar_d = (_scale.logvar(raw, sigma) for raw in (raw_p, raw_d))
@@ -81,17 +68,13 @@ def gaussian_residual_rsample_kl(
         kl = at_least(kl, divergence.free_bits, loss.units)
 
     kl, log_q, log_p = (reduce(value.expand(each.elements), loss) for value in (kl, log_q, log_p))
-    return z.to(sample.dtype), kl, log_q, log_p
+    yield z.to(stored), kl, log_q, log_p
 
 
 def check_parameters(
-    prior_loc: object, prior_scale: object, delta_loc: object, delta_scale: object
+    prior_loc: Tensor, prior_scale: Tensor, delta_loc: Tensor, delta_scale: Tensor
 ) -> dict[str, Tensor]:
     """The four by name, in this order."""
     given = {"prior_loc": prior_loc, "prior_scale": prior_scale, "delta_loc": delta_loc, "delta_scale": delta_scale}
-    parameters: dict[str, Tensor] = {}
-    for name, value in given.items():
-        _checks.tensor(name, value)
-        assert isinstance(value, Tensor)
-        parameters[name] = value
-    return parameters
+    _checks.tensors(**given)
+    return given

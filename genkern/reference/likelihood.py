@@ -1,8 +1,8 @@
 """Likelihoods of data in plain torch, in the stable forms of docs/numerics.md."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ from torch import Tensor
 from genkern import _checks
 from genkern.reference import scale as _scale
 from genkern.reference.bins import edges, log, log1mexp, negligible
+from genkern.reference.definition import Definition
 from genkern.reference.gaussian import nll_result, standardised
-from genkern.reference.options import CDFS, Bins, Loss, Result, Sigma
+from genkern.reference.options import CDFS, Bins, Loss, Sigma
 from genkern.reference.reduce import reduce
 from genkern.reference.scale import softplus
 
@@ -22,16 +23,14 @@ _TANH_SLOPE = 2 * math.sqrt(2 / math.pi)
 _TANH_CUBE = 0.044715
 
 
-def bernoulli_nll_result(x: Tensor, logits: Tensor, label_smoothing: float, loss: Loss) -> Result:
+@Definition
+def bernoulli_nll(x: Tensor, logits: Tensor, label_smoothing: float, loss: Loss) -> Iterator[Any]:
+    """softplus(l) - x' l with x' = x (1 - s) + s / 2, as |l| w + log1p(exp(-|l|)): no difference of large numbers."""
     _checks.tensors(x=x, logits=logits)
     _checks.fraction("label_smoothing", label_smoothing)
-    return loss.result(_checks.broadcast(x=x, logits=logits), x, logits)
-
-
-def bernoulli_nll(x: Tensor, logits: Tensor, label_smoothing: float, loss: Loss) -> Tensor:
-    """softplus(l) - x' l with x' = x (1 - s) + s / 2, as |l| w + log1p(exp(-|l|)): no difference of large numbers."""
-    dtype = bernoulli_nll_result(x, logits, label_smoothing, loss).dtype
-    x, logits = x.to(dtype), logits.to(dtype)
+    nll = loss.result(_checks.broadcast(x=x, logits=logits), x, logits)
+    yield nll
+    x, logits = x.to(nll.dtype), logits.to(nll.dtype)
     positive = logits >= 0
     weight = torch.where(positive, 1 - x, x)  # of the less likely outcome
     if label_smoothing:
@@ -40,14 +39,16 @@ def bernoulli_nll(x: Tensor, logits: Tensor, label_smoothing: float, loss: Loss)
     certain = magnitude.isinf() & (weight == 0)
     magnitude_or_nothing = torch.where(certain, torch.zeros_like(magnitude), magnitude)
     elements = magnitude_or_nothing * weight + torch.log1p(torch.exp(-magnitude))
-    return reduce(elements, loss)
+    yield reduce(elements, loss)
 
 
+@Definition
 def laplace_nll(
     x: Tensor, loc: Tensor, scale: Tensor | None, scale_value: float, full: bool, sigma: Sigma, loss: Loss
-) -> Tensor:
+) -> Iterator[Any]:
     """|x - loc| / b + log b + log 2, the last term if `full`; b is what the scale stands for, in the place of sigma."""
     nll = nll_result(x, loc, scale, scale_value, full, sigma, loss)
+    yield nll
     raw = _scale.clamp(_scale.raw(x, scale, scale_value, nll.dtype), sigma)
     delta = standardised(x.to(nll.dtype) - loc.to(nll.dtype), raw, sigma)
     # As a product, the gradient is the sign: 0 at 0, nan for nan, which torch's gradient of abs is not everywhere.
@@ -55,24 +56,10 @@ def laplace_nll(
     elements = delta * sign + 0.5 * _scale.logvar(raw, sigma)
     if full:
         elements = elements + math.log(2.0)
-    return reduce(elements.expand(nll.elements), loss)
+    yield reduce(elements.expand(nll.elements), loss)
 
 
-def discretized_gaussian_nll_result(
-    x: Tensor,
-    loc: Tensor,
-    scale: Tensor | None,
-    scale_value: float,
-    grey: Bins,
-    cdf: str,
-    sigma: Sigma,
-    loss: Loss,
-) -> Result:
-    grey.check()
-    _checks.choice("cdf", cdf, CDFS)
-    return nll_result(x, loc, scale, scale_value, True, sigma, loss)
-
-
+@Definition
 def discretized_gaussian_nll(
     x: Tensor,
     loc: Tensor,
@@ -82,9 +69,12 @@ def discretized_gaussian_nll(
     cdf: str,
     sigma: Sigma,
     loss: Loss,
-) -> Tensor:
+) -> Iterator[Any]:
     """-log of the mass that a Gaussian has in the bin around x; the outermost bins reach to infinity."""
-    nll = discretized_gaussian_nll_result(x, loc, scale, scale_value, grey, cdf, sigma, loss)
+    grey.check()
+    _checks.choice("cdf", cdf, CDFS)
+    nll = nll_result(x, loc, scale, scale_value, True, sigma, loss)
+    yield nll
     shape, dtype = nll.elements, nll.dtype
     raw = _scale.clamp(_scale.raw(x, scale, scale_value, dtype), sigma)
     half, below, above = edges(grey)
@@ -108,7 +98,7 @@ def discretized_gaussian_nll(
     log_w = log(half) - 0.5 * _scale.logvar(raw, sigma)
     mass = _exact_nll if cdf == "exact" else _tanh_nll
     elements = torch.where(certain, 0.0, mass(a, b, u, w, log_w, tail.expand(shape)))
-    return reduce(elements, loss)
+    yield reduce(elements, loss)
 
 
 def _exact_nll(a: Tensor, b: Tensor, u: Tensor, w: Tensor, log_w: Tensor, tail: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A mixture of discretized logistics in plain torch: the definition (Salimans et al. 2017, PixelCNN++)."""
 
-from __future__ import annotations
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,14 +9,16 @@ from torch.nn.functional import softplus
 
 from genkern import _checks
 from genkern.reference.bins import edges, log, log1mexp, negligible
-from genkern.reference.options import Bins, Loss, Result, Sigma
+from genkern.reference.definition import Definition
+from genkern.reference.options import Bins, Loss, Sigma
 from genkern.reference.reduce import logsumexp, reduce
 from genkern.reference.scale import clamp, tanh
 
 COLOURS = 3
 
 
-def discretized_logistic_mixture_nll_result(
+@Definition
+def discretized_logistic_mixture_nll(
     x: Tensor,
     params: Tensor,
     mixtures: int,
@@ -24,7 +27,8 @@ def discretized_logistic_mixture_nll_result(
     rgb_coupling: bool,
     min_log_scale: float,
     loss: Loss,
-) -> Result:
+) -> Iterator[Any]:
+    """-log sum_m w_m prod_c mass(x_c | m) for each pixel, then reduced over pixels."""
     _checks.tensor("x", x)
     channel = check_params(params, mixtures, grey, channel_dim, rgb_coupling, min_log_scale)
     _checks.same_device(x=x, params=params)
@@ -45,31 +49,15 @@ def discretized_logistic_mixture_nll_result(
             f"params: expected a shape that broadcasts with x {_checks.shape_text(x.shape)} "
             f"but for the channels, got {_checks.shape_text(params.shape)}"
         ) from None
-    return loss.result(pixels, x, params)
-
-
-def discretized_logistic_mixture_nll(
-    x: Tensor,
-    params: Tensor,
-    mixtures: int,
-    grey: Bins,
-    channel_dim: int,
-    rgb_coupling: bool,
-    min_log_scale: float,
-    loss: Loss,
-) -> Tensor:
-    """-log sum_m w_m prod_c mass(x_c | m) for each pixel, then reduced over pixels."""
-    dtype = discretized_logistic_mixture_nll_result(
-        x, params, mixtures, grey, channel_dim, rgb_coupling, min_log_scale, loss
-    ).dtype
-    channel = channel_dim % x.dim()
-    logits, means, log_scales, coefficients = unpack(params.to(dtype), mixtures, channel, rgb_coupling)
-    values = x.to(dtype).movedim(channel, 0).unsqueeze(1)  # [colour, 1, ...] beside [colour, mixture, ...]
+    nll = loss.result(pixels, x, params)
+    yield nll
+    logits, means, log_scales, coefficients = unpack(params.to(nll.dtype), mixtures, channel, rgb_coupling)
+    values = x.to(nll.dtype).movedim(channel, 0).unsqueeze(1)  # [colour, 1, ...] beside [colour, mixture, ...]
     if rgb_coupling:
         means = coupled(means, tanh(coefficients), values)
     log_mass = _log_mass(values, means, clamp(log_scales, Sigma(clamp_lo=min_log_scale)), grey).sum(0)
     elements = -logsumexp(torch.log_softmax(logits, 0) + log_mass, 0)
-    return reduce(elements / x.shape[channel] if loss.units == "bits_per_dim" else elements, loss)
+    yield reduce(elements / colours if loss.units == "bits_per_dim" else elements, loss)
 
 
 def unpack(params: Tensor, mixtures: int, channel: int, rgb_coupling: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -122,7 +110,7 @@ def check_params(
 
 
 def colours_of(params: Tensor, mixtures: int, channel: int, rgb_coupling: bool) -> int:
-    """For how many channels of data there are parameters."""
+    """The number of channels of data that there are parameters for."""
     channels = params.shape[channel]
     if rgb_coupling:
         if channels != 10 * mixtures:

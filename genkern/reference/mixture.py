@@ -1,24 +1,28 @@
 """Densities of mixtures, in plain torch: every pair of a point and a component is written out, [B, C, D] numbers."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.definition import Definition
 from genkern.reference.options import Result
 from genkern.reference.reduce import logsumexp
 
 
-def gaussian_mixture_result(
+@Definition
+def gaussian_mixture(
     z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
-) -> tuple[Result, ...]:
-    for name, value in (("z", z), ("loc", loc), ("scale", log_scale)):
-        _checks.tensor(name, value)
-    _checks.tensor("log_weights", log_weights, optional=True)
-    _checks.same_device(z=z, loc=loc, scale=log_scale, log_weights=log_weights)
+) -> Iterator[Any]:
+    """log sum_c w_c N(z_b; loc_c, scale_c), ``[B]``, and the same of each dimension by itself, ``[B, D]``.
+
+    Without `marginals` the latter is ``[B, 0]``. Behind them are the totals of the shares of the components, which
+    kernels keep for backward: 1 but for the rounding of the logarithms.
+    """
+    _checks.tensors(z=z, loc=loc, scale=log_scale, log_weights=log_weights, optional=("log_weights",))
     _checks.boolean("marginals", marginals)
     if z.dim() != 2:
         raise ValueError(f"z: expected shape (B, D), got {tuple(z.shape)}")
@@ -34,20 +38,8 @@ def gaussian_mixture_result(
     dtype = _checks.compute_dtype(z, loc, log_scale, log_weights)
     of_points = Result((points,), dtype, z.device)
     of_dimensions = Result((points, z.shape[1] if marginals else 0), dtype, z.device)
-    return of_points, of_dimensions, of_points, of_dimensions
-
-
-def gaussian_mixture(
-    z: Tensor, loc: Tensor, log_scale: Tensor, log_weights: Tensor | None, marginals: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """log sum_c w_c N(z_b; loc_c, scale_c), ``[B]``, and the same of each dimension by itself, ``[B, D]``.
-
-    Without `marginals` the latter is ``[B, 0]``. Behind them are the totals of the shares of the components, which
-    kernels keep for backward: 1 but for the rounding of the logarithms.
-    """
-    dtype = gaussian_mixture_result(z, loc, log_scale, log_weights, marginals)[0].dtype
+    yield of_points, of_dimensions, of_points, of_dimensions
     z, loc, log_scale = z.to(dtype), loc.to(dtype), log_scale.to(dtype)
-    components = loc.shape[0]
     weights = z.new_full((components,), -math.log(components)) if log_weights is None else log_weights.to(dtype)
     # For every sigma a point at the location has no distance from it, and one far away a distance that is a number,
     # whose product with a weight of 0 is 0.
@@ -58,4 +50,4 @@ def gaussian_mixture(
     elements = -0.5 * u * u - beyond - (log_scale + 0.5 * math.log(2 * math.pi))
     joint = logsumexp(elements.sum(-1) + weights, 1)
     marginal = logsumexp(elements + weights.unsqueeze(-1), 1) if marginals else z.new_empty((z.shape[0], 0))
-    return joint, marginal, z.new_ones(joint.shape), z.new_ones(marginal.shape)
+    yield joint, marginal, z.new_ones(joint.shape), z.new_ones(marginal.shape)

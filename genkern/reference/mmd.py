@@ -1,14 +1,14 @@
 """The maximum mean discrepancy in plain torch: every pair of points is written out, [B, C, D] numbers."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.definition import Definition
 from genkern.reference.options import Result
 
 KERNELS = ("rbf", "imq")
@@ -26,7 +26,9 @@ def check_scales(scales: object) -> list[float]:
     return found
 
 
-def mmd_result(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Result:
+@Definition
+def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Iterator[Any]:
+    """E k(x, x') + E k(y, y') - 2 E k(x, y), 0-dim; see :func:`genkern.mmd`."""
     _checks.tensors(x=x, y=y)
     _checks.choice("kernel", kernel, KERNELS)
     check_scales(scales)
@@ -37,12 +39,8 @@ def mmd_result(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estim
         raise ValueError(f"x: expected shape (B, D) with B {needed}, got {tuple(x.shape)}")
     if y.dim() != 2 or not y.shape[0] >= fewest or y.shape[1] != x.shape[1]:
         raise ValueError(f"y: expected shape (C, {x.shape[1]}) with C {needed}, got {tuple(y.shape)}")
-    return Result((), _checks.compute_dtype(x, y), x.device)
-
-
-def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Tensor:
-    """E k(x, x') + E k(y, y') - 2 E k(x, y), 0-dim; see :func:`genkern.mmd`."""
-    dtype = mmd_result(x, y, kernel, scales, estimator).dtype
+    dtype = _checks.compute_dtype(x, y)
+    yield Result((), dtype, x.device)
     x, y = x.to(dtype), y.to(dtype)
 
     def values(squared: Tensor) -> Tensor:
@@ -59,7 +57,7 @@ def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: s
         return _sum(found.masked_fill(itself, 0.0)) / (count * (count - 1))
 
     both = _sum(values(_squared_distances(x, y))) / (x.shape[0] * y.shape[0])
-    return within(x) + within(y) - 2 * both
+    yield within(x) + within(y) - 2 * both
 
 
 def _sum(values: Tensor) -> Tensor:

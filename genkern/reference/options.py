@@ -32,7 +32,7 @@ class Sampling(NamedTuple):
 
 
 class Sigma(NamedTuple):
-    """What a raw scale stands for: clamp, then parameterisation, then offset."""
+    """The options that say what a raw scale stands for: clamp, then parameterisation, then offset."""
 
     scale_param: str = "logvar"
     scale_offset: float = 0.0

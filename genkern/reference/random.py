@@ -1,15 +1,15 @@
 """Philox4x32-10 and the maps from its words to noise, in plain torch (Salmon et al. 2011, "Parallel random
 numbers: as easy as 1, 2, 3"; docs/random.md has the layout bit by bit)."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import _checks
+from genkern.reference.definition import Definition
 from genkern.reference.options import Result
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -19,9 +19,10 @@ _LEAST = -(2**63)
 # The upper counter words of a reserved key: "genkern" in ASCII. torch's own kernels use counters with small
 # upper words, so a folded key shares no block with a later torch.randn of the same seed.
 _FOLD = (0x67656E6B, 0x65726E00)
+Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def philox4x32(seed: Tensor, low: Tensor, high: Tensor | int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox4x32(seed: Tensor, low: Tensor, high: Tensor | int = 0) -> Words:
     """Ten rounds over 64-bit seeds and the halves of 128-bit counters (int64 bit patterns); words 0..2**32 - 1."""
     k0, k1 = seed & _MASK, (seed >> 32) & _MASK
     c0, c1 = low & _MASK, (low >> 32) & _MASK
@@ -46,44 +47,26 @@ def _join(x0: Tensor, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     return torch.stack((x0 | (x1 << 32), x2 | (x3 << 32)), dim=-1).to(torch.uint64)
 
 
-def key_split_result(key: Tensor, num: int) -> Result:
+@Definition
+def key_split(key: Tensor, num: int) -> Iterator[Any]:
     check_derivation(key, "num", num)
-    return Result((num, 2), key.dtype, key.device)
-
-
-def key_split(key: Tensor, num: int) -> Tensor:
-    key_split_result(key, num)
+    yield Result((num, 2), key.dtype, key.device)
     seed, offset = key.to(torch.int64).unbind()
-    return _join(*philox4x32(seed, offset + torch.arange(num, device=key.device)))
+    yield _join(*philox4x32(seed, offset + torch.arange(num, device=key.device)))
 
 
-def key_fold_in_result(key: Tensor, data: int) -> Result:
+@Definition
+def key_fold_in(key: Tensor, data: int) -> Iterator[Any]:
     check_derivation(key, "data", data)
-    return Result((2,), key.dtype, key.device)
-
-
-def key_fold_in(key: Tensor, data: int) -> Tensor:
-    key_fold_in_result(key, data)
+    yield Result((2,), key.dtype, key.device)
     seed, offset = key.to(torch.int64).unbind()
-    return _join(*philox4x32(seed, offset + data))
+    yield _join(*philox4x32(seed, offset + data))
 
 
 def fold(seed: Tensor, offset: Tensor) -> Tensor:
     """The key that a generator's raw (seed, offset), int64 bit patterns, stands for."""
     high = torch.full_like(offset, _signed(_FOLD[0] | _FOLD[1] << 32))
     return _join(*philox4x32(seed, offset, high))
-
-
-def _words(
-    key: Tensor, shape: Sequence[int], per_counter: int, element_offset: int, device: torch.device
-) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], int, int]:
-    """The words of every counter that the elements touch, the place of the first element in them, and their number."""
-    numel = math.prod(shape)
-    seed, offset = key.to(device).to(torch.int64).unbind()
-    first = element_offset // per_counter
-    skip = element_offset % per_counter
-    counters = (skip + numel + per_counter - 1) // per_counter
-    return philox4x32(seed, offset + first + torch.arange(counters, device=device)), skip, numel
 
 
 def _cos_sin_2pi(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,54 +87,69 @@ def _box_muller(u1: Tensor, u2: Tensor) -> tuple[Tensor, Tensor]:
     return radius * cosine, radius * sine
 
 
-def noise_result(
-    key: Tensor, shape: Sequence[int], dtype: torch.dtype, element_offset: int, device: torch.device | None
-) -> Result:
+def _normals(words: Words, wide: bool) -> tuple[Tensor, ...]:
+    if wide:
+        x0, x1, x2, x3 = words
+        u1, u2 = ((a.double() * 2.0**-32 + b.double() * 2.0**-64) + 2.0**-65 for a, b in ((x0, x1), (x2, x3)))
+        return _box_muller(u1, u2)
+    # x * 2**-32 is exact, so multiply and add round once, as the fused form of the definition does.
+    u = [w.to(torch.float32) * 2.0**-32 + 2.0**-33 for w in words]
+    return *_box_muller(u[0], u[1]), *_box_muller(u[2], u[3])
+
+
+def _uniforms(words: Words, wide: bool) -> tuple[Tensor, ...]:
+    if wide:
+        x0, x1, x2, x3 = words
+        return tuple((((a & 0x1FFFFF) << 32) | b).double() * 2.0**-53 for a, b in ((x0, x1), (x2, x3)))
+    return tuple((w & 0xFFFFFF).to(torch.float32) * 2.0**-24 for w in words)
+
+
+def _noise(
+    key: Tensor,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    element_offset: int,
+    device: torch.device | None,
+    values: Callable[[Words, bool], tuple[Tensor, ...]],
+) -> Iterator[Any]:
+    """Noise that `values` makes of the words of each counter, for float64 or not, element after element."""
     _checks.key("key", key, device=device)
     _checks.sizes("shape", shape)
     _checks.dtype("dtype", dtype)
     _checks.integer("element_offset", element_offset, minimum=0)
-    return Result(shape, dtype, key.device if device is None else device)
+    device = key.device if device is None else device
+    yield Result(shape, dtype, device)
+    per_counter = 2 if dtype == torch.float64 else 4
+    first, skip, numel = element_offset // per_counter, element_offset % per_counter, math.prod(shape)
+    seed, offset = key.to(device).to(torch.int64).unbind()
+    counters = torch.arange((skip + numel + per_counter - 1) // per_counter, device=device)
+    words = philox4x32(seed, offset + first + counters)
+    flat = torch.stack(values(words, dtype == torch.float64), dim=-1).flatten()
+    yield flat[skip : skip + numel].reshape(tuple(shape)).to(dtype)
 
 
+@Definition
 def random_normal(
     key: Tensor,
     shape: Sequence[int],
     dtype: torch.dtype = torch.float32,
     element_offset: int = 0,
     device: torch.device | None = None,
-) -> Tensor:
+) -> Iterator[Any]:
     """Standard normal noise; element i is a function of (key, element_offset + i) alone."""
-    device = noise_result(key, shape, dtype, element_offset, device).device
-    if dtype == torch.float64:
-        (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
-        u1, u2 = ((a.double() * 2.0**-32 + b.double() * 2.0**-64) + 2.0**-65 for a, b in ((x0, x1), (x2, x3)))
-        flat = torch.stack(_box_muller(u1, u2), dim=-1)
-    else:
-        words, skip, numel = _words(key, shape, 4, element_offset, device)
-        # x * 2**-32 is exact, so multiply and add round once, as the fused form of the definition does.
-        u = [w.to(torch.float32) * 2.0**-32 + 2.0**-33 for w in words]
-        flat = torch.stack((*_box_muller(u[0], u[1]), *_box_muller(u[2], u[3])), dim=-1)
-    return flat.flatten()[skip : skip + numel].reshape(tuple(shape)).to(dtype)
+    return _noise(key, shape, dtype, element_offset, device, _normals)
 
 
+@Definition
 def random_uniform(
     key: Tensor,
     shape: Sequence[int],
     dtype: torch.dtype = torch.float32,
     element_offset: int = 0,
     device: torch.device | None = None,
-) -> Tensor:
+) -> Iterator[Any]:
     """Uniform noise in [0, 1); element i is a function of (key, element_offset + i) alone."""
-    device = noise_result(key, shape, dtype, element_offset, device).device
-    if dtype == torch.float64:
-        (x0, x1, x2, x3), skip, numel = _words(key, shape, 2, element_offset, device)
-        bits = [((a & 0x1FFFFF) << 32) | b for a, b in ((x0, x1), (x2, x3))]
-        flat = torch.stack(bits, dim=-1).double() * 2.0**-53
-    else:
-        words, skip, numel = _words(key, shape, 4, element_offset, device)
-        flat = torch.stack([w & 0xFFFFFF for w in words], dim=-1).to(torch.float32) * 2.0**-24
-    return flat.flatten()[skip : skip + numel].reshape(tuple(shape)).to(dtype)
+    return _noise(key, shape, dtype, element_offset, device, _uniforms)
 
 
 def check_derivation(key: object, name: str, value: object) -> None:
@@ -159,13 +157,10 @@ def check_derivation(key: object, name: str, value: object) -> None:
     _checks.integer(name, value, minimum=0)
 
 
-def reserved_result(generator: torch.Generator | None = None, device: torch.device | None = None) -> Result:
-    """A key, on the CPU where an op has no device."""
-    return Result((2,), torch.uint64, torch.device("cpu") if device is None else device)
-
-
-def reserve(generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
+@Definition
+def reserve(generator: torch.Generator | None = None, device: torch.device | None = None) -> Iterator[Any]:
     """A fresh key, folded from one 64-bit draw of `generator` (default: torch's default generator)."""
+    yield Result((2,), torch.uint64, torch.device("cpu") if device is None else device)
     device = generator.device if generator is not None else device
     if torch._C._are_functorch_transforms_active():
         # vmap's `randomness` decides if rows draw apart, together or not at all; it knows no random_ for the first.
@@ -175,4 +170,4 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | Non
         draw = torch.empty((), dtype=torch.int64, device=device)
         # A range of 2**64 is drawn as one 64-bit word, the same that the compiled path takes from the generator.
         draw.random_(_LEAST, None, generator=generator)
-    return fold(draw, torch.zeros_like(draw))
+    yield fold(draw, torch.zeros_like(draw))

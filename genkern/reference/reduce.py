@@ -1,6 +1,4 @@
-"""From elementwise losses to the reduction and unit asked for."""
-
-from __future__ import annotations
+"""Reductions of elementwise losses, in the unit asked for."""
 
 import math
 

@@ -1,6 +1,4 @@
-"""What a raw `scale` argument stands for: clamp, then parameterisation, then offset."""
-
-from __future__ import annotations
+"""The scale that a raw `scale` argument stands for: clamp, then parameterisation, then offset."""
 
 import math
 from typing import Any
@@ -15,7 +13,7 @@ LOG_PARAMS = ("logvar", "logstd")
 
 
 def exponential(raw: Tensor, sigma: Sigma) -> tuple[Tensor, Sigma] | None:
-    """Where a scale is an exponential alone, whose logarithm and reciprocal then need no sigma, and what raw is there.
+    """The places where a scale is an exponential alone, whose logarithm needs no sigma, and its options there.
 
     That is far out in softplus, and where an offset is nothing beside what is beyond the range.
     """
@@ -151,26 +149,12 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
     return x if factor == 1.0 else _ScaleGradient.apply(x, factor)
 
 
-class _GradientAlone(torch.autograd.Function):
+class _GradientAlone(_ScaleGradient):
     """Zero, with `factor` times the gradient."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, factor: float) -> Tensor:
         return torch.zeros_like(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.factor = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.factor, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return tangent * ctx.factor
 
 
 def add_gradient(value: Tensor, x: Tensor, factor: float) -> Tensor:

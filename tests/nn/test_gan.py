@@ -21,7 +21,7 @@ from genkern.nn import (
     average_gradients,
     lazy_adam,
 )
-from genkern.nn._frozen import frozen
+from genkern.nn._modes import frozen
 
 SHAPE = (2, 3)
 LATENT = 3

@@ -1,36 +1,19 @@
 """``genkern train gan``, and the demo and the evaluation of a GAN."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from genkern import random
-from genkern.cli.gan.pictures import draw_history, draw_interpolation, draw_neighbours, draw_samples
+from genkern.cli import options
+from genkern.cli.gan.pictures import PICTURES
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
-from genkern.cli.gan.trainer import STREAMS, GANTrainer
-from genkern.cli.job import Job, console, figures_of, settings_for, write_figures
-from genkern.cli.options import (
-    BatchSize,
-    Data,
-    Interval,
-    LatentDim,
-    LearningRate,
-    Out,
-    Resume,
-    Seed,
-    Size,
-    Steps,
-    Threads,
-)
+from genkern.cli.gan.trainer import GANTrainer
+from genkern.cli.job import console, figures_of, run, settings_for, write_figures
 from genkern.cli.quality import quality, report_quality
 from genkern.cli.sampling import drawn
-from genkern.cli.session import CHECKPOINT
-
-__all__ = ["demo_gan", "evaluate_gan", "train_gan"]
 
 RECIPES = {
     "faces": (GANSettings(penalty_weight=0.02), 1500),
@@ -40,85 +23,69 @@ RECIPES = {
 
 
 _SQUARED_NORMS = ("r1", "r2")
-"""What the weights of the recipes are for; the other penalties have their papers'."""
+"""The penalties that the recipes' weights are for; the others have their papers' weights."""
 
 
 def train_gan(
-    data: Data = "faces",
-    out: Out = Path("genkern-gan"),
+    data: options.Data = "faces",
+    out: options.Out = Path("genkern-gan"),
     loss: Annotated[str | None, typer.Option(help=f"{', '.join(LOSSES)}.")] = None,
-    penalty: Annotated[str | None, typer.Option(help=f"Of the discriminator's slope: {', '.join(PENALTIES)}.")] = None,
+    penalty: Annotated[
+        str | None, typer.Option(help=f"Penalty of the discriminator's slope: {', '.join(PENALTIES)}.")
+    ] = None,
     penalty_weight: Annotated[float | None, typer.Option(help="Its factor.")] = None,
     penalty_interval: Annotated[
         int | None, typer.Option(help="Discriminator steps to one with the penalty, which then counts as often.")
     ] = None,
     n_critic: Annotated[int | None, typer.Option(help="Discriminator steps to one of the generator.")] = None,
-    latent_dim: LatentDim = None,
+    latent_dim: options.LatentDim = None,
     width: Annotated[int | None, typer.Option(help="Channels at full resolution.")] = None,
     minibatch_stddev: Annotated[
         bool | None, typer.Option(help="Whether the discriminator sees how much the images of a group differ.")
     ] = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged generator.")] = None,
-    interval: Interval = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    size: Size = None,
-    threads: Threads = None,
-    resume: Resume = "auto",
+    interval: options.Interval = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    size: options.Size = None,
+    threads: options.Threads = None,
+    resume: options.Resume = "auto",
 ) -> None:
     """Train a GAN; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
-    options: dict[str, Any] = {"loss": loss, "penalty": penalty, "penalty_weight": penalty_weight}
-    options |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
-    options |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
-    options |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
-    settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(GANTrainer, settings)
-        if job.speaks:
-            figures = _quality(trainer)
-            job.write_metrics(trainer, quality=figures)
-            report_quality(figures, job.console)
-            job.console.print(f"wrote {CHECKPOINT} and metrics.json into {out}")
+    given: dict[str, Any] = {"loss": loss, "penalty": penalty, "penalty_weight": penalty_weight}
+    given |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
+    given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
+    settings, steps = _settings(data, steps, **given)
+    run(GANTrainer, settings, out, steps, threads, resume, measure=_measure, report=_report, pictures={})
 
 
 def demo_gan(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
     """Train a GAN on real images, compare its samples with images it never saw, and draw them."""
     settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(GANTrainer, settings)
-        if not job.speaks:
-            return
-        pictures = {
-            "samples.png": draw_samples,
-            "interpolation.png": draw_interpolation,
-            "neighbours.png": draw_neighbours,
-            "history.png": draw_history,
-        }
-        for name, draw in pictures.items():
-            draw(trainer, out / name)
-        figures = _quality(trainer)
-        job.write_metrics(trainer, quality=figures)
-        report_quality(figures, job.console)
-        job.console.print(f"wrote {CHECKPOINT}, metrics.json, {', '.join(pictures)} into {out}")
+    run(GANTrainer, settings, out, steps, threads, resume, measure=_measure, report=_report, pictures=PICTURES)
 
 
 def evaluate_gan(trainer: GANTrainer, path: Path, json_file: Path | None) -> None:
     """The quality of a trained GAN's samples as a table, and a file of it."""
-    out, figures = console(), _quality(trainer)
+    out, figures = console(), _measure(trainer)
     out.print(f"{path}, step {trainer.step}")
-    report_quality(figures, out)
-    write_figures(json_file, figures_of(trainer, path, {"quality": figures}), out)
+    _report(figures, out)
+    write_figures(json_file, figures_of(trainer, path, figures), out)
 
 
-def _settings(data: str, steps: int | None, **options: Any) -> tuple[GANSettings, int]:
-    settings, length = settings_for(RECIPES, data, steps, **options)
-    if settings.penalty not in _SQUARED_NORMS and options.get("penalty_weight") is None:
+def _settings(data: str, steps: int | None, **given: Any) -> tuple[GANSettings, int]:
+    settings, length = settings_for(RECIPES, data, steps, **given)
+    if settings.penalty not in _SQUARED_NORMS and given.get("penalty_weight") is None:
         settings = replace(settings, penalty_weight=None)
     return settings, length
 
 
-def _quality(trainer: GANTrainer) -> dict[str, Any]:
-    key = random.split(random.key(trainer.settings.seed), STREAMS + 1)[STREAMS]
-    return quality(trainer.images, lambda num: drawn(trainer.gan, num, key))
+def _measure(trainer: GANTrainer) -> dict[str, Any]:
+    return {"quality": quality(trainer.images, lambda num: drawn(trainer.gan, num, trainer.key("quality")))}
+
+
+def _report(figures: dict[str, Any], out: Console) -> None:
+    report_quality(figures["quality"], out)

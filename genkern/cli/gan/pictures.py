@@ -1,7 +1,5 @@
 """The pictures of a GAN: samples, paths between them, their nearest training images, history."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
@@ -9,18 +7,16 @@ from torch import Tensor
 
 from genkern import random
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
-from genkern.cli.gan.trainer import STREAMS, GANTrainer
+from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.quality import Space, nearest
 from genkern.cli.sampling import drawn
-
-__all__ = ["draw_history", "draw_interpolation", "draw_neighbours", "draw_samples", "slerp"]
 
 _SAMPLE_ROWS = 6
 
 
 def draw_samples(trainer: GANTrainer, path: Path) -> None:
     """No picking, no truncation."""
-    samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, _key(trainer, 1))
+    samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, trainer.key("samples"))
     draw_grid(path, [samples], f"{trainer.images.name}: samples of the averaged generator, z ~ N(0, I), temperature 1")
 
 
@@ -28,7 +24,7 @@ def draw_samples(trainer: GANTrainer, path: Path) -> None:
 def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
     """A grid whose rows lead from one draw of z to another."""
     shape = (2, _SAMPLE_ROWS, *trainer.gan.latent_shape)
-    start, end = random.normal(_key(trainer, 2), shape)
+    start, end = random.normal(trainer.key("interpolation"), shape)
     z = torch.stack([slerp(start, end, step / (COLUMNS - 1)) for step in range(COLUMNS)], dim=1).flatten(0, 1)
     generator = trainer.gan.average or trainer.gan.generator
     draw_grid(
@@ -38,7 +34,8 @@ def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
 
 def draw_neighbours(trainer: GANTrainer, path: Path) -> None:
     """The first samples of samples.png, each above the training image nearest to it: what is a copy shows."""
-    samples, space = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, _key(trainer, 1))[: 3 * COLUMNS], Space(trainer.images)
+    samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, trainer.key("samples"))[: 3 * COLUMNS]
+    space = Space(trainer.images)
     found = space.train_images[nearest(space(samples), space.train)[1]]
     draw_grid(
         path,
@@ -69,6 +66,9 @@ def slerp(start: Tensor, end: Tensor, at: float) -> Tensor:
     return weights[0] * start + weights[1] * end
 
 
-def _key(trainer: GANTrainer, index: int) -> Tensor:
-    """The first key after training's is that of the quality figures."""
-    return random.split(random.key(trainer.settings.seed), STREAMS + 3)[STREAMS + index]
+PICTURES = {
+    "samples.png": draw_samples,
+    "interpolation.png": draw_interpolation,
+    "neighbours.png": draw_neighbours,
+    "history.png": draw_history,
+}

@@ -1,7 +1,5 @@
 """The settings of a GAN's run, and the model they describe."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +8,11 @@ from torch import nn
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
-from genkern.nn import GAN, ConvDiscriminator, ConvGenerator
+from genkern.functional.gan import KINDS
+from genkern.nn import GAN, ConvDiscriminator, ConvGenerator, gan
 
-__all__ = ["LOSSES", "PENALTIES", "GANSettings", "build_gan"]
-
-LOSSES = ("non_saturating", "minimax", "hinge", "lsgan", "wgan", "relativistic")
-PENALTIES = ("none", "r1", "r2", "gp", "dragan")
+LOSSES = KINDS
+PENALTIES = ("none", *gan.PENALTIES)
 _SLOPE = 0.2
 _LAST = 0.3
 

@@ -1,7 +1,5 @@
 """A step of a GAN, and what its discriminator thinks of images it has seen and has not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import prod
@@ -16,13 +14,8 @@ from genkern.cli.data import Images
 from genkern.cli.gan.settings import GANSettings, build_gan
 from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.sampling import drawn
-from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
+from genkern.cli.trainer import Trainer
 from genkern.nn import AdversarialSteps, average_gradients
-
-__all__ = ["STREAMS", "GANTrainer"]
-
-STREAMS = 5
-"""Keys that training takes from the seed; later ones are free for quality and pictures."""
 
 _BETAS = (0.0, 0.99)
 _MOST_JUDGED = 256
@@ -44,6 +37,7 @@ class GANTrainer(Trainer[GANSettings]):
         "D, G: losses, D with its penalty; logits: what D gives on average to generated, held-out and training images"
         " as they are; seen: how far held-out ones are from training ones towards generated, 0 to 1"
     )
+    draws = ("order", "mirroring", "augmentation", "latents", "judged", "quality", "samples", "interpolation")
 
     def __init__(self, settings: GANSettings, images: Images, ranks: Ranks = ALONE) -> None:
         super().__init__(settings, images, ranks)
@@ -55,8 +49,6 @@ class GANTrainer(Trainer[GANSettings]):
             n_critic=settings.n_critic,
             reduce_gradients=average_gradients,
         )
-        streams = random.split(random.key(settings.seed), STREAMS)
-        _, self._mirror_key, self._augment_key, self._latent_key, self._judge_key = streams
 
     def line(self) -> str:
         value = self.records()[-1]
@@ -69,10 +61,10 @@ class GANTrainer(Trainer[GANSettings]):
 
     def _step(self, x: Tensor) -> Tensor:
         if self.images.augment:
-            x = mirrored(x, random.fold_in(self._mirror_key, self.step), self.batches.size, self.batches.rows)
+            x = mirrored(x, self.key_of_step("mirroring"), self.batches.size, self.batches.rows)
         terms, generator_loss = self.steps(
             x,
-            key=random.fold_in(self._latent_key, self.step),
+            key=self.key_of_step("latents"),
             element_offset=self.batches.rows.start * prod(self.gan.latent_shape),
             augment=self._augmentation() if self.images.augment else None,
         )
@@ -83,31 +75,22 @@ class GANTrainer(Trainer[GANSettings]):
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         """The augmentation of this step, which treats each batch that is to be judged in its own way."""
-        key, size, rows, calls = (
-            random.fold_in(self._augment_key, self.step),
-            self.batches.size,
-            self.batches.rows,
-            count(),
-        )
+        key, size, rows, calls = self.key_of_step("augmentation"), self.batches.size, self.batches.rows, count()
         return lambda x: smoothly_augmented(x, random.fold_in(key, next(calls)), size, rows)
 
     @torch.no_grad()
     def _held_out(self) -> Sequence[float]:
         train, held_out = self.images.train[:_MOST_JUDGED], self.images.held_out[:_MOST_JUDGED]
-        generated = drawn(self.gan, len(held_out), self._judge_key)
+        generated = drawn(self.gan, len(held_out), self.key("judged"))
         return [self.gan.discriminator(x).double().mean().item() for x in (train, held_out, generated)]
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
-        tensors |= optimizer_tensors(self.steps.generator_optimizer, "generator_adam.")
-        tensors |= optimizer_tensors(self.steps.discriminator_optimizer, "discriminator_adam.")
-        return tensors, {"family": self.family}
+    def _parts(self) -> dict[str, Any]:
+        optimizers = self.steps.generator_optimizer, self.steps.discriminator_optimizer
+        return {"gan": self.gan, "generator_adam": optimizers[0], "discriminator_adam": optimizers[1]}
 
-    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        self.gan.load_state_dict(with_prefix(tensors, "gan."))
-        restore_optimizer(self.steps.generator_optimizer, tensors, "generator_adam.")
-        restore_optimizer(self.steps.discriminator_optimizer, tensors, "discriminator_adam.")
-        self.steps.steps = int(metadata["step"])
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
+        super().restore(tensors, metadata, where)
+        self.steps.steps = self.step
 
 
 def _adam(module: torch.nn.Module, learning_rate: float) -> torch.optim.Adam:

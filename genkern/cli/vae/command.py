@@ -1,40 +1,22 @@
 """``genkern train vae``, and the demo and the evaluation of a VAE."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
 
-from genkern import random
-from genkern.cli.job import Job, console, figures_of, settings_for, write_figures
-from genkern.cli.options import (
-    BatchSize,
-    Data,
-    Interval,
-    LatentDim,
-    LearningRate,
-    Out,
-    Resume,
-    Seed,
-    Size,
-    Steps,
-    Threads,
-)
-from genkern.cli.quality import quality, report_quality
+from genkern.cli import options
+from genkern.cli.job import console, figures_of, run, settings_for, write_figures
+from genkern.cli.quality import quality
 from genkern.cli.sampling import drawn
-from genkern.cli.session import CHECKPOINT
 from genkern.cli.vae.evaluation import evaluate
 from genkern.cli.vae.examination import examine
-from genkern.cli.vae.pictures import draw_history, draw_reconstructions, draw_samples
-from genkern.cli.vae.report import report, report_examination, report_step_time
+from genkern.cli.vae.pictures import PICTURES
+from genkern.cli.vae.report import report, report_examination
 from genkern.cli.vae.settings import LIKELIHOODS, OBJECTIVES, VAESettings
 from genkern.cli.vae.timing import compare_step_times
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
-
-__all__ = ["Likelihood", "Objective", "Sigma", "demo_vae", "evaluate_vae", "train_vae"]
+from genkern.cli.vae.trainer import VAETrainer
 
 RECIPES = {
     "faces": (VAESettings(), 1000),
@@ -44,72 +26,58 @@ RECIPES = {
 
 _TC_BETA = 6.0  # Chen et al. 2018
 
-Likelihood = Annotated[str | None, typer.Option(help=f"Of a pixel: {', '.join(LIKELIHOODS)}.")]
+Likelihood = Annotated[str | None, typer.Option(help=f"Likelihood of a pixel: {', '.join(LIKELIHOODS)}.")]
 Sigma = Annotated[
     str | None,
-    typer.Option(help="Of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal."),
+    typer.Option(help="Scale of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal."),
 ]
-Objective = Annotated[str | None, typer.Option(help=f"What is trained: {', '.join(OBJECTIVES)}.")]
+Objective = Annotated[str | None, typer.Option(help=f"Objective of the training: {', '.join(OBJECTIVES)}.")]
 
 
 def train_vae(
-    data: Data = "faces",
-    out: Out = Path("genkern-vae"),
+    data: options.Data = "faces",
+    out: options.Out = Path("genkern-vae"),
     likelihood: Likelihood = None,
     sigma: Sigma = None,
     model: Annotated[str | None, typer.Option(help="conv, mlp, or hybrid (conv encoder, mlp decoder).")] = None,
     objective: Objective = None,
-    latent_dim: LatentDim = None,
+    latent_dim: options.LatentDim = None,
     beta: Annotated[float | None, typer.Option(help="Weight of the KL term; of the total correlation.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps over which that weight grows from 0.")] = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    interval: Interval = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    size: Size = None,
-    threads: Threads = None,
-    resume: Resume = "auto",
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    interval: options.Interval = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    size: options.Size = None,
+    threads: options.Threads = None,
+    resume: options.Resume = "auto",
 ) -> None:
     """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
-    options: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
-    options |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
-    options |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
-    settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(VAETrainer, settings)
-        if job.speaks:
-            held_out = evaluate(trainer)
-            job.write_metrics(trainer, held_out=held_out)
-            report(held_out, job.console)
-            job.console.print(f"wrote {CHECKPOINT} and metrics.json into {out}")
+    given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
+    given |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
+    given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
+    settings, steps = _settings(data, steps, **given)
+    run(VAETrainer, settings, out, steps, threads, resume, measure=_held_out, report=report, pictures={})
 
 
 def demo_vae(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
     """Train a VAE on real images, evaluate it on images it never saw, and draw what it learned."""
     settings, steps = _settings(data, steps, **options)
-    with Job.started(out, steps, threads, resume) as job:
-        trainer = job.train(VAETrainer, settings)
-        if not job.speaks:
-            return
-        figures: dict[str, Any] = {"held_out": evaluate(trainer)}
-        if settings.objective == "elbo":
-            batch = trainer.images.train[: settings.batch_size]
-            figures["step_time"] = compare_step_times(trainer.average, batch)
-        # Training, evaluation and pictures have the keys before.
-        key = random.split(random.key(settings.seed), STREAMS + 6)[-1]
-        figures["quality"] = quality(trainer.images, lambda num: drawn(trainer.average, num, key))
-        draw_samples(trainer, out / "samples.png")
-        draw_reconstructions(trainer, out / "reconstructions.png")
-        draw_history(trainer, out / "history.png")
-        job.write_metrics(trainer, **figures)
-        report(figures["held_out"], job.console)
-        report_quality(figures["quality"], job.console)
-        if "step_time" in figures:
-            report_step_time(figures["step_time"], job.console)
-        job.console.print(
-            f"wrote {CHECKPOINT}, metrics.json, samples.png, reconstructions.png and history.png into {out}"
-        )
+    run(VAETrainer, settings, out, steps, threads, resume, measure=_demo_figures, report=report, pictures=PICTURES)
+
+
+def _held_out(trainer: VAETrainer) -> dict[str, Any]:
+    return {"held_out": evaluate(trainer)}
+
+
+def _demo_figures(trainer: VAETrainer) -> dict[str, Any]:
+    figures = _held_out(trainer)
+    if trainer.settings.objective == "elbo":
+        batch = trainer.images.train[: trainer.settings.batch_size]
+        figures["step_time"] = compare_step_times(trainer.average, batch)
+    figures["quality"] = quality(trainer.images, lambda num: drawn(trainer.average, num, trainer.key("quality")))
+    return figures
 
 
 def evaluate_vae(trainer: VAETrainer, path: Path, samples: int, json_file: Path | None) -> None:

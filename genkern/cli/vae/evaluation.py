@@ -1,7 +1,5 @@
 """Held-out figures of a trained VAE, and the baselines that say whether they are any good."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -11,12 +9,10 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images
-from genkern.cli.errors import missing_extra
+from genkern.cli.errors import optional
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
-from genkern.nn import VAE, BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
-
-__all__ = ["ELBO_DRAWS", "Track", "batches", "evaluate", "held_out_bounds", "measure"]
+from genkern.cli.vae.trainer import VAETrainer
+from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
 
 Track = Callable[[list[Any], str], Iterable[Any]]
 """The items again, with a description of what is done with them: a progress bar."""
@@ -34,10 +30,9 @@ def _untracked(items: list[Any], description: str) -> list[Any]:
 @torch.no_grad()
 def evaluate(trainer: VAETrainer) -> dict[str, Any]:
     """Held-out ELBO, log-likelihood and baselines: a pure function of the trainer's state."""
-    images, vae = trainer.images, trainer.average
-    elbo_key, marginal_key = random.split(random.key(trainer.settings.seed), STREAMS + 2)[STREAMS:]
+    images = trainer.images
     likelihood = trainer.settings.likelihood
-    bounds = held_out_bounds(vae, images.held_out, elbo_key, marginal_key, _IMPORTANCE_SAMPLES)
+    bounds = held_out_bounds(trainer, _IMPORTANCE_SAMPLES)
     return {
         **bounds,
         "log_likelihood_bits_per_dim_256_levels": _of_grey_levels(bounds["log_likelihood_bits_per_dim"], likelihood),
@@ -46,20 +41,19 @@ def evaluate(trainer: VAETrainer) -> dict[str, Any]:
     }
 
 
-def held_out_bounds(
-    vae: VAE, x: Tensor, elbo_key: Tensor, marginal_key: Tensor, num_samples: int, track: Track = _untracked
-) -> dict[str, Any]:
+def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untracked) -> dict[str, Any]:
     """ELBO and importance-weighted bound, in memory that does not depend on their number or on that of images."""
+    vae, x = trainer.average, trainer.images.held_out
     size = math.prod(vae.latent_shape or ())
-    rows = _rows(x)
+    rows = max(_DRAWS_A_CALL, min(4096, 2**21 // x[0].numel()))  # to a call of the decoder
     sums = torch.zeros(3, dtype=torch.float64)
-    draws = random.split(elbo_key, ELBO_DRAWS)
+    draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
     for first, part in track(list(batches(x, rows)), "ELBO"):
         for key in draws:
             sums += torch.stack([t.double().sum() for t in vae.elbo(part, key=key, element_offset=first * size)])
     elbo, reconstruction, kl = (sums / (len(x) * len(draws))).tolist()
 
-    chunks = random.split(marginal_key, num_samples).split(_DRAWS_A_CALL)
+    chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
     parts = list(batches(x, max(1, rows // min(num_samples, _DRAWS_A_CALL))))
     work = [(part, chunk) for part in parts for chunk in chunks]
     log_likelihood, total = 0.0, functional.LogMeanExp()
@@ -81,11 +75,6 @@ def held_out_bounds(
     }
 
 
-def _rows(x: Tensor) -> int:
-    """Images to a call of the decoder."""
-    return max(_DRAWS_A_CALL, min(4096, 2**21 // x[0].numel()))
-
-
 def batches(x: Tensor, rows: int) -> Iterator[tuple[int, Tensor]]:
     """Parts of `x`, each with the number of its first row."""
     for first in range(0, len(x), rows):
@@ -102,7 +91,7 @@ _MEASURES = {
 
 
 def measure(likelihood: str) -> str:
-    """What the nats are nats of."""
+    """The meaning of the nats."""
     return _MEASURES.get(likelihood, _DENSITY)
 
 
@@ -114,45 +103,29 @@ def _of_grey_levels(bits: float, likelihood: str) -> float | None:
 
 
 def _baselines(images: Images, latent_dim: int, likelihood: str) -> dict[str, float]:
-    if likelihood == "bernoulli":
-        return _bernoulli_baseline(images)
-    if measure(likelihood) == _PROBABILITY:
-        return _discretized_baseline(images)
-    return _gaussian_baselines(images, latent_dim)
+    """Held-out log-likelihood of one distribution for every pixel, of the model's kind.
 
-
-def _gaussian_baselines(images: Images, components: int) -> dict[str, float]:
-    """Held-out log-likelihood of a Gaussian for every pixel, and of probabilistic PCA with as many latents."""
+    Beside a Gaussian stands probabilistic PCA with as many latents; for probabilities it is rounded as the model is.
+    """
     train, held_out = _training_rows(images), images.held_out.flatten(1).double()
+    mean = train.mean(dim=0)
+    if likelihood == "bernoulli":
+        logits = mean.clamp(1e-3, 1 - 1e-3).logit().expand_as(held_out)
+        return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, logits).item()}
+    std = train.std(dim=0).clamp(min=_half_a_grey_level(images.train))
+    if measure(likelihood) == _PROBABILITY:
+        rounded = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
+        return {"discretized_gaussian_per_pixel": -rounded(held_out, mean, std).item()}
     return {
-        "gaussian_per_pixel": -GaussianNLLLoss(scale_param="std")(held_out, *_per_pixel(images)).item(),
-        f"ppca_{components}": _ppca_log_likelihood(train, held_out, components),
+        "gaussian_per_pixel": -GaussianNLLLoss(scale_param="std")(held_out, mean, std).item(),
+        f"ppca_{latent_dim}": _ppca_log_likelihood(train, held_out, latent_dim),
     }
-
-
-def _discretized_baseline(images: Images) -> dict[str, float]:
-    """The Gaussian for every pixel, rounded as the model is."""
-    held_out = images.held_out.flatten(1).double()
-    loss = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
-    return {"discretized_gaussian_per_pixel": -loss(held_out, *_per_pixel(images)).item()}
-
-
-def _per_pixel(images: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each pixel over the training images."""
-    train = _training_rows(images)
-    return train.mean(dim=0), train.std(dim=0).clamp(min=_half_a_grey_level(images.train))
 
 
 def _half_a_grey_level(images: Tensor) -> float:
     """The smallest σ that says anything about data in steps: a pixel that never changes would be fitted without end."""
     steps = images.unique().diff()
     return 0.5 * max(steps.min().item() if len(steps) else 0.0, _FINEST_GREY_LEVEL)
-
-
-def _bernoulli_baseline(images: Images) -> dict[str, float]:
-    held_out = images.held_out.flatten(1).double()
-    mean = _training_rows(images).mean(dim=0).clamp(1e-3, 1 - 1e-3)
-    return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, mean.logit().expand_as(held_out)).item()}
 
 
 def _training_rows(images: Images) -> Tensor:
@@ -163,13 +136,10 @@ def _training_rows(images: Images) -> Tensor:
 
 def _ppca_log_likelihood(train: Tensor, held_out: Tensor, components: int) -> float:
     """Tipping & Bishop 1999, equation 4, by scikit-learn's fit and the eigenvalues: no D × D matrix is formed."""
-    try:
-        from sklearn.decomposition import PCA
-    except ImportError as error:
-        raise missing_extra("the PPCA baseline", error) from error
+    decomposition = optional("sklearn.decomposition", "the PPCA baseline")
     dims = train.shape[1]
     count = min(components, dims - 1, len(train) - 1)
-    fit = PCA(count, svd_solver="full").fit(train.numpy())
+    fit = decomposition.PCA(count, svd_solver="full").fit(train.numpy())
     variances, noise = torch.as_tensor(fit.explained_variance_), float(fit.noise_variance_)
     centred = held_out - torch.as_tensor(fit.mean_)
     scores = centred @ torch.as_tensor(fit.components_).T

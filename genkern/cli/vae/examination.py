@@ -1,6 +1,4 @@
-"""What ``genkern evaluate`` finds out about a trained VAE, in memory that depends on neither samples nor images."""
-
-from __future__ import annotations
+"""The figures of ``genkern evaluate`` for a trained VAE, in memory that depends on neither samples nor images."""
 
 import math
 from typing import Any
@@ -10,12 +8,11 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images
+from genkern.cli.sampling import drawn
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
+from genkern.cli.vae.trainer import VAETrainer
 from genkern.nn import VAE
-
-__all__ = ["examine"]
 
 _ACTIVE = 0.01  # Burda et al. 2016: variance over the data of a posterior mean
 _MOST_COMPONENTS = 10_000
@@ -28,14 +25,11 @@ _BANDWIDTHS = torch.logspace(-2, 0, 11, dtype=torch.float64).tolist()
 def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, Any]:
     """Bounds on held-out images, the latents of training images, and a density by the samples: a pure function."""
     images, vae = trainer.images, trainer.average
-    # Training and pictures have the keys in between; the bounds are those of the run's own metrics, at any K.
-    keys = random.split(random.key(trainer.settings.seed), STREAMS + 5)
-    elbo_key, marginal_key, _, latent_key, sample_key = keys[STREAMS:]
     return {
-        "held_out": held_out_bounds(vae, images.held_out, elbo_key, marginal_key, num_samples, track)
-        | {"measure": measure(trainer.settings.likelihood)},
-        "latent": _latents(vae, images.train, latent_key, track),
-        "parzen": _parzen(vae, images, sample_key, track),
+        # The bounds are those of the run's own metrics, at any K.
+        "held_out": held_out_bounds(trainer, num_samples, track) | {"measure": measure(trainer.settings.likelihood)},
+        "latent": _latents(vae, images.train, trainer.key("aggregate_posterior"), track),
+        "parzen": _parzen(vae, images, trainer.key("parzen"), track),
     }
 
 
@@ -76,13 +70,9 @@ def _latents(vae: VAE, x: Tensor, key: Tensor, track: Track) -> dict[str, Any]:
 
 def _parzen(vae: VAE, images: Images, key: Tensor, track: Track) -> dict[str, Any]:
     """Held-out log-likelihood of Gaussians about the model's samples, as wide as suits the training images best."""
-    dims, size = images.train[0].numel(), math.prod(vae.latent_shape or ())
+    dims = images.train[0].numel()
     num = max(256, min(_MOST_SAMPLES, 2**24 // dims))
-    samples = [
-        vae.sample(min(256, num - first), key=key, element_offset=first * size)
-        for first in track(list(range(0, num, 256)), "samples")
-    ]
-    centres = torch.cat(samples).flatten(1)
+    centres = drawn(vae, num, key, lambda parts: track(parts, "samples")).flatten(1)
     # A few hundred images tell widths apart; the work stays that of some 2^29 differences for each.
     fitted = images.train[: max(16, min(_MOST_FITTED, 2**29 // (num * dims)))].flatten(1)
     scores = {

@@ -1,23 +1,16 @@
 """The pictures of a VAE: samples, reconstructions, history."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
-from genkern import random
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
-from genkern.cli.vae.trainer import STREAMS, VAETrainer
-
-__all__ = ["draw_history", "draw_reconstructions", "draw_samples"]
+from genkern.cli.vae.trainer import VAETrainer
 
 _SAMPLE_ROWS = 6
 
 
 def draw_samples(trainer: VAETrainer, path: Path) -> None:
     """E[x | z] for z drawn from the prior at temperature 1: no picking, no truncation."""
-    # Evaluation has the two keys after training's.
-    key = random.split(random.key(trainer.settings.seed), STREAMS + 3)[-1]
-    samples = trainer.average.sample(COLUMNS * _SAMPLE_ROWS, key=key)
+    samples = trainer.average.sample(COLUMNS * _SAMPLE_ROWS, key=trainer.key("samples"))
     draw_grid(path, [samples], f"{trainer.images.name}: samples, decoder means of z ~ N(0, I), temperature 1")
 
 
@@ -36,3 +29,6 @@ def draw_history(trainer: VAETrainer, path: Path) -> None:
     parts = {"elbo": "ELBO, nats", "reconstruction": "log p(x|z), nats", "kl": "KL(q(z|x) ‖ p(z)), nats"}
     panels = {title: {"training": name, "held out": f"held_out_{name}"} for name, title in parts.items()}
     draw_curves(path, trainer.records(), panels)
+
+
+PICTURES = {"samples.png": draw_samples, "reconstructions.png": draw_reconstructions, "history.png": draw_history}

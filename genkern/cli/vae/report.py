@@ -1,75 +1,62 @@
 """The figures of a VAE as tables."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["report", "report_examination", "report_step_time"]
+from genkern.cli.quality import report_quality
 
 
-def report(held_out: dict[str, Any], console: Console) -> None:
-    """The held-out figures, beside those of the baselines."""
-    table = Table(title=f"{held_out['images']} held-out images ({held_out['measure']})", title_justify="left")
-    for heading in ("", "nats/image", "bits/dim"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
+def report(figures: dict[str, Any], console: Console) -> None:
+    """The held-out figures beside those of the baselines; the quality of samples and the step's time, if measured."""
+    held_out = figures["held_out"]
+    table = _bounds(held_out, "ELBO", f"{held_out['images']} held-out images ({held_out['measure']})")
     per_nat = held_out["elbo_bits_per_dim"] / held_out["elbo_nats"]
-    table.add_row("ELBO", f"{held_out['elbo_nats']:.2f}", f"{held_out['elbo_bits_per_dim']:.4f}")
-    table.add_row("  log p(x|z)", f"{held_out['reconstruction_nats']:.2f}", "")
-    table.add_row("  KL(q(z|x) ‖ p(z))", f"{held_out['kl_nats']:.2f}", "")
-    table.add_row(
-        f"log p(x), {held_out['importance_samples']} importance samples",
-        f"{held_out['log_likelihood_nats']:.2f}",
-        f"{held_out['log_likelihood_bits_per_dim']:.4f}",
-    )
     for name, value in held_out["baselines_nats"].items():
-        table.add_row(f"log p(x), baseline {name}", f"{value:.2f}", f"{value * per_nat:.4f}")
+        _add(table, f"log p(x), baseline {name}", value, value * per_nat)
     console.print(table)
-
-
-def report_step_time(times: dict[str, Any], console: Console) -> None:
-    """The training step beside plain torch's."""
-    console.print(
-        f"training step, batch {times['batch_size']}, {times['threads']} threads: "
-        f"genkern {times['genkern_ms']:.2f} ms, plain torch {times['plain_torch_ms']:.2f} ms, "
-        f"ratio {times['plain_over_genkern']:.2f} (medians of {times['rounds']} interleaved rounds)"
-    )
+    if "quality" in figures:
+        report_quality(figures["quality"], console)
+    if times := figures.get("step_time"):
+        console.print(
+            f"training step, batch {times['batch_size']}, {times['threads']} threads: "
+            f"genkern {times['genkern_ms']:.2f} ms, plain torch {times['plain_torch_ms']:.2f} ms, "
+            f"ratio {times['plain_over_genkern']:.2f} (medians of {times['rounds']} interleaved rounds)"
+        )
 
 
 def report_examination(figures: dict[str, Any], console: Console) -> None:
-    """What ``genkern evaluate`` found."""
+    """The findings of ``genkern evaluate`` as a table."""
     held_out, latent, parzen = figures["held_out"], figures["latent"], figures["parzen"]
     console.print(f"{figures['checkpoint']}, step {figures['steps']}; {held_out['measure']}")
-    table = Table()
-    for heading in ("", "nats/image", "bits/dim"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
-
-    def add(name: str, nats: float, bits: float | None = None) -> None:
-        table.add_row(name, f"{nats:.2f}", "" if bits is None else f"{bits:.4f}")
-
-    add(f"ELBO, {held_out['images']} held-out images", held_out["elbo_nats"], held_out["elbo_bits_per_dim"])
-    add("  log p(x|z)", held_out["reconstruction_nats"])
-    add("  KL(q(z|x) ‖ p(z))", held_out["kl_nats"])
-    add(
-        f"log p(x), {held_out['importance_samples']} importance samples",
-        held_out["log_likelihood_nats"],
-        held_out["log_likelihood_bits_per_dim"],
-    )
-    add(
-        f"Parzen window of {parzen['samples']} samples, σ = {parzen['bandwidth']:.3g}",
-        parzen["log_likelihood_nats"],
-        parzen["log_likelihood_bits_per_dim"],
-    )
+    table = _bounds(held_out, f"ELBO, {held_out['images']} held-out images")
+    window = f"Parzen window of {parzen['samples']} samples, σ = {parzen['bandwidth']:.3g}"
+    _add(table, window, parzen["log_likelihood_nats"], parzen["log_likelihood_bits_per_dim"])
     table.add_section()
-    add(f"KL, {latent['images']} training images", latent["kl_nats"])
-    add(
-        f"  mutual information (at most {latent['mutual_information_limit_nats']:.2f})",
-        latent["mutual_information_nats"],
-    )
-    add("  total correlation", latent["total_correlation_nats"])
-    add("  dimension-wise KL", latent["dimension_wise_kl_nats"])
+    _add(table, f"KL, {latent['images']} training images", latent["kl_nats"])
+    most = f"at most {latent['mutual_information_limit_nats']:.2f}"
+    _add(table, f"  mutual information ({most})", latent["mutual_information_nats"])
+    _add(table, "  total correlation", latent["total_correlation_nats"])
+    _add(table, "  dimension-wise KL", latent["dimension_wise_kl_nats"])
     table.add_section()
     table.add_row("active units", f"{latent['active_units']} of {latent['units']}", "")
     console.print(table)
+
+
+def _bounds(held_out: dict[str, Any], elbo: str, title: str | None = None) -> Table:
+    """A table that begins with the bounds."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for heading in ("nats/image", "bits/dim"):
+        table.add_column(heading, justify="right")
+    _add(table, elbo, held_out["elbo_nats"], held_out["elbo_bits_per_dim"])
+    _add(table, "  log p(x|z)", held_out["reconstruction_nats"])
+    _add(table, "  KL(q(z|x) ‖ p(z))", held_out["kl_nats"])
+    samples = f"log p(x), {held_out['importance_samples']} importance samples"
+    _add(table, samples, held_out["log_likelihood_nats"], held_out["log_likelihood_bits_per_dim"])
+    return table
+
+
+def _add(table: Table, name: str, nats: float, bits: float | None = None) -> None:
+    table.add_row(name, f"{nats:.2f}", "" if bits is None else f"{bits:.4f}")

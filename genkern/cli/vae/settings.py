@@ -1,44 +1,23 @@
 """The settings of a VAE's run, and the model they describe."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from genkern import nn
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
-from genkern.nn import (
-    ELBO,
-    IWAE,
-    VAE,
-    BernoulliLikelihood,
-    BetaTCVAE,
-    ConvDecoder,
-    ConvEncoder,
-    DiscretizedGaussianLikelihood,
-    DiscretizedLogisticMixtureLikelihood,
-    GaussianLikelihood,
-    InfoVAE,
-    LaplaceLikelihood,
-    Likelihood,
-    MLPDecoder,
-    MLPEncoder,
-    Objective,
-    VampPrior,
-)
-
-__all__ = ["LIKELIHOODS", "MODELS", "OBJECTIVES", "VAESettings", "build_vae"]
 
 MODELS = ("conv", "mlp", "hybrid")
-"""Both halves convolutional, both perceptrons, or a convolutional encoder with a perceptron for a decoder."""
+"""Two convolutional halves, two perceptrons, or a convolutional encoder with a perceptron for a decoder."""
 LIKELIHOODS = ("gaussian", "bernoulli", "laplace", "discretized_gaussian", "discretized_logistic")
+_WITHOUT_SIGMA = ("bernoulli", "discretized_logistic")
 OBJECTIVES = ("elbo", "iwae", "beta-tcvae", "info", "vampprior")
 _WEIGHTED = ("elbo", "beta-tcvae", "vampprior")
-"""Those in which a weight beta has a place."""
+"""The objectives in which a weight beta has a place."""
 _WARMED = ("elbo", "vampprior")
 _IWAE_DRAWS = 5
 _MOST_PSEUDO_INPUTS = 100
@@ -87,72 +66,63 @@ class VAESettings(RunSettings):
         return "--sigma optimal" if (self.likelihood, self.sigma) == ("gaussian", "optimal") else None
 
 
-def build_vae(settings: VAESettings, images: Images) -> VAE:
+def build_vae(settings: VAESettings, images: Images) -> nn.VAE:
     """The model of a run, its parameters a function of the seed; torch's own generator is left as it was."""
     shape = images.shape
     channels = shape[0]
-    likelihood = _likelihood(settings.likelihood, _sigma(settings.sigma))
+    sigma = () if settings.likelihood in _WITHOUT_SIGMA else (_sigma(settings.sigma),)
+    likelihood = nn.LIKELIHOODS[settings.likelihood](*sigma)
     outputs = _outputs(likelihood, channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder: torch.nn.Module
         if settings.model == "mlp":
-            encoder = MLPEncoder(shape, settings.latent_dim, hidden=(512, 256))
+            encoder = nn.MLPEncoder(shape, settings.latent_dim, hidden=(512, 256))
         else:
-            encoder = ConvEncoder(shape, settings.latent_dim, width=16)
+            encoder = nn.ConvEncoder(shape, settings.latent_dim, width=16)
         decoder: torch.nn.Module
         mean = images.train.mean(dim=0)
         if settings.model == "conv":
-            decoder = ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs)
+            decoder = nn.ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs)
             _start_at(decoder.head.bias, mean.mean(dim=(1, 2)), likelihood)
         else:
-            decoder = MLPDecoder((outputs, *shape[1:]), settings.latent_dim, hidden=(256, 512))
+            decoder = nn.MLPDecoder((outputs, *shape[1:]), settings.latent_dim, hidden=(256, 512))
             _start_at(decoder.layers[-1].bias, mean, likelihood)
-    return VAE(encoder, decoder, likelihood=likelihood, objective=_objective(settings, images))
+    return nn.VAE(encoder, decoder, likelihood=likelihood, objective=_objective(settings, images))
 
 
-def _objective(settings: VAESettings, images: Images) -> Objective:
+def _objective(settings: VAESettings, images: Images) -> nn.Objective:
     if settings.objective == "iwae":
-        return IWAE(_IWAE_DRAWS)
+        return nn.IWAE(_IWAE_DRAWS)
     if settings.objective == "beta-tcvae":
         # Few images make an epoch shorter than a batch.
-        return BetaTCVAE(beta=settings.beta, dataset_size=max(len(images.train), settings.batch_size))
+        return nn.BetaTCVAE(beta=settings.beta, dataset_size=max(len(images.train), settings.batch_size))
     if settings.objective == "info":
-        return InfoVAE()
+        return nn.InfoVAE()
     if settings.objective == "vampprior":
-        return VampPrior(images.train[:_MOST_PSEUDO_INPUTS], beta=settings.beta, warmup=settings.warmup)
-    return ELBO(settings.beta, warmup=settings.warmup)
+        return nn.VampPrior(images.train[:_MOST_PSEUDO_INPUTS], beta=settings.beta, warmup=settings.warmup)
+    return nn.ELBO(settings.beta, warmup=settings.warmup)
 
 
-def _likelihood(name: str, sigma: str | float) -> Likelihood:
-    if name == "bernoulli":
-        return BernoulliLikelihood()
-    if name == "laplace":
-        return LaplaceLikelihood(sigma)
-    if name == "discretized_logistic":
-        return DiscretizedLogisticMixtureLikelihood()
-    return DiscretizedGaussianLikelihood(sigma) if name == "discretized_gaussian" else GaussianLikelihood(sigma)
-
-
-def _outputs(likelihood: Likelihood, channels: int) -> int:
+def _outputs(likelihood: nn.Likelihood, channels: int) -> int:
     """Channels of the decoder."""
-    if isinstance(likelihood, DiscretizedLogisticMixtureLikelihood):
+    if isinstance(likelihood, nn.DiscretizedLogisticMixtureLikelihood):
         return likelihood.param_channels(channels)
     return 2 * channels if getattr(likelihood, "sigma", None) == "decoder" else channels
 
 
 @torch.no_grad()
-def _start_at(bias: Any, mean: Tensor, likelihood: Likelihood) -> None:
+def _start_at(bias: Any, mean: Tensor, likelihood: nn.Likelihood) -> None:
     """A decoder that starts at the average image spends no steps on finding it; log-variances may follow the means."""
     start = mean
-    if isinstance(likelihood, BernoulliLikelihood):
+    if isinstance(likelihood, nn.BernoulliLikelihood):
         start = mean.clamp(0.01, 0.99).logit()
-    elif isinstance(likelihood, DiscretizedLogisticMixtureLikelihood):
+    elif isinstance(likelihood, nn.DiscretizedLogisticMixtureLikelihood):
         start = _logistic_start(likelihood, mean)
     bias[: start.numel()] = start.flatten()
 
 
-def _logistic_start(likelihood: DiscretizedLogisticMixtureLikelihood, mean: Tensor) -> Tensor:
+def _logistic_start(likelihood: nn.DiscretizedLogisticMixtureLikelihood, mean: Tensor) -> Tensor:
     """Components of equal weight a little to either side of the average image: alike, they would stay alike."""
     channels, mixtures = len(mean), likelihood.mixtures
     params = mean.new_zeros(likelihood.param_channels(channels), *mean.shape[1:])

@@ -1,7 +1,5 @@
 """The training step against plain torch: the same networks, with the formulas as people write them by hand."""
 
-from __future__ import annotations
-
 import copy
 import math
 import statistics
@@ -13,16 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as torch_functional
 
-from genkern.nn import (
-    ELBO,
-    VAE,
-    BernoulliLikelihood,
-    DiscretizedGaussianLikelihood,
-    DiscretizedLogisticMixtureLikelihood,
-    LaplaceLikelihood,
-)
-
-__all__ = ["compare_step_times", "plain_loss"]
+from genkern import nn
 
 _WARM_STEPS = 3
 _STEPS_A_ROUND = 5
@@ -30,12 +19,12 @@ _MOST_ROUNDS = 40
 _BUDGET_S = 6.0
 
 
-def compare_step_times(vae: VAE, x: Tensor) -> dict[str, Any]:
+def compare_step_times(vae: nn.VAE, x: Tensor) -> dict[str, Any]:
     """Median milliseconds of a training step (noise, forward, backward, Adam) with genkern and with plain torch.
 
     Rounds of a few steps of each alternate, and so does which goes first: whatever else the machine does meets both.
     """
-    steps = {"genkern": _stepper(vae, VAE.loss, x), "plain_torch": _stepper(vae, plain_loss, x)}
+    steps = {"genkern": _stepper(vae, nn.VAE.loss, x), "plain_torch": _stepper(vae, plain_loss, x)}
     for step in steps.values():
         for _ in range(_WARM_STEPS):
             step()
@@ -60,21 +49,21 @@ def compare_step_times(vae: VAE, x: Tensor) -> dict[str, Any]:
     }
 
 
-def plain_loss(vae: VAE, x: Tensor) -> Tensor:
-    """The negative ELBO of `vae` in eager torch, knowing nothing of genkern's operations."""
+def plain_loss(vae: nn.VAE, x: Tensor) -> Tensor:
+    """The negative nn.ELBO of `vae` in eager torch, knowing nothing of genkern's operations."""
     loc, logvar = vae.encoder(x).chunk(2, dim=1)
     z = loc + torch.exp(0.5 * logvar) * torch.randn_like(loc)
     kl = -0.5 * torch.sum(1 + logvar - loc.pow(2) - logvar.exp(), dim=1)
     out = vae.decoder(z)
-    assert isinstance(vae.objective, ELBO)
+    assert isinstance(vae.objective, nn.ELBO)
     return (_plain_distortion(vae, x, out).flatten(1).sum(dim=1) + vae.objective.beta * kl).mean()
 
 
-def _plain_distortion(vae: VAE, x: Tensor, out: Tensor) -> Tensor:
+def _plain_distortion(vae: nn.VAE, x: Tensor, out: Tensor) -> Tensor:
     likelihood: Any = vae.likelihood
-    if isinstance(likelihood, BernoulliLikelihood):
+    if isinstance(likelihood, nn.BernoulliLikelihood):
         return torch_functional.binary_cross_entropy_with_logits(out, x, reduction="none")
-    if isinstance(likelihood, DiscretizedLogisticMixtureLikelihood):
+    if isinstance(likelihood, nn.DiscretizedLogisticMixtureLikelihood):
         return _plain_logistic_nll(x, out, likelihood.mixtures)
     log_sigma: Tensor
     half_log_two_pi = 0.5 * math.log(2 * math.pi)
@@ -87,14 +76,14 @@ def _plain_distortion(vae: VAE, x: Tensor, out: Tensor) -> Tensor:
         log_sigma = 0.5 * logvar
     else:
         log_sigma = torch.tensor(math.log(float(likelihood.sigma)))
-    if isinstance(likelihood, LaplaceLikelihood):
+    if isinstance(likelihood, nn.LaplaceLikelihood):
         return (x - out).abs() / log_sigma.exp() + log_sigma + math.log(2)
-    if isinstance(likelihood, DiscretizedGaussianLikelihood):
+    if isinstance(likelihood, nn.DiscretizedGaussianLikelihood):
         return _plain_bin_nll(x, out, log_sigma, likelihood)
     return 0.5 * ((x - out) / log_sigma.exp()).pow(2) + log_sigma + half_log_two_pi
 
 
-def _plain_bin_nll(x: Tensor, loc: Tensor, log_sigma: Tensor, bins: DiscretizedGaussianLikelihood) -> Tensor:
+def _plain_bin_nll(x: Tensor, loc: Tensor, log_sigma: Tensor, bins: nn.DiscretizedGaussianLikelihood) -> Tensor:
     half = 0.5 * (bins.high - bins.low) / (bins.bins - 1)
     plus, minus = (torch.special.ndtr((x - loc + side * half) / log_sigma.exp()) for side in (1, -1))
     plus = torch.where(x > bins.high - 0.1 * half, 1.0, plus)
@@ -122,7 +111,7 @@ def _plain_logistic_nll(x: Tensor, out: Tensor, mixtures: int) -> Tensor:
     return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_mass.sum(dim=1), dim=1)
 
 
-def _stepper(vae: VAE, loss: Callable[[VAE, Tensor], Tensor], x: Tensor) -> Callable[[], None]:
+def _stepper(vae: nn.VAE, loss: Callable[[nn.VAE, Tensor], Tensor], x: Tensor) -> Callable[[], None]:
     """One training step on a copy of the model, so that the two sides do not touch each other's parameters."""
     model = copy.deepcopy(vae).train().requires_grad_(True)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)

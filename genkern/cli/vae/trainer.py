@@ -1,11 +1,9 @@
 """A step of a VAE, and the averaged model that is evaluated."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,15 +13,10 @@ from genkern.cli.augmentation import augmented
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.parallel import ALONE, Ranks
-from genkern.cli.trainer import Trainer, optimizer_tensors, restore_optimizer, with_prefix
+from genkern.cli.trainer import Trainer
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.settings import VAESettings, build_vae
 from genkern.nn import ELBO, average_gradients
-
-__all__ = ["STREAMS", "VAETrainer"]
-
-STREAMS = 5
-"""Keys that training takes from the seed; later ones are free for evaluation and pictures."""
 
 _WARMUP_STEPS = 100
 _AVERAGE_DECAY = 0.995
@@ -41,6 +34,8 @@ class VAETrainer(Trainer[VAESettings]):
     figures = ("elbo", "reconstruction", "kl")
     held_out_figures = ("held_out_elbo", "held_out_reconstruction", "held_out_kl")
     legend = "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw"
+    draws: ClassVar[tuple[str, ...]] = ("order", "augmentation", "encoder_noise", "latents", "held_out")
+    draws += ("elbo", "log_likelihood", "samples", "aggregate_posterior", "parzen", "quality")
 
     def __init__(self, settings: VAESettings, images: Images, ranks: Ranks = ALONE) -> None:
         super().__init__(settings, images, ranks)
@@ -49,8 +44,6 @@ class VAETrainer(Trainer[VAESettings]):
         self.vae = build_vae(settings, images)
         self.average = copy.deepcopy(self.vae).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.learning_rate, fused=True)
-        streams = random.split(random.key(settings.seed), STREAMS)
-        _, self._augment_key, self._noise_key, self._latent_key, self._held_out_key = streams
 
     def line(self) -> str:
         value, dims = self.records()[-1], self.images.train[0].numel()
@@ -65,12 +58,11 @@ class VAETrainer(Trainer[VAESettings]):
 
     def _step(self, x: Tensor) -> Tensor:
         if self.images.augment:
-            key = random.fold_in(self._augment_key, self.step)
-            x = augmented(x, key, self.batches.size, self.batches.rows)
+            x = augmented(x, self.key_of_step("augmentation"), self.batches.size, self.batches.rows)
         first = self.batches.rows.start
         noise: dict[str, Any] = {
             "encoder_input": self._noisy(x),
-            "key": random.fold_in(self._latent_key, self.step),
+            "key": self.key_of_step("latents"),
             "element_offset": first * math.prod(self.vae.latent_shape or ()),
         }
         if isinstance(self.vae.objective, ELBO):
@@ -90,10 +82,10 @@ class VAETrainer(Trainer[VAESettings]):
         return torch.stack([term.detach().double().mean() for term in terms])
 
     def _noisy(self, x: Tensor) -> Tensor:
-        """What the encoder sees: it must not tell the few training images apart by a pixel."""
+        """The encoder's input: it must not tell the few training images apart by a pixel."""
         if not self.images.augment:
             return x
-        key, first = random.fold_in(self._noise_key, self.step), self.batches.rows.start * x[0].numel()
+        key, first = self.key_of_step("encoder_noise"), self.batches.rows.start * x[0].numel()
         return x + _ENCODER_NOISE * random.normal(key, x.shape, element_offset=first)
 
     @torch.no_grad()
@@ -109,15 +101,8 @@ class VAETrainer(Trainer[VAESettings]):
 
     @torch.no_grad()
     def _held_out(self) -> Sequence[float]:
-        terms = self.average.elbo(self.images.held_out, key=self._held_out_key)
+        terms = self.average.elbo(self.images.held_out, key=self.key("held_out"))
         return [float(term.double().mean()) for term in terms]
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"model.{name}": value for name, value in self.vae.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        return tensors | optimizer_tensors(self.optimizer, "adam."), {}
-
-    def _restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        self.vae.load_state_dict(with_prefix(tensors, "model."))
-        self.average.load_state_dict(with_prefix(tensors, "average."))
-        restore_optimizer(self.optimizer, tensors, "adam.")
+    def _parts(self) -> dict[str, Any]:
+        return {"model": self.vae, "average": self.average, "adam": self.optimizer}

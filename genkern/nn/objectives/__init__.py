@@ -1,4 +1,4 @@
-"""What a VAE is trained by, one module an idea; :class:`Objective` is what a new one fills in."""
+"""Objectives, by which a VAE is trained, one module an idea; a new one is a subclass of :class:`Objective`."""
 
 from genkern.nn.objectives.aggregate import BetaTCVAE, InfoVAE
 from genkern.nn.objectives.elbo import ELBO

@@ -1,7 +1,5 @@
 """Objectives that look at q(z), the posterior averaged over the data, as the batch shows it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +9,7 @@ from torch import Tensor
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.nn._gather import gather_batch
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import one_key
 from genkern.nn.objectives.objective import Model, Objective, check_parts
 from genkern.nn.priors import StandardNormalPrior
 

@@ -1,6 +1,4 @@
-"""What a VAE maximises: the evidence lower bound and its usual weightings."""
-
-from __future__ import annotations
+"""The evidence lower bound, which a VAE maximises, and its usual weightings."""
 
 from typing import Any
 
@@ -26,7 +24,7 @@ class ELBO(Objective):
     free_bits : float
         KL below this many nats is not penalised: max(KL, free_bits) (Kingma et al. 2016, appendix C.8).
     free_bits_over : {"dim", "event", "batch"}
-        What the threshold applies to: each latent dimension, each datum, or the batch mean.
+        The values that the threshold applies to: each latent dimension, each datum, or the batch mean.
     capacity : float, optional
         Nats C: the KL term becomes ``beta · |KL − C|`` (Burgess et al. 2018, equation 8). KL is the batch's mean, as
         in the implementations in use.

@@ -1,7 +1,5 @@
 """Training by several weighted draws of the latent."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -9,7 +7,7 @@ from torch import Tensor
 
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
-from genkern.nn._keys import one_key
+from genkern.nn._inputs import one_key
 from genkern.nn.objectives.objective import Model, Objective
 
 __all__ = ["IWAE"]

@@ -1,6 +1,4 @@
-"""What a VAE asks of its objective."""
-
-from __future__ import annotations
+"""The interface between a VAE and its objective."""
 
 from typing import Any, Protocol
 
@@ -14,7 +12,7 @@ __all__ = ["Model", "Objective", "check_parts"]
 
 
 class Model(Protocol):
-    """What an objective asks of the model that it trains, such as :class:`genkern.nn.VAE`, which says more of each."""
+    """The methods that an objective calls of the model it trains; :class:`genkern.nn.VAE` documents each."""
 
     likelihood: Likelihood
     scale_options: dict[str, Any]
@@ -44,7 +42,7 @@ class Model(Protocol):
 
 
 class Objective(nn.Module):
-    """What is minimised, and under which prior. A new one is a class with `loss`, and `prior` where it differs."""
+    """The quantity that is minimised, and its prior. A new one is a class with `loss`, and `prior` where it differs."""
 
     def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         """The scalar to be minimised for one batch, in nats; `noise` is ``key``, ``generator``, ``element_offset``."""

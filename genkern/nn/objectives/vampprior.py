@@ -1,7 +1,5 @@
 """A prior that is learned: the posterior of data that never were."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
