@@ -142,20 +142,8 @@ class ClassInput {
     }
     at_ = buffer_.data;
     each_ = Vec<T>::lanes;
-    switch (operand_.dtype) {
-      case DType::f32:
-        return load_classes(b, operand_, classes_, static_cast<const float*>(operand_.data), buffer_.data,
-                            [](float v) { return v; });
-      case DType::f64:
-        return load_classes(b, operand_, classes_, static_cast<const double*>(operand_.data), buffer_.data,
-                            [](double v) { return v; });
-      case DType::bf16:
-        return load_classes(b, operand_, classes_, static_cast<const uint16_t*>(operand_.data), buffer_.data,
-                            [](uint16_t v) { return bfloat16_to_float(v); });
-      case DType::f16:
-        return load_classes(b, operand_, classes_, static_cast<const uint16_t*>(operand_.data), buffer_.data,
-                            [](uint16_t v) { return half_to_float(v); });
-    }
+    reading(operand_,
+            [&](auto* data, auto convert) { load_classes(b, operand_, classes_, data, buffer_.data, convert); });
   }
   GK_INLINE Vec<T> operator[](int64_t k) const { return Vec<T>::load(at_ + k * each_); }
 
@@ -183,20 +171,8 @@ class ClassOutput {
   }
   void commit(const Span& b) {
     if (!operand_ || at_ != buffer_.data) return;
-    switch (operand_.dtype) {
-      case DType::f32:
-        return store_classes(b, operand_, classes_, buffer_.data, static_cast<float*>(operand_.data),
-                             [](T v) { return static_cast<float>(v); });
-      case DType::f64:
-        return store_classes(b, operand_, classes_, buffer_.data, static_cast<double*>(operand_.data),
-                             [](T v) { return static_cast<double>(v); });
-      case DType::bf16:
-        return store_classes(b, operand_, classes_, buffer_.data, static_cast<uint16_t*>(operand_.data),
-                             [](T v) { return float_to_bfloat16(static_cast<float>(v)); });
-      case DType::f16:
-        return store_classes(b, operand_, classes_, buffer_.data, static_cast<uint16_t*>(operand_.data),
-                             [](T v) { return float_to_half(static_cast<float>(v)); });
-    }
+    writing<T>(operand_,
+               [&](auto* data, auto convert) { store_classes(b, operand_, classes_, buffer_.data, data, convert); });
   }
 
  private:

@@ -54,6 +54,36 @@ inline uint16_t float_to_half(float f) {
   return static_cast<uint16_t>(sign | result);
 }
 
+// each(data, convert): the elements of an operand as they are stored, and what makes a number of one.
+template <class F>
+void reading(const Operand& o, const F& each) {
+  switch (o.dtype) {
+    case DType::f32:
+      return each(static_cast<const float*>(o.data), [](float v) { return v; });
+    case DType::f64:
+      return each(static_cast<const double*>(o.data), [](double v) { return v; });
+    case DType::bf16:
+      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return bfloat16_to_float(v); });
+    case DType::f16:
+      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return half_to_float(v); });
+  }
+}
+
+// The same, and what makes one of a number.
+template <class T, class F>
+void writing(const Operand& o, const F& each) {
+  switch (o.dtype) {
+    case DType::f32:
+      return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
+    case DType::f64:
+      return each(static_cast<double*>(o.data), [](T v) { return static_cast<double>(v); });
+    case DType::bf16:
+      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_bfloat16(static_cast<float>(v)); });
+    case DType::f16:
+      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_half(static_cast<float>(v)); });
+  }
+}
+
 // `count` stretches of n elements of an operand, `apart` from the beginning of one to that of the next.
 struct Runs {
   int64_t index, count, n, apart;
@@ -104,16 +134,7 @@ void load_runs(const Operand& o, int64_t shift, const Runs& runs, T* to) {
       });
     }
   };
-  switch (o.dtype) {
-    case DType::f32:
-      return each(static_cast<const float*>(o.data), [](float v) { return v; });
-    case DType::f64:
-      return each(static_cast<const double*>(o.data), [](double v) { return v; });
-    case DType::bf16:
-      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return bfloat16_to_float(v); });
-    case DType::f16:
-      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return half_to_float(v); });
-  }
+  reading(o, each);
 }
 
 // Contiguous T to runs.
@@ -137,16 +158,7 @@ void store_runs(const Operand& o, int64_t shift, const Runs& runs, const T* from
       });
     }
   };
-  switch (o.dtype) {
-    case DType::f32:
-      return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
-    case DType::f64:
-      return each(static_cast<double*>(o.data), [](T v) { return static_cast<double>(v); });
-    case DType::bf16:
-      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_bfloat16(static_cast<float>(v)); });
-    case DType::f16:
-      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_half(static_cast<float>(v)); });
-  }
+  writing<T>(o, each);
 }
 
 }  // namespace genkern::GENKERN_ISA

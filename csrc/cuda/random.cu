@@ -49,7 +49,8 @@ Status key_split(const KeySplit& a, const Launch& launch) {
 }
 
 Status random_fill(const RandomFill& x, const Launch& launch) {
-  const Fill fill{{1, 1, x.numel}, x.distribution, {{x.key, x.element_offset}}, {x.out, x.dtype, x.numel, x.numel, 1}};
+  const Fill fill{
+      {1, 1, x.numel}, x.distribution, {{x.key, x.element_offset}, {}, 0}, {x.out, x.dtype, x.numel, x.numel, 1}};
   const auto run = [&](auto engine) {
     using E = decltype(engine);
     return map_tiles<E, FillTile<E>>(fill, launch);

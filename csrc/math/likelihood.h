@@ -80,7 +80,8 @@ GK_INLINE LogFactorial<F> log_factorial(F x) {
     slope = fma(slope, x + F(T(k)), product);
     product = product * (x + F(T(k)));
   }
-  const auto small = x < F(T(shift)), nothing = (x == F(0)) | (x == F(1));
+  const auto small = x < F(T(shift));
+  const auto nothing = (x == F(0)) | (x == F(1));
   const F z = select(small, x + F(T(shift)), x), log_z = log(z), inverse = F(1) / z, square = inverse * inverse;
   const F rest = fma(inverse, elementary::polynomial(square, c), F(0.5f) * (log_z + F(T(kLog2Pi))));
   const F value = z * (log_z - F(1)) + rest - select(small, log(product), F(0));

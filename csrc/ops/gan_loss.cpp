@@ -97,7 +97,27 @@ struct Logits {
   int64_t reals() const { return real.defined() ? real.numel() : 0; }
 };
 
-Tensors forward(Logits logits) {
+Logits discriminator(Arguments& a) {
+  const Tensor real = a.tensor(), fake = a.tensor();
+  const Kind kind = parse_kind(a.text());
+  const double label_smoothing = a.number(), hinge_scale = a.number();
+  const bool has_labels = kind == Kind::minimax || kind == Kind::non_saturating || kind == Kind::lsgan;
+  GK_REQUIRE(label_smoothing >= 0 && label_smoothing <= 1 && (has_labels || label_smoothing == 0));
+  GK_REQUIRE(kind == Kind::hinge || hinge_scale == 1);
+  return {real, fake, a.text(), discriminator_terms(kind, label_smoothing, hinge_scale), kind == Kind::relativistic};
+}
+
+Logits generator(Arguments& a) {
+  const Tensor real = a.tensor(), fake = a.tensor();
+  const Kind kind = parse_kind(a.text());
+  const bool relativistic = kind == Kind::relativistic;
+  GK_REQUIRE(!relativistic || real.defined());
+  return {relativistic ? real : Tensor(), fake, a.text(), {{}, generator_term(kind)}, relativistic};
+}
+
+template <Logits (*read)(Arguments&)>
+Tensors loss_forward(Arguments& arguments) {
+  Logits logits = read(arguments);
   const auto options = logits.fake.options().dtype(logits.type());
   if (!logits.each && logits.undefined()) return {at::full({}, std::numeric_limits<double>::quiet_NaN(), options)};
   if (!logits.each && logits.empty()) return {at::full({}, 0.0, options)};
@@ -125,8 +145,12 @@ struct Gradient {
   }
 };
 
-Tensors backward(const Tensor& grad, Logits logits, int64_t mask) {
+template <Logits (*read)(Arguments&)>
+Tensors loss_backward(Arguments& arguments) {
+  const Tensor grad = arguments.tensor();
   GK_REQUIRE(grad.defined());
+  Logits logits = read(arguments);
+  const int64_t mask = arguments.integer();
   GanLossBackward a;
   const Gradient d_real(logits.real, mask, 0, a.d_real), d_fake(logits.fake, mask, 1, a.d_fake);
   logits.fill(a);
@@ -134,36 +158,6 @@ Tensors backward(const Tensor& grad, Logits logits, int64_t mask) {
   a.grad = {dense(given, logits.each ? 1 : 0)};
   Device(given.device()).run(&Kernels::gan_loss_backward, a);
   return {d_real.finish(), d_fake.finish()};
-}
-
-Logits discriminator(Arguments& a) {
-  const Tensor real = a.tensor(), fake = a.tensor();
-  const Kind kind = parse_kind(a.text());
-  const double label_smoothing = a.number(), hinge_scale = a.number();
-  const bool has_labels = kind == Kind::minimax || kind == Kind::non_saturating || kind == Kind::lsgan;
-  GK_REQUIRE(label_smoothing >= 0 && label_smoothing <= 1 && (has_labels || label_smoothing == 0));
-  GK_REQUIRE(kind == Kind::hinge || hinge_scale == 1);
-  return {real, fake, a.text(), discriminator_terms(kind, label_smoothing, hinge_scale), kind == Kind::relativistic};
-}
-
-Logits generator(Arguments& a) {
-  const Tensor real = a.tensor(), fake = a.tensor();
-  const Kind kind = parse_kind(a.text());
-  const bool relativistic = kind == Kind::relativistic;
-  GK_REQUIRE(!relativistic || real.defined());
-  return {relativistic ? real : Tensor(), fake, a.text(), {{}, generator_term(kind)}, relativistic};
-}
-
-template <Logits (*read)(Arguments&)>
-Tensors loss_forward(Arguments& a) {
-  return forward(read(a));
-}
-
-template <Logits (*read)(Arguments&)>
-Tensors loss_backward(Arguments& a) {
-  const Tensor grad = a.tensor();
-  const Logits logits = read(a);
-  return backward(grad, logits, a.integer());
 }
 
 }  // namespace

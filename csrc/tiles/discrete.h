@@ -51,13 +51,13 @@ template <class E>
 struct DiscreteBackwardTile {
   using T = typename E::T;
   using F = typename E::F;
-  DiscreteInputs<E> in;
-  typename E::LossInput grad;
-  typename E::ClassOutput d_p, d_q;
-  F factor;
+  const DiscreteBackward& a;
+  DiscreteInputs<E> in{a};
+  typename E::LossInput grad{a.grad};
+  typename E::ClassOutput d_p{a.d_p, a}, d_q{a.d_q, a};
+  F factor{T(a.factor)};
 
-  GK_DEVICE explicit DiscreteBackwardTile(const DiscreteBackward& a)
-      : in(a), grad(a.grad), d_p(a.d_p, a), d_q(a.d_q, a), factor(T(a.factor)) {}
+  GK_DEVICE explicit DiscreteBackwardTile(const DiscreteBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     grad.fetch(s);
@@ -88,11 +88,10 @@ struct CategoricalInputs {
   using T = typename E::T;
   using F = typename E::F;
   const Categorical& a;
-  typename E::ClassInput q, p;
-  typename E::ClassScratch mass_q, mass_p;  // exp(logit - the largest)
+  typename E::ClassInput q{a.q, a}, p{a.p, a};
+  typename E::ClassScratch mass_q{a}, mass_p{a, a.divergence};  // exp(logit - the largest)
 
-  GK_DEVICE explicit CategoricalInputs(const Categorical& a)
-      : a(a), q(a.q, a), p(a.p, a), mass_q(a), mass_p(a, a.divergence) {}
+  GK_DEVICE explicit CategoricalInputs(const Categorical& a) : a(a) {}
   GK_DEVICE void seek(const typename E::Block& b) {
     q.seek(b);
     p.seek(b);
@@ -166,13 +165,12 @@ struct CategoricalBackwardTile {
   using F = typename E::F;
   using Block = typename E::Block;
   const CategoricalBackward& a;
-  CategoricalInputs<E> in;
-  typename E::LossInput grad;
-  typename E::ClassOutput d_q, d_p;
-  typename E::ClassScratch half_ratio, by_p;
+  CategoricalInputs<E> in{a};
+  typename E::LossInput grad{a.grad};
+  typename E::ClassOutput d_q{a.d_q, a}, d_p{a.d_p, a};
+  typename E::ClassScratch half_ratio{a, a.divergence}, by_p{a, a.divergence};
 
-  GK_DEVICE explicit CategoricalBackwardTile(const CategoricalBackward& a)
-      : a(a), in(a), grad(a.grad), d_q(a.d_q, a), d_p(a.d_p, a), half_ratio(a, a.divergence), by_p(a, a.divergence) {}
+  GK_DEVICE explicit CategoricalBackwardTile(const CategoricalBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     grad.fetch(s);
@@ -317,12 +315,12 @@ struct GumbelSoftmaxBackwardTile {
   static constexpr bool kFlushes = true;
   using T = typename E::T;
   using F = typename E::F;
-  GumbelInputs<E> in;
-  typename E::ClassInput y, grad;
-  typename E::ClassOutput d_logits, d_eps;
+  const GumbelSoftmaxBackward& a;
+  GumbelInputs<E> in{a};
+  typename E::ClassInput y{a.y, a}, grad{a.grad, a};
+  typename E::ClassOutput d_logits{a.d_logits, a}, d_eps{a.d_eps, a};
 
-  GK_DEVICE explicit GumbelSoftmaxBackwardTile(const GumbelSoftmaxBackward& a)
-      : in(a), y(a.y, a), grad(a.grad, a), d_logits(a.d_logits, a), d_eps(a.d_eps, a) {}
+  GK_DEVICE explicit GumbelSoftmaxBackwardTile(const GumbelSoftmaxBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     for (int64_t i = 0; i < s.n; i += E::lanes) {

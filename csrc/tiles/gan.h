@@ -20,11 +20,10 @@ struct GanLogits {
   using F = typename E::F;
   using Span = typename E::Span;
   const GanLoss& a;
-  typename E::Input real, fake;
-  GanLogit<F> of_real, of_fake;
+  typename E::Input real{a.real}, fake{a.fake};
+  GanLogit<F> of_real{a.of_real}, of_fake{a.of_fake};
 
-  GK_DEVICE explicit GanLogits(const GanLoss& a)
-      : a(a), real(a.real), fake(a.fake), of_real(a.of_real), of_fake(a.of_fake) {}
+  GK_DEVICE explicit GanLogits(const GanLoss& a) : a(a) {}
 
   GK_DEVICE Span reals(const Span& s) const { return E::part(s, a.reals); }
   GK_DEVICE Span fakes(const Span& s) const { return E::part(s, a.fakes); }
@@ -61,12 +60,12 @@ struct GanLossBackwardTile {
   static constexpr bool kFlushes = true;
   using F = typename E::F;
   using Span = typename E::Span;
-  GanLogits<E> in;
-  typename E::LossInput grad;
-  typename E::Output d_real, d_fake;
+  const GanLossBackward& a;
+  GanLogits<E> in{a};
+  typename E::LossInput grad{a.grad};
+  typename E::Output d_real{a.d_real}, d_fake{a.d_fake};
 
-  GK_DEVICE explicit GanLossBackwardTile(const GanLossBackward& a)
-      : in(a), grad(a.grad), d_real(a.d_real), d_fake(a.d_fake) {}
+  GK_DEVICE explicit GanLossBackwardTile(const GanLossBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const Span& s) {
     const Span reals = in.reals(s), fakes = in.fakes(s);
@@ -95,12 +94,12 @@ struct GanLossBackwardTile {
 template <class E>
 struct InterpolateForwardTile {
   static constexpr bool kKeepsRows = true;
-  typename E::Input real, fake;
-  typename E::RowUniform eps;
-  typename E::Output out;
+  const InterpolateForward& a;
+  typename E::Input real{a.real}, fake{a.fake};
+  typename E::RowUniform eps{a.noise, a.extent};
+  typename E::Output out{a.out};
 
-  GK_DEVICE explicit InterpolateForwardTile(const InterpolateForward& a)
-      : real(a.real), fake(a.fake), eps(a.noise, a.extent), out(a.out) {}
+  GK_DEVICE explicit InterpolateForwardTile(const InterpolateForward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     using F = typename E::F;
@@ -119,12 +118,12 @@ struct InterpolateBackwardTile {
   static constexpr bool kKeepsRows = true;
   using F = typename E::F;
   using Span = typename E::Span;
-  typename E::Input real, fake, grad;
-  typename E::RowUniform eps;
-  typename E::Output d_real, d_fake;
+  const InterpolateBackward& a;
+  typename E::Input real{a.real}, fake{a.fake}, grad{a.grad};
+  typename E::RowUniform eps{a.noise, a.extent};
+  typename E::Output d_real{a.d_real}, d_fake{a.d_fake};
 
-  GK_DEVICE explicit InterpolateBackwardTile(const InterpolateBackward& a)
-      : real(a.real), fake(a.fake), grad(a.grad), eps(a.noise, a.extent), d_real(a.d_real), d_fake(a.d_fake) {}
+  GK_DEVICE explicit InterpolateBackwardTile(const InterpolateBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const Span& s, typename E::Values* d_eps) {
     real.fetch(s);
@@ -166,12 +165,12 @@ struct SquaredNormTile {
 template <class E>
 struct CenteredNormTile {
   using F = typename E::F;
-  typename E::LossInput squares;
-  typename E::Output norms;
-  F center;
+  const CenteredNorm& a;
+  typename E::LossInput squares{a.squares};
+  typename E::Output norms{a.norms};
+  F center{typename E::T(a.center)};
 
-  GK_DEVICE explicit CenteredNormTile(const CenteredNorm& a)
-      : squares(a.squares), norms(a.norms), center(typename E::T(a.center)) {}
+  GK_DEVICE explicit CenteredNormTile(const CenteredNorm& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* penalty) {
     squares.fetch(s);
@@ -189,19 +188,13 @@ struct CenteredNormTile {
 template <class E>
 struct NormBackwardTile {
   using F = typename E::F;
-  typename E::Input x;
-  typename E::LossInput grad, norms, grad_norms;
-  typename E::Output d_x;
-  F center, factor;
+  const NormBackward& a;
+  typename E::Input x{a.x};
+  typename E::LossInput grad{a.grad}, norms{a.norms}, grad_norms{a.grad_norms};
+  typename E::Output d_x{a.d_x};
+  F center{typename E::T(a.center)}, factor{typename E::T(a.factor)};
 
-  GK_DEVICE explicit NormBackwardTile(const NormBackward& a)
-      : x(a.x),
-        grad(a.grad),
-        norms(a.norms),
-        grad_norms(a.grad_norms),
-        d_x(a.d_x),
-        center(typename E::T(a.center)),
-        factor(typename E::T(a.factor)) {}
+  GK_DEVICE explicit NormBackwardTile(const NormBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     x.fetch(s);
@@ -289,21 +282,16 @@ struct MinibatchStddevBackwardTile {
   static constexpr bool kKeepsRows = true;
   using F = typename E::F;
   using Span = typename E::Span;
-  GroupMoments<E> of;
-  typename E::Input upstream;
-  typename E::LossInput grad;
-  typename E::Output d_x;
+  const MinibatchStddevBackward& a;
+  GroupMoments<E> of{a};
+  typename E::Input upstream{a.upstream};
+  typename E::LossInput grad{a.grad};
+  typename E::Output d_x{a.d_x};
   typename E::Scratch scale;
-  int64_t upstream_member;
-  F factor;
+  int64_t upstream_member{a.upstream_member};
+  F factor{typename E::T(a.factor)};
 
-  GK_DEVICE explicit MinibatchStddevBackwardTile(const MinibatchStddevBackward& a)
-      : of(a),
-        upstream(a.upstream),
-        grad(a.grad),
-        d_x(a.d_x),
-        upstream_member(a.upstream_member),
-        factor(typename E::T(a.factor)) {}
+  GK_DEVICE explicit MinibatchStddevBackwardTile(const MinibatchStddevBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const Span& s) {
     of(s);

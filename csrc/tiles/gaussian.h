@@ -19,20 +19,12 @@ struct HeadInputs {
   using T = typename E::T;
   using F = typename E::F;
   const GaussianHead& a;
-  ScaleMap<F, E::kPlain> map;
-  F temperature;
-  typename E::Input loc, scale, prior_loc, prior_scale;
-  typename E::Eps eps;
+  ScaleMap<F, E::kPlain> map{a.scale_options};
+  F temperature{T(a.temperature)};
+  typename E::Input loc{a.loc}, scale{a.scale}, prior_loc{a.prior_loc}, prior_scale{a.prior_scale};
+  typename E::Eps eps{a.noise, a.extent};
 
-  GK_DEVICE explicit HeadInputs(const GaussianHead& a)
-      : a(a),
-        map(a.scale_options),
-        temperature(T(a.temperature)),
-        loc(a.loc),
-        scale(a.scale),
-        prior_loc(a.prior_loc),
-        prior_scale(a.prior_scale),
-        eps(a.noise, a.extent) {}
+  GK_DEVICE explicit HeadInputs(const GaussianHead& a) : a(a) {}
 
   GK_DEVICE void fetch(const typename E::Span& s) {
     loc.fetch(s);
@@ -110,27 +102,15 @@ struct GaussianHeadBackwardTile {
   using F = typename E::F;
   using Span = typename E::Span;
   const GaussianHeadBackward& a;
-  HeadInputs<E> in;
-  typename E::Input grad_z;
-  typename E::LossInput grad_kl;
-  typename E::Output d_loc, d_scale, d_prior_loc, d_prior_scale, d_eps;
-  F factor, to_q, to_p, floor;
+  HeadInputs<E> in{a};
+  typename E::Input grad_z{a.grad_z};
+  typename E::LossInput grad_kl{a.grad_kl};
+  typename E::Output d_loc{a.d_loc}, d_scale{a.d_scale}, d_prior_loc{a.d_prior_loc}, d_prior_scale{a.d_prior_scale},
+      d_eps{a.d_eps};
+  F factor{T(a.kl_factor)}, to_q{T(a.grad_scale_q)}, to_p{T(a.grad_scale_p)}, floor{T(a.free_nats)};
   typename E::Scratch sum_z, sum_z_eps;  // over several samples
 
-  GK_DEVICE explicit GaussianHeadBackwardTile(const GaussianHeadBackward& a)
-      : a(a),
-        in(a),
-        grad_z(a.grad_z),
-        grad_kl(a.grad_kl),
-        d_loc(a.d_loc),
-        d_scale(a.d_scale),
-        d_prior_loc(a.d_prior_loc),
-        d_prior_scale(a.d_prior_scale),
-        d_eps(a.d_eps),
-        factor(T(a.kl_factor)),
-        to_q(T(a.grad_scale_q)),
-        to_p(T(a.grad_scale_p)),
-        floor(T(a.free_nats)) {}
+  GK_DEVICE explicit GaussianHeadBackwardTile(const GaussianHeadBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const Span& s) {
     in.fetch(s);
@@ -233,12 +213,12 @@ struct GaussianHeadBackwardTile {
 template <class E>
 struct NllInputs {
   using F = typename E::F;
-  ScaleMap<F, E::kPlain> map;
-  typename E::Input x, loc, scale;
-  F value;
+  const LocScaleNll& a;
+  ScaleMap<F, E::kPlain> map{a.scale_options};
+  typename E::Input x{a.x}, loc{a.loc}, scale{a.scale};
+  F value{typename E::T(a.scale_value)};
 
-  GK_DEVICE explicit NllInputs(const LocScaleNll& a)
-      : map(a.scale_options), x(a.x), loc(a.loc), scale(a.scale), value(typename E::T(a.scale_value)) {}
+  GK_DEVICE explicit NllInputs(const LocScaleNll& a) : a(a) {}
 
   GK_DEVICE void fetch(const typename E::Span& s) {
     x.fetch(s);
@@ -287,14 +267,14 @@ struct LocScaleNllTiles {
     using T = typename E::T;
     using F = typename E::F;
     using Span = typename E::Span;
-    NllInputs<E> in;
-    Density<F> density;
-    typename E::LossInput grad;
-    F factor;
-    typename E::Output d_x, d_loc, d_scale;
+    const LocScaleNllBackward& a;
+    NllInputs<E> in{a};
+    Density<F> density{a};
+    typename E::LossInput grad{a.grad};
+    F factor{T(a.factor)};
+    typename E::Output d_x{a.d_x}, d_loc{a.d_loc}, d_scale{a.d_scale};
 
-    GK_DEVICE explicit Backward(const LocScaleNllBackward& a)
-        : in(a), density(a), grad(a.grad), factor(T(a.factor)), d_x(a.d_x), d_loc(a.d_loc), d_scale(a.d_scale) {}
+    GK_DEVICE explicit Backward(const LocScaleNllBackward& a) : a(a) {}
 
     GK_DEVICE void operator()(const Span& s, typename E::Values* d_scale_sum) {
       gradients(s, [&](int64_t i, F value) { d_scale_sum->set(i, value); });
@@ -330,11 +310,11 @@ struct LocScaleNllTiles {
 template <class E>
 struct GaussianEntropyForwardTile {
   using F = typename E::F;
-  ScaleMap<F, E::kPlain> map;
-  typename E::Input scale;
+  const GaussianEntropyForward& a;
+  ScaleMap<F, E::kPlain> map{a.scale_options};
+  typename E::Input scale{a.scale};
 
-  GK_DEVICE explicit GaussianEntropyForwardTile(const GaussianEntropyForward& a)
-      : map(a.scale_options), scale(a.scale) {}
+  GK_DEVICE explicit GaussianEntropyForwardTile(const GaussianEntropyForward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* entropy) {
     scale.fetch(s);
@@ -345,14 +325,14 @@ struct GaussianEntropyForwardTile {
 template <class E>
 struct GaussianEntropyBackwardTile {
   using F = typename E::F;
-  ScaleMap<F, E::kPlain> map;
-  typename E::Input scale;
-  typename E::LossInput grad;
-  F factor;
-  typename E::Output d_scale;
+  const GaussianEntropyBackward& a;
+  ScaleMap<F, E::kPlain> map{a.scale_options};
+  typename E::Input scale{a.scale};
+  typename E::LossInput grad{a.grad};
+  F factor{typename E::T(0.5 * a.factor)};
+  typename E::Output d_scale{a.d_scale};
 
-  GK_DEVICE explicit GaussianEntropyBackwardTile(const GaussianEntropyBackward& a)
-      : map(a.scale_options), scale(a.scale), grad(a.grad), factor(typename E::T(0.5 * a.factor)), d_scale(a.d_scale) {}
+  GK_DEVICE explicit GaussianEntropyBackwardTile(const GaussianEntropyBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     scale.fetch(s);

@@ -12,19 +12,14 @@ template <class E>
 struct ResidualInputs {
   using T = typename E::T;
   using F = typename E::F;
-  ScaleMap<F, E::kPlain> map;
-  F temperature;
-  typename E::Input prior_loc, prior_scale, delta_loc, delta_scale;
-  typename E::Eps eps;
+  const GaussianResidual& a;
+  ScaleMap<F, E::kPlain> map{a.scale_options};
+  F temperature{T(a.temperature)};
+  typename E::Input prior_loc{a.prior_loc}, prior_scale{a.prior_scale}, delta_loc{a.delta_loc},
+      delta_scale{a.delta_scale};
+  typename E::Eps eps{a.noise, a.extent};
 
-  GK_DEVICE explicit ResidualInputs(const GaussianResidual& a)
-      : map(a.scale_options),
-        temperature(T(a.temperature)),
-        prior_loc(a.prior_loc),
-        prior_scale(a.prior_scale),
-        delta_loc(a.delta_loc),
-        delta_scale(a.delta_scale),
-        eps(a.noise, a.extent) {}
+  GK_DEVICE explicit ResidualInputs(const GaussianResidual& a) : a(a) {}
 
   GK_DEVICE void fetch(const typename E::Span& s) {
     prior_loc.fetch(s);
@@ -40,12 +35,12 @@ template <class E>
 struct GaussianResidualForwardTile {
   using T = typename E::T;
   using F = typename E::F;
-  ResidualInputs<E> in;
-  typename E::Output z;
-  F floor;
+  const GaussianResidualForward& a;
+  ResidualInputs<E> in{a};
+  typename E::Output z{a.z};
+  F floor{T(a.free_nats)};
 
-  GK_DEVICE explicit GaussianResidualForwardTile(const GaussianResidualForward& a)
-      : in(a), z(a.z), floor(T(a.free_nats)) {}
+  GK_DEVICE explicit GaussianResidualForwardTile(const GaussianResidualForward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* values) {
     const F constant(T(-0.5 * kLog2Pi));
@@ -70,28 +65,14 @@ struct GaussianResidualBackwardTile {
   using T = typename E::T;
   using F = typename E::F;
   const GaussianResidualBackward& a;
-  ResidualInputs<E> in;
-  typename E::Input grad_z;
-  typename E::LossInput grad_kl, grad_log_q, grad_log_p;
-  typename E::Output d_prior_loc, d_prior_scale, d_delta_loc, d_delta_scale, d_eps;
-  F factor, to_q, to_p, floor;
+  ResidualInputs<E> in{a};
+  typename E::Input grad_z{a.grad_z};
+  typename E::LossInput grad_kl{a.grad_kl}, grad_log_q{a.grad_log_q}, grad_log_p{a.grad_log_p};
+  typename E::Output d_prior_loc{a.d_prior_loc}, d_prior_scale{a.d_prior_scale}, d_delta_loc{a.d_delta_loc},
+      d_delta_scale{a.d_delta_scale}, d_eps{a.d_eps};
+  F factor{T(a.factor)}, to_q{T(a.grad_scale_q)}, to_p{T(a.grad_scale_p)}, floor{T(a.free_nats)};
 
-  GK_DEVICE explicit GaussianResidualBackwardTile(const GaussianResidualBackward& a)
-      : a(a),
-        in(a),
-        grad_z(a.grad_z),
-        grad_kl(a.grad_kl),
-        grad_log_q(a.grad_log_q),
-        grad_log_p(a.grad_log_p),
-        d_prior_loc(a.d_prior_loc),
-        d_prior_scale(a.d_prior_scale),
-        d_delta_loc(a.d_delta_loc),
-        d_delta_scale(a.d_delta_scale),
-        d_eps(a.d_eps),
-        factor(T(a.factor)),
-        to_q(T(a.grad_scale_q)),
-        to_p(T(a.grad_scale_p)),
-        floor(T(a.free_nats)) {}
+  GK_DEVICE explicit GaussianResidualBackwardTile(const GaussianResidualBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const typename E::Span& s) {
     in.fetch(s);

@@ -83,15 +83,11 @@ struct LaplaceDensity {
 template <class F>
 struct DiscretizedGaussian {
   using T = scalar_t<F>;
-  Cdf cdf;
-  F half, below, above, log_half;
+  const LocScaleNll& a;
+  Cdf cdf{a.cdf};
+  F half{T(a.bins.half)}, below{T(a.bins.below)}, above{T(a.bins.above)}, log_half{T(a.bins.log_half)};
 
-  GK_DEVICE explicit DiscretizedGaussian(const LocScaleNll& a)
-      : cdf(a.cdf),
-        half(T(a.bins.half)),
-        below(T(a.bins.below)),
-        above(T(a.bins.above)),
-        log_half(T(a.bins.log_half)) {}
+  GK_DEVICE explicit DiscretizedGaussian(const LocScaleNll& a) : a(a) {}
   GK_DEVICE F nll(F x, F loc, F inverse, F logvar) const {
     return genkern::nll(mass(x, loc, inverse, fma(F(-0.5f), logvar, log_half), F(1)));
   }

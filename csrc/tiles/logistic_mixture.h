@@ -22,9 +22,9 @@ struct MixtureSums {
     top.set(i, sum.top);
     terms.set(i, sum.terms);
   }
-  // Nothing yet but the largest logit of the components.
+  // Over all components of the inputs.
   template <class Inputs>
-  GK_DEVICE void clear(const typename E::Span& s, Inputs& in) {
+  GK_DEVICE void fetch(const typename E::Span& s, Inputs& in) {
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) top_logit.set(i, MixtureSum<F>::lowest());
     GK_NO_UNROLL
     for (int64_t m = 0; m < in.mixtures; ++m) {
@@ -32,6 +32,11 @@ struct MixtureSums {
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) top_logit.set(i, max(top_logit[i], F(in.logit[i])));
     }
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) set(i, MixtureSum<F>::none(top_logit[i]));
+    GK_NO_UNROLL
+    for (int64_t m = 0; m < in.mixtures; ++m) {
+      in.fetch(s, m);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) add(i, in.logit[i], in.log_mass(i));
+    }
   }
   GK_DEVICE void add(int64_t i, F logit, F log_mass) {
     MixtureSum<F> sum = (*this)[i];
@@ -45,14 +50,11 @@ struct MixtureSums {
 template <class F>
 struct LogisticBins {
   using T = scalar_t<F>;
-  F half, below, above, min_log_scale, log_width;
+  const LogisticMixture& a;
+  F half{T(a.bins.half)}, below{T(a.bins.below)}, above{T(a.bins.above)}, min_log_scale{T(a.min_log_scale)},
+      log_width{T(a.bins.log_half + kLog2)};
 
-  GK_DEVICE explicit LogisticBins(const LogisticMixture& a)
-      : half(T(a.bins.half)),
-        below(T(a.bins.below)),
-        above(T(a.bins.above)),
-        min_log_scale(T(a.min_log_scale)),
-        log_width(T(a.bins.log_half + kLog2)) {}
+  GK_DEVICE explicit LogisticBins(const LogisticMixture& a) : a(a) {}
 
   GK_DEVICE F through_clamp(F log_scale, F gradient) const { return select(log_scale < min_log_scale, F(0), gradient); }
   GK_DEVICE LogisticMass<F> mass(F x, F mean, F log_scale) const {
@@ -61,25 +63,36 @@ struct LogisticBins {
   }
 };
 
+template <template <class> class Inputs>
+struct LogisticMixtureTiles {
+  template <class E>
+  struct Forward {
+    static constexpr int kMostElements = 4;
+    Inputs<E> in;
+    MixtureSums<E> sums;
+
+    GK_DEVICE explicit Forward(const LogisticMixtureForward& a) : in(a) {}
+
+    GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
+      in.fetch(s);
+      sums.fetch(s, in);
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) nll->set(i, sums[i].nll());
+    }
+  };
+};
+
 // Three colours, each moved by those before it: in params, behind the M logits, M means, log-scales and coefficients of
 // each.
 template <class E>
 struct RgbInputs {
   using F = typename E::F;
-  LogisticBins<F> bins;
-  typename E::Input x[3], logit, mean[3], log_scale[3], coefficient[3];
-  int64_t mixtures, x_channel, params_channel;
+  const LogisticMixture& a;
+  LogisticBins<F> bins{a};
+  typename E::Input x[3]{a.x, a.x, a.x}, logit{a.params}, mean[3]{a.params, a.params, a.params},
+      log_scale[3]{a.params, a.params, a.params}, coefficient[3]{a.params, a.params, a.params};
+  int64_t mixtures{a.mixtures}, x_channel{a.x_channel}, params_channel{a.params_channel};
 
-  GK_DEVICE explicit RgbInputs(const LogisticMixture& a)
-      : bins(a),
-        x{a.x, a.x, a.x},
-        logit(a.params),
-        mean{a.params, a.params, a.params},
-        log_scale{a.params, a.params, a.params},
-        coefficient{a.params, a.params, a.params},
-        mixtures(a.mixtures),
-        x_channel(a.x_channel),
-        params_channel(a.params_channel) {}
+  GK_DEVICE explicit RgbInputs(const LogisticMixture& a) : a(a) {}
 
   GK_DEVICE void fetch(const typename E::Span& s) {
     GK_UNROLL
@@ -115,29 +128,7 @@ struct RgbInputs {
     for (int c = 0; c < 3; ++c) k.mass[c] = bins.mass(x[c][i], means[c], log_scale[c][i]);
     return k;
   }
-  GK_DEVICE void sum(const typename E::Span& s, MixtureSums<E>& sums) {
-    sums.clear(s, *this);
-    GK_NO_UNROLL
-    for (int64_t m = 0; m < mixtures; ++m) {
-      fetch(s, m);
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) sums.add(i, logit[i], colours(i).log_mass());
-    }
-  }
-};
-
-template <class E>
-struct RgbLogisticMixtureForwardTile {
-  static constexpr int kMostElements = 4;
-  RgbInputs<E> in;
-  MixtureSums<E> sums;
-
-  GK_DEVICE explicit RgbLogisticMixtureForwardTile(const LogisticMixtureForward& a) : in(a) {}
-
-  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
-    in.fetch(s);
-    in.sum(s, sums);
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) nll->set(i, sums[i].nll());
-  }
+  GK_DEVICE F log_mass(int64_t i) const { return colours(i).log_mass(); }
 };
 
 template <class E>
@@ -146,30 +137,23 @@ struct RgbLogisticMixtureBackwardTile {
   using F = typename E::F;
   using T = typename E::T;
   using Span = typename E::Span;
-  RgbInputs<E> in;
+  const LogisticMixtureBackward& a;
+  RgbInputs<E> in{a};
   MixtureSums<E> sums;
-  typename E::LossInput grad;
-  F factor;
-  typename E::Output d_logit, d_mean[3], d_log_scale[3], d_coefficient[3], d_x[3];
+  typename E::LossInput grad{a.grad};
+  F factor{T(a.factor)};
+  typename E::Output d_logit{a.d_params}, d_mean[3]{a.d_params, a.d_params, a.d_params},
+      d_log_scale[3]{a.d_params, a.d_params, a.d_params}, d_coefficient[3]{a.d_params, a.d_params, a.d_params},
+      d_x[3]{a.d_x, a.d_x, a.d_x};
   typename E::Scratch sum_x[3];
-  int64_t d_x_channel, d_params_channel;
+  int64_t d_x_channel{a.d_x_channel}, d_params_channel{a.d_params_channel};
 
-  GK_DEVICE explicit RgbLogisticMixtureBackwardTile(const LogisticMixtureBackward& a)
-      : in(a),
-        grad(a.grad),
-        factor(T(a.factor)),
-        d_logit(a.d_params),
-        d_mean{a.d_params, a.d_params, a.d_params},
-        d_log_scale{a.d_params, a.d_params, a.d_params},
-        d_coefficient{a.d_params, a.d_params, a.d_params},
-        d_x{a.d_x, a.d_x, a.d_x},
-        d_x_channel(a.d_x_channel),
-        d_params_channel(a.d_params_channel) {}
+  GK_DEVICE explicit RgbLogisticMixtureBackwardTile(const LogisticMixtureBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const Span& s) {
     in.fetch(s);
     grad.fetch(s);
-    in.sum(s, sums);
+    sums.fetch(s, in);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       sums.prepare_shares(i);
       GK_UNROLL
@@ -232,22 +216,15 @@ struct RgbLogisticMixtureBackwardTile {
 template <class E>
 struct ChannelInputs {
   using F = typename E::F;
-  LogisticBins<F> bins;
-  typename E::Input x, logit, mean, log_scale;
-  typename E::Scratch log_mass;
-  int64_t mixtures, channels, x_channel, params_channel;
+  const LogisticMixture& a;
+  LogisticBins<F> bins{a};
+  typename E::Input x{a.x}, logit{a.params}, mean{a.params}, log_scale{a.params};
+  typename E::Scratch of_pixel;
+  int64_t mixtures{a.mixtures}, channels{a.channels}, x_channel{a.x_channel}, params_channel{a.params_channel};
 
-  GK_DEVICE explicit ChannelInputs(const LogisticMixture& a)
-      : bins(a),
-        x(a.x),
-        logit(a.params),
-        mean(a.params),
-        log_scale(a.params),
-        mixtures(a.mixtures),
-        channels(a.channels),
-        x_channel(a.x_channel),
-        params_channel(a.params_channel) {}
+  GK_DEVICE explicit ChannelInputs(const LogisticMixture& a) : a(a) {}
 
+  GK_DEVICE void fetch(const typename E::Span&) {}  // of x: channel by channel
   GK_DEVICE int64_t before(int64_t c) const { return mixtures * (1 + 2 * c); }
 
   GK_DEVICE void fetch(const typename E::Span& s, int64_t m, int64_t c) {
@@ -266,32 +243,11 @@ struct ChannelInputs {
       fetch(s, m, c);
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
         const F value = mass(i).log;
-        log_mass.set(i, c == 0 ? value : log_mass[i] + value);
+        of_pixel.set(i, c == 0 ? value : of_pixel[i] + value);
       }
     }
   }
-  GK_DEVICE void sum(const typename E::Span& s, MixtureSums<E>& sums) {
-    sums.clear(s, *this);
-    GK_NO_UNROLL
-    for (int64_t m = 0; m < mixtures; ++m) {
-      fetch(s, m);
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) sums.add(i, logit[i], log_mass[i]);
-    }
-  }
-};
-
-template <class E>
-struct ChannelLogisticMixtureForwardTile {
-  static constexpr int kMostElements = 4;
-  ChannelInputs<E> in;
-  MixtureSums<E> sums;
-
-  GK_DEVICE explicit ChannelLogisticMixtureForwardTile(const LogisticMixtureForward& a) : in(a) {}
-
-  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
-    in.sum(s, sums);
-    GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) nll->set(i, sums[i].nll());
-  }
+  GK_DEVICE F log_mass(int64_t i) const { return of_pixel[i]; }
 };
 
 // The gradient by x goes over all components once more for each channel: it is seldom asked for.
@@ -301,28 +257,20 @@ struct ChannelLogisticMixtureBackwardTile {
   using F = typename E::F;
   using T = typename E::T;
   using Span = typename E::Span;
-  ChannelInputs<E> in;
+  const LogisticMixtureBackward& a;
+  ChannelInputs<E> in{a};
   MixtureSums<E> sums;
-  typename E::LossInput grad;
-  F factor;
-  typename E::Output d_logit, d_mean, d_log_scale, d_x;
+  typename E::LossInput grad{a.grad};
+  F factor{T(a.factor)};
+  typename E::Output d_logit{a.d_params}, d_mean{a.d_params}, d_log_scale{a.d_params}, d_x{a.d_x};
   typename E::Scratch share, sum_x;  // of a component in the gradient; of the gradient by x
-  int64_t d_x_channel, d_params_channel;
+  int64_t d_x_channel{a.d_x_channel}, d_params_channel{a.d_params_channel};
 
-  GK_DEVICE explicit ChannelLogisticMixtureBackwardTile(const LogisticMixtureBackward& a)
-      : in(a),
-        grad(a.grad),
-        factor(T(a.factor)),
-        d_logit(a.d_params),
-        d_mean(a.d_params),
-        d_log_scale(a.d_params),
-        d_x(a.d_x),
-        d_x_channel(a.d_x_channel),
-        d_params_channel(a.d_params_channel) {}
+  GK_DEVICE explicit ChannelLogisticMixtureBackwardTile(const LogisticMixtureBackward& a) : a(a) {}
 
   GK_DEVICE void operator()(const Span& s) {
     grad.fetch(s);
-    in.sum(s, sums);
+    sums.fetch(s, in);
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) sums.prepare_shares(i);
     GK_NO_UNROLL
     for (int64_t m = 0; d_logit && m < in.mixtures; ++m) by_params(s, m);
@@ -337,7 +285,7 @@ struct ChannelLogisticMixtureBackwardTile {
     GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
       const MixtureSum<F> sum = sums[i];
       const F g = grad[i] * factor, logit = in.logit[i];
-      const F posterior = sum.posterior(logit, in.log_mass[i]);
+      const F posterior = sum.posterior(logit, in.log_mass(i));
       share.set(i, g * posterior);
       d_logit.set(i, g * (sum.weight(logit) - posterior));
     }
@@ -366,7 +314,7 @@ struct ChannelLogisticMixtureBackwardTile {
       in.fetch(s, m);
       in.fetch(s, m, c);
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-        const F posterior = sums[i].posterior(in.logit[i], in.log_mass[i]);
+        const F posterior = sums[i].posterior(in.logit[i], in.log_mass(i));
         sum_x.set(i, sum_x[i] - grad[i] * factor * posterior * in.mass(i).by_x);
       }
     }
