@@ -56,7 +56,7 @@ inline uint16_t float_to_half(float f) {
 
 // each(data, convert): the elements of an operand as they are stored, and what makes a number of one.
 template <class F>
-void reading(const Operand& o, const F& each) {
+GK_INLINE void reading(const Operand& o, const F& each) {
   switch (o.dtype) {
     case DType::f32:
       return each(static_cast<const float*>(o.data), [](float v) { return v; });
@@ -71,7 +71,7 @@ void reading(const Operand& o, const F& each) {
 
 // The same, and what makes one of a number.
 template <class T, class F>
-void writing(const Operand& o, const F& each) {
+GK_INLINE void writing(const Operand& o, const F& each) {
   switch (o.dtype) {
     case DType::f32:
       return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
