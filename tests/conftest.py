@@ -10,7 +10,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
 
-from support import cases, command, matrix
+from support import cases, command, covering, matrix
 from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE, Backend
 from support.devices import located_on
 
@@ -77,7 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run no test, print what the collected ones cover: operations x properties, and what is missing",
     )
-    parser.addoption("--full", action="store_true", help="also the tests that are marked full, which take minutes each")
+    parser.addoption("--full", action="store_true", help="every combination and every fault: see covering.py")
     parser.addoption("--calls", type=int, help="how many calls tests/test_drawn_calls.py draws for each backend")
     parser.addoption("--call", help="the one call that it draws, such as gaussian_kl-123")
 
@@ -86,15 +86,18 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     config.addinivalue_line("markers", "full: run with --full alone")
+    config.addinivalue_line("markers", "crossed: every combination is run without --full, too: see covering.py")
     config.addinivalue_line("markers", "covers(*properties, of, except_): see tests/support/matrix.py")
 
 
+@pytest.hookimpl(trylast=True)  # what -k leaves is what is covered
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.full:
         return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    kept = covering.keep([item for item in items if not item.get_closest_marker("full")])
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
 
 
 @pytest.hookimpl(tryfirst=True)
