@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE
-from support.covering import covering, keep, parameters
+from support.covering import covering, keep, keep_options, parameters
 
 SIZES = (3, 20, 10, 4)  # backends, cases, shapes, dtypes
 CROSSED = list(product(*map(range, SIZES)))
@@ -127,3 +127,13 @@ def test_kernels_have_the_name_of_their_backend(backend: Any, kernels: str) -> N
 def test_all_instruction_sets_of_the_cpu_are_one_backend() -> None:
     assert [b.kernels for b in EVERY_ISA if b.isa and b.host_functions] == ["native"] * 3
     assert [b.kernels for b in BACKENDS] == [b.name for b in BACKENDS]
+
+
+def test_of_options_that_are_crossed_every_pair_of_values_is_kept() -> None:
+    values = {"reduction": ("none", "event", "sum"), "units": ("nats", "bits"), "event_ndim": (0, 1, 2)}
+    options = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    kept = keep_options([*options, {}])
+    assert kept == [o for o in [*options, {}] if o in kept] and {} in kept
+    for names in combinations(values, 2):
+        assert {tuple(o.get(n) for n in names) for o in kept} == {tuple(o.get(n) for n in names) for o in [*options, {}]}
+    assert len(kept) < len(options)

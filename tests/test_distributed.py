@@ -2,14 +2,15 @@
 
 import functools
 import re
-import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support import matrix, ranks
 from support.cases import CASES, Case, evaluate
+from support.once import made_once
 from support.wrapped import WRAPPERS, train
 
 Results = Callable[[int], dict[str, Any]]
@@ -28,18 +29,11 @@ def of_world(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What so many processes made of everything: they are started once."""
 
     @functools.cache
-    def run(world: int) -> dict[str, Any] | str:
-        path = tmp_path_factory.mktemp("ranks") / "results.pt"
-        try:
-            ranks.launch(ranks.__file__, world, str(path))
-        except (AssertionError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        return torch.load(path, weights_only=False)
-
     def results(world: int) -> dict[str, Any]:
-        found = run(world)
-        assert not isinstance(found, str), found
-        return found
+        def make(path: Path) -> None:
+            ranks.launch(ranks.__file__, world, str(path))
+
+        return torch.load(made_once(f"ranks-{world}", make, tmp_path_factory), weights_only=False)
 
     return results
 

@@ -1,6 +1,5 @@
 """The programs in examples/, run as a user runs them, and watched: see support/watched.py."""
 
-import functools
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.once import made_once
 
 import genkern as gk
 
@@ -59,10 +59,8 @@ def kill(run: subprocess.Popen[str]) -> None:
 def by_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, torch.Tensor]]:
     """The weights of a model after 8 steps."""
 
-    @functools.cache
     def weights(model: str) -> dict[str, torch.Tensor]:
-        checkpoint = tmp_path_factory.mktemp("two") / "checkpoint.pt"
-        finish(start(model, 2, checkpoint, 8))
+        checkpoint = made_once(f"{model}-by-two", lambda path: finish(start(model, 2, path, 8)), tmp_path_factory)
         return torch.load(checkpoint, weights_only=True)[model]
 
     return weights

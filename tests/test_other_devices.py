@@ -9,6 +9,7 @@ import pytest
 import torch
 from support import elsewhere, matrix, standin
 from support.backends import REFERENCE
+from support.once import made_once
 
 import genkern as gk
 
@@ -18,12 +19,13 @@ GROUPS = list(dict.fromkeys(group for group, _, _ in elsewhere.calls()))
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every call on the CPU and on the stand-in, by a process of its own: the device is there for good."""
-    path = tmp_path_factory.mktemp("standin") / "results.pt"
-    done = subprocess.run(
-        [sys.executable, standin.__file__, str(path)], cwd=Path(gk.__file__).parents[1], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return torch.load(path, weights_only=False)
+
+    def make(path: Path) -> None:
+        command = [sys.executable, standin.__file__, str(path)]
+        done = subprocess.run(command, cwd=Path(gk.__file__).parents[1], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return torch.load(made_once("standin", make, tmp_path_factory), weights_only=False)
 
 
 @pytest.mark.parametrize(

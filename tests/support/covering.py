@@ -43,6 +43,12 @@ def keep(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return [items[place] for place in sorted(kept)]
 
 
+def keep_options(options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same of options that a test crosses by itself: every pair of values that two of them have together."""
+    rows, _ = factors(options)
+    return [options[place] for place in covering(rows, None, [repr(chosen) for chosen in options])]
+
+
 def parameters(item: pytest.Item) -> dict[str, Any]:
     """Whose kernels run is a parameter besides the backend: each instruction set of a CPU is a backend."""
     found: dict[str, Any] = dict(item.callspec.params) if hasattr(item, "callspec") else {}
