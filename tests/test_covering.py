@@ -105,7 +105,9 @@ def test_a_test_may_ask_for_every_combination() -> None:
 def test_values_are_the_same_by_value_or_else_by_identity() -> None:
     cases = [{"options": {}} for _ in range(3)]  # equal, but others: these have no hash
     items = [item("test_x", case=c, shape=(2, s), one=o) for c in cases for s in range(3) for o in (1, True, 1.0)]
-    kept = [(id(i.callspec.params["case"]), i.callspec.params["shape"], repr(i.callspec.params["one"])) for i in keep(items)]
+    kept = [
+        (id(i.callspec.params["case"]), i.callspec.params["shape"], repr(i.callspec.params["one"])) for i in keep(items)
+    ]
     for columns in combinations(range(3), 2):
         assert len(tuples(kept, columns)) == 9
 
@@ -135,5 +137,7 @@ def test_of_options_that_are_crossed_every_pair_of_values_is_kept() -> None:
     kept = keep_options([*options, {}])
     assert kept == [o for o in [*options, {}] if o in kept] and {} in kept
     for names in combinations(values, 2):
-        assert {tuple(o.get(n) for n in names) for o in kept} == {tuple(o.get(n) for n in names) for o in [*options, {}]}
+        assert {tuple(o.get(n) for n in names) for o in kept} == {
+            tuple(o.get(n) for n in names) for o in [*options, {}]
+        }
     assert len(kept) < len(options)

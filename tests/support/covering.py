@@ -6,9 +6,9 @@ occurs that occurs in all of them, and every triple of values of which one is a 
 case with each dtype, each shape, each option, but not with each dtype and each shape at once. Two parameters, or a
 backend and two, are therefore never thinned. `--full` keeps everything.
 
-The set is chosen among the items that pytest collects, by a greedy choice that is the same in every process. A generator
-of covering arrays (allpairspy) would make combinations of its own, for factors that are free; here many are tied (a
-layout fits some shapes, an operation some dimensions), and what is kept must be tests of the full run, with their ids.
+The set is chosen among the items that pytest collects, by a greedy choice that is the same in every process. A
+generator of covering arrays (allpairspy) would make combinations of its own, of factors that are free; here many are
+tied (a layout fits some shapes, an operation some dimensions), and what is kept must be tests of the full run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def keep(items: Sequence[pytest.Item]) -> list[pytest.Item]:
         of_function = [items[place] for place in places]
         if len(places) > 1 and not any(item.get_closest_marker("crossed") for item in of_function):
             rows, strong = factors([parameters(item) for item in of_function])
-            names = [item.nodeid for item in of_function]
+            names = [item.nodeid.partition("[")[2] for item in of_function]  # the same choice for the same parameters
             places = [places[row] for row in covering(rows, strong, names)]
         kept += places
     return [items[place] for place in sorted(kept)]
