@@ -14,6 +14,8 @@ from support.cases import CASES, Case, evaluate
 from support.once import made_once
 from support.wrapped import WRAPPERS, train
 
+pytestmark = pytest.mark.late
+
 Results = Callable[[int], dict[str, Any]]
 WORLDS = (2, 4)
 every_world = pytest.mark.parametrize("world", WORLDS, ids="{} processes".format)

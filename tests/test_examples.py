@@ -14,6 +14,8 @@ from support.once import made_once
 
 import genkern as gk
 
+pytestmark = pytest.mark.late
+
 ROOT = Path(gk.__file__).parents[1]
 WATCHED = ROOT / "tests" / "support" / "watched.py"
 PATIENCE = 240.0  # seconds after which a run hangs

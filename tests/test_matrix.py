@@ -13,7 +13,7 @@ from support.tolerance import assert_as_accurate, assert_same_class
 from torch import Tensor
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
-LARGE = (3, 100003)
+LARGE = (2, 60013)
 OF_CHANNELS = [case.name for case in CASES if case.least_ndim]
 BY_EVENT = [case for case in CASES if case.reduces and case.units]  # the others: tests/test_gan.py
 
