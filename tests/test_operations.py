@@ -22,7 +22,7 @@ def test_no_cell_of_the_matrix_is_empty_without_a_reason(request: pytest.Fixture
     """By what this run has collected, if that is everything, or else by what another one collects."""
     session = request.session
     files = {item.path for item in session.items}
-    chosen = any(getattr(session.config.option, name) for name in ("keyword", "markexpr", "deselect", "lf"))
+    chosen = any(getattr(session.config.option, name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
     if not chosen and files.issuperset(Path(__file__).parent.rglob("test_*.py")):
         assert Table.of(session.items).missing() == []
         return
