@@ -31,9 +31,10 @@ SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
 
-# A process a core; ARGS="-n 0" for one.
+# A process a core; ARGS="-n 0" for one, ARGS=--full for every combination (docs/adding-an-op.md#how-much-is-run).
+# Bytecode is kept, so that the tests' assertions are rewritten once, not by every process.
 test: $(STAMPS)/installed
-	@$(PY) -m pytest -n auto --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --dist worksteal --failed-first $(ARGS)
 
 # The CUDA kernels, emulated, under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: $(STAMPS)/installed

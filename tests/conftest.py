@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
 
-from support import cases, command, matrix
+from support import backends, cases, command, covering, matrix
 from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE, Backend
 from support.devices import located_on
 
@@ -51,6 +51,12 @@ def _same_seed_and_threads() -> Iterator[None]:
 
 
 @pytest.fixture
+def covered(request: pytest.FixtureRequest) -> Callable[[Sequence[cases.Options]], Sequence[cases.Options]]:
+    """Of options that a test crosses, those of the default run; all of them with --full."""
+    return (lambda options: options) if request.config.option.full else covering.keep_options
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Ten colour images of different sizes."""
     images = tmp_path / "images"
@@ -77,7 +83,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run no test, print what the collected ones cover: operations x properties, and what is missing",
     )
-    parser.addoption("--full", action="store_true", help="also the tests that are marked full, which take minutes each")
+    parser.addoption("--full", action="store_true", help="every combination and every fault: see covering.py")
     parser.addoption("--calls", type=int, help="how many calls tests/test_drawn_calls.py draws for each backend")
     parser.addoption("--call", help="the one call that it draws, such as gaussian_kl-123")
 
@@ -86,24 +92,39 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     config.addinivalue_line("markers", "full: run with --full alone")
+    config.addinivalue_line("markers", "late: takes seconds, and comes behind the others")
+    config.addinivalue_line("markers", "crossed: every combination is run without --full, too: see covering.py")
     config.addinivalue_line("markers", "covers(*properties, of, except_): see tests/support/matrix.py")
 
 
+@pytest.hookimpl(trylast=True)  # what -k leaves is what is covered
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.full:
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    kept = items[:]
+    if not config.option.full:
+        kept = covering.keep([item for item in items if not item.get_closest_marker("full")])
+        chosen = set(kept)
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = sorted(kept, key=turn)
+
+
+def turn(item: pytest.Item) -> int:
+    """What fails most often and what is cheap comes first.
+
+    These are the tests of every operation; then the other ones of a process, those of emulated kernels, which may have
+    to be compiled, and what takes seconds each.
+    """
+    if item.get_closest_marker("late"):
+        return 3
+    if backends.EMULATED in item.name or "cuda_emulator" in item.path.parts:
+        return 2
+    return 0 if item.get_closest_marker("covers") else 1
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if not session.config.option.operations:
         return None
-    table = matrix.Table()
-    for item in session.items:
-        table.add(item)
+    table = matrix.Table.of(session.items)
     missing = [*table.missing(), *matrix.unregistered()]
     session.config.get_terminal_writer().line("\n".join(["", str(table), "", *missing]))
     session.testsfailed = len(missing)

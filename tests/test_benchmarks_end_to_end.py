@@ -21,6 +21,8 @@ from benchmarks.end_to_end import CHAPTER
 from benchmarks.end_to_end_models import TRAININGS, Network, Training
 from genkern.compat import diffusers as compat_diffusers
 
+pytestmark = pytest.mark.late
+
 _SMALL = {
     "ConvVAE": {"batch": 3, "size": 8, "latent": 2, "width": 4},
     "HierarchicalVAE": {"batch": 2, "size": 8, "latent": 2, "width": 8, "mixtures": 2},

@@ -11,6 +11,8 @@ import build_plan
 import pytest
 from build_plan import BuildError, Toolkit, Torch, decide
 
+pytestmark = pytest.mark.late
+
 ROOT = Path(__file__).resolve().parents[1]
 CPU_TORCH = Torch(version="2.13.0+cpu", cuda=None, cxx11_abi=True, packages=Path("/nonexistent"))
 NO_COMPILER = {"PATH": "/nonexistent"}

@@ -16,6 +16,8 @@ import genkern as gk
 from genkern.cli import main
 from genkern.cli.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.late
+
 FAST = ["--model", "mlp", "--latent-dim", "2", "--size", "6", "--threads", "1"]
 SMALL = [*FAST, "--batch-size", "4", "--interval", "5"]
 

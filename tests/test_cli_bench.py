@@ -20,6 +20,8 @@ from benchmarks.cases import EAGER, GENKERN, OPERATIONS
 from benchmarks.results import Results
 from genkern.cli import bench
 
+pytestmark = pytest.mark.late
+
 _ROOT = Path(__file__).parents[1]
 _ONE_CASE = ["bench", "--family", "random", "-k", "128x10", "--quick"]
 

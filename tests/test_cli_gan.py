@@ -25,6 +25,8 @@ from genkern.cli.quality import Space, coverage, nearest, quality
 from genkern.cli.vae.settings import VAESettings
 from genkern.cli.vae.trainer import VAETrainer
 
+pytestmark = pytest.mark.late
+
 FAST = ["--latent-dim", "3", "--size", "6", "--threads", "1"]
 SMALL = [*FAST, "--width", "2", "--batch-size", "4", "--interval", "4", "--penalty-interval", "3"]
 

@@ -1,45 +1,65 @@
 """Several processes compute what one does: DTensors, DistributedDataParallel, fully_shard, by gloo."""
 
 import functools
+import json
 import re
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support import matrix, ranks
 from support.cases import CASES, Case, evaluate
+from support.once import made_once
 from support.wrapped import WRAPPERS, train
+
+pytestmark = pytest.mark.late
 
 Results = Callable[[int], dict[str, Any]]
 WORLDS = (2, 4)
 every_world = pytest.mark.parametrize("world", WORLDS, ids="{} processes".format)
+UNEVENLY = "sharded unevenly"
+
+
+def of_full(world: int, placement: str) -> bool:
+    """Whether the other number of processes shows the same of the placement."""
+    return world == 4 and placement in ranks.placements(2) and placement != UNEVENLY
+
+
 every_placement = pytest.mark.parametrize(
     ("world", "placement"),
-    [pytest.param(w, p, id=f"{w} processes, {p}") for w in WORLDS for p in ranks.placements(w)],
+    [
+        pytest.param(w, p, id=f"{w} processes, {p}", marks=pytest.mark.full if of_full(w, p) else ())
+        for w in WORLDS
+        for p in ranks.placements(w)
+    ],
 )
 every_case = pytest.mark.parametrize("case", [case for case in CASES if case.by_rows], ids=str)
 TOGETHER = {case.name: "mixes the rows of a batch" for case in CASES if not case.by_rows}
 
 
+def wanted(items: Iterable[pytest.Item], world: int) -> dict[str, list[str]]:
+    """The cases that the tests of this run ask of each placement."""
+    found: dict[str, dict[str, None]] = {}
+    for item in items:
+        params = item.callspec.params if item.path == Path(__file__) and hasattr(item, "callspec") else {}
+        if params.get("world") == world and "case" in params:
+            found.setdefault(params.get("placement", UNEVENLY), {})[params["case"].name] = None
+    return {placement: list(names) for placement, names in found.items()}
+
+
 @pytest.fixture(scope="module")
-def of_world(tmp_path_factory: pytest.TempPathFactory) -> Results:
+def of_world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
     """What so many processes made of everything: they are started once."""
 
     @functools.cache
-    def run(world: int) -> dict[str, Any] | str:
-        path = tmp_path_factory.mktemp("ranks") / "results.pt"
-        try:
-            ranks.launch(ranks.__file__, world, str(path))
-        except (AssertionError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        return torch.load(path, weights_only=False)
-
     def results(world: int) -> dict[str, Any]:
-        found = run(world)
-        assert not isinstance(found, str), found
-        return found
+        def make(path: Path) -> None:
+            path.with_suffix(".wanted").write_text(json.dumps(wanted(request.session.items, world)))
+            ranks.launch(ranks.__file__, world, str(path))
+
+        return torch.load(made_once(f"ranks-{world}", make, tmp_path_factory), weights_only=False)
 
     return results
 
@@ -83,9 +103,9 @@ def test_dtensors_stay_where_they_are(of_world: Results, world: int, case: Case,
 @every_world
 @every_case
 def test_second_derivatives_are_those_of_one_process(of_world: Results, world: int, case: Case) -> None:
-    rows, _, _ = ranks.PLACEMENTS["sharded unevenly"]
+    rows, _, _ = ranks.PLACEMENTS[UNEVENLY]
     leaves = {name: t.requires_grad_() for name, t in case.inputs((rows, ranks.COLUMNS), torch.float64).items()}
-    found = of_world(world)["cases"][f"sharded unevenly: {case.name}"]["second"]
+    found = of_world(world)["cases"][f"{UNEVENLY}: {case.name}"]["second"]
     for name, value in ranks.second_derivatives(case, leaves).items():
         # float64: the same terms, summed rank by rank
         torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-11, msg=name)

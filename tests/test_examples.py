@@ -1,27 +1,28 @@
 """The programs in examples/, run as a user runs them, and watched: see support/watched.py."""
 
-import functools
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from support.once import made_once
 
 import genkern as gk
+
+pytestmark = pytest.mark.late
 
 ROOT = Path(gk.__file__).parents[1]
 WATCHED = ROOT / "tests" / "support" / "watched.py"
 PATIENCE = 240.0  # seconds after which a run hangs
 MODELS = ("vae", "gan")  # of train_<model>_ddp.py
+STEPS = 8
 # Of seed 0, an activation in the second step is 0 but for rounding: on either side of it the gradients are others.
 RUN = ("--seed", "1", "--batch-size", "32", "--save-every", "2", "--steps")
-
-
-every_model = pytest.mark.parametrize("model", MODELS)
 
 
 def start(model: str, processes: int, checkpoint: Path, steps: int) -> subprocess.Popen[str]:
@@ -56,36 +57,38 @@ def kill(run: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def by_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, torch.Tensor]]:
-    """The weights of a model after 8 steps."""
+def by_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """The checkpoint of a model after some steps."""
 
-    @functools.cache
-    def weights(model: str) -> dict[str, torch.Tensor]:
-        checkpoint = tmp_path_factory.mktemp("two") / "checkpoint.pt"
-        finish(start(model, 2, checkpoint, 8))
-        return torch.load(checkpoint, weights_only=True)[model]
+    def checkpoint(model: str, steps: int = STEPS) -> dict[str, Any]:
+        name = f"{model}-by-two-{steps}"
+        path = made_once(name, lambda path: finish(start(model, 2, path, steps)), tmp_path_factory)
+        return torch.load(path, weights_only=True)
 
-    return weights
+    return checkpoint
 
 
-@every_model
-@pytest.mark.parametrize("processes", [1, 4])
+@pytest.mark.parametrize(
+    ("processes", "model"), [(1, "vae"), (1, "gan"), (4, "vae"), pytest.param(4, "gan", marks=pytest.mark.full)]
+)
 def test_the_number_of_processes_changes_no_more_than_rounding(
-    by_two_processes: Callable[[str], dict[str, torch.Tensor]], tmp_path: Path, processes: int, model: str
+    by_two_processes: Callable[..., dict[str, Any]], tmp_path: Path, processes: int, model: str
 ) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
-    output = finish(start(model, processes, checkpoint, 8))
+    output = finish(start(model, processes, checkpoint, STEPS))
     assert [line.split()[:2] for line in output.splitlines() if line.startswith("step")] == [
         ["step", str(step)] for step in (2, 4, 6, 8)
     ]
     found = torch.load(checkpoint, weights_only=True)[model]
-    for name, value in by_two_processes(model).items():
+    for name, value in by_two_processes(model)[model].items():
         # float32, gradients summed in another order; the optimiser divides by their size: rate 1e-3 times 8 steps
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@every_model
-def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(
+    by_two_processes: Callable[..., dict[str, Any]], tmp_path: Path, model: str
+) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     interrupted = start(model, 2, checkpoint, 10**6)
     try:
@@ -95,10 +98,9 @@ def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(tmp_path: Path, mo
     finally:
         kill(interrupted)
     reached = torch.load(checkpoint, weights_only=True)["step"]
-    finish(start(model, 2, checkpoint, reached + 4))
-    uninterrupted = tmp_path / "uninterrupted.pt"
-    finish(start(model, 2, uninterrupted, reached + 4))
-    assert_equal(torch.load(checkpoint, weights_only=True), torch.load(uninterrupted, weights_only=True))
+    steps = max(STEPS, reached + 2)
+    finish(start(model, 2, checkpoint, steps))
+    assert_equal(torch.load(checkpoint, weights_only=True), by_two_processes(model, steps))
 
 
 def assert_equal(found: object, expected: object) -> None:

@@ -81,6 +81,7 @@ def test_every_operation_is_kept_and_told() -> None:
     assert all(f"| `{op.name}` |" in told for op in OPERATIONS)
 
 
+@pytest.mark.full  # two programs under Valgrind; `make instructions` counts every kernel
 def test_a_slower_kernel_turns_the_guard_red() -> None:
     """The kernel of narrower vectors stands in for one that has become slower; the counts as they are, for the kept."""
     try:

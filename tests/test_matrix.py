@@ -1,7 +1,7 @@
 """Every operation × backend × dtype × shape × layout × reduction × unit, forward and backward, against float64."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from support.tolerance import assert_as_accurate, assert_same_class
 from torch import Tensor
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
-LARGE = (3, 100003)
+LARGE = (2, 60013)
 OF_CHANNELS = [case.name for case in CASES if case.least_ndim]
 BY_EVENT = [case for case in CASES if case.reduces and case.units]  # the others: tests/test_gan.py
 
@@ -172,11 +172,11 @@ def test_empty_batches_give_empty_losses_zero_sums_and_nan_means(case: Case, bac
 @matrix.covers("empty batches")
 @every_case_of([(0, 8), (0,), (4, 3, 0), (4, 0, 3), (0, 3, 2, 2), (2, 3, 0, 5), (2, 3, 4, 0), (1, 0, 1)])
 def test_an_empty_tensor_has_the_results_and_gradients_of_the_definition(
-    case: Case, backend: Backend, shape: Shape
+    case: Case, backend: Backend, shape: Shape, covered: Callable[[Sequence[Options]], Sequence[Options]]
 ) -> None:
     dtype = DTYPES[sum(shape) % len(DTYPES)]
     tensors = case.inputs(shape, dtype)
-    for options in every_reduction(case, len(shape)):
+    for options in covered(every_reduction(case, len(shape))):
         result = evaluate(case, tensors, options)
         with oracle():
             expected = evaluate(case, tensors, {**options, **case.noise(shape, dtype)})

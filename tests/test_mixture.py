@@ -18,6 +18,7 @@ from benchmarks.measure import peak_memory
 
 Tensors = dict[str, Tensor]
 SIZES = [(1, 1, 1), (5, 3, 2), (3, 100, 7), (2, 9000, 3), (70, 65, 16), (9, 33, 0)]
+WEIGHTS = ("no", "shared", "own")
 SCALES = {"by component and dimension": (-1, -1), "by component": (-1,), "by dimension": (1, -1), "one": ()}
 
 
@@ -42,23 +43,24 @@ def evaluate(tensors: Tensors, marginals: bool) -> Tensors:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("weights", WEIGHTS)
 def test_densities_and_gradients_are_as_accurate_as_plain_torch(
-    sizes: tuple[int, int, int], dtype: torch.dtype, backend: Backend
+    sizes: tuple[int, int, int], dtype: torch.dtype, scale: str, weights: str, backend: Backend
 ) -> None:
-    options = [(scale, weights) for scale in SCALES for weights in ("no", "shared", "own")]
-    for i, (scale, weights) in enumerate(options):
-        tensors = arguments(*sizes, dtype, scale, weights)
-        result = evaluate(tensors, marginals=i % 2 == 0)
-        with oracle():
-            plain = evaluate(tensors, marginals=i % 2 == 0)
-            expected = evaluate({name: t.double() for name, t in tensors.items()}, marginals=i % 2 == 0)
-        for name, value in result.items():
-            wide = torch.float64 if dtype == torch.float64 else torch.float32
-            assert value.dtype == (wide if name.startswith("density") else dtype)
-            # A gradient is a sum over points or components, whose weights are exponentials of numbers of order 10 and
-            # of what each dimension adds, whose rounding is the relative error of the weights.
-            terms = sizes[0] * sizes[1] // max(1, value.numel()) + 10 + 2 * sizes[2]
-            assert_as_accurate(f"{name}, {scale}, {weights}", value, expected[name], plain[name], terms)
+    tensors = arguments(*sizes, dtype, scale, weights)
+    marginals = (list(SCALES).index(scale) + WEIGHTS.index(weights)) % 2 == 0
+    result = evaluate(tensors, marginals)
+    with oracle():
+        plain = evaluate(tensors, marginals)
+        expected = evaluate({name: t.double() for name, t in tensors.items()}, marginals)
+    for name, value in result.items():
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        assert value.dtype == (wide if name.startswith("density") else dtype)
+        # A gradient is a sum over points or components, whose weights are exponentials of numbers of order 10 and of
+        # what each dimension adds, whose rounding is the relative error of the weights.
+        terms = sizes[0] * sizes[1] // max(1, value.numel()) + 10 + 2 * sizes[2]
+        assert_as_accurate(name, value, expected[name], plain[name], terms)
 
 
 def test_one_component_is_a_gaussian(backend: Backend) -> None:
@@ -79,7 +81,7 @@ def test_it_agrees_with_torch_distributions(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("marginals", [False, True])
-@pytest.mark.parametrize("weights", ["no", "shared", "own"])
+@pytest.mark.parametrize("weights", WEIGHTS)
 def test_derivatives_agree_with_finite_differences(weights: str, marginals: bool, backend: Backend) -> None:
     tensors = arguments(3, 4, 2, scale="by component", weights=weights)
     leaves = tuple(t.requires_grad_() for t in tensors.values())

@@ -18,7 +18,14 @@ import genkern as gk
 ROOT = Path(__file__).parents[1]
 
 
-def test_no_cell_of_the_matrix_is_empty_without_a_reason() -> None:
+def test_no_cell_of_the_matrix_is_empty_without_a_reason(request: pytest.FixtureRequest) -> None:
+    """By what this run has collected, if that is everything, or else by what another one collects."""
+    session = request.session
+    files = {item.path for item in session.items}
+    chosen = any(getattr(session.config.option, name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
+    if not chosen and files.issuperset(Path(__file__).parent.rglob("test_*.py")):
+        assert Table.of(session.items).missing() == []
+        return
     command = [sys.executable, "-m", "pytest", "--operations", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

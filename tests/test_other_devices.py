@@ -9,21 +9,23 @@ import pytest
 import torch
 from support import elsewhere, matrix, standin
 from support.backends import REFERENCE
+from support.once import made_once
 
 import genkern as gk
 
-GROUPS = list(dict.fromkeys(group for group, _, _ in elsewhere.calls()))
+GROUPS = list(dict.fromkeys(group for group, _, _ in elsewhere.calls(full=False)))
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every call on the CPU and on the stand-in, by a process of its own: the device is there for good."""
-    path = tmp_path_factory.mktemp("standin") / "results.pt"
-    done = subprocess.run(
-        [sys.executable, standin.__file__, str(path)], cwd=Path(gk.__file__).parents[1], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return torch.load(path, weights_only=False)
+
+    def make(path: Path) -> None:
+        command = [sys.executable, standin.__file__, str(path), *["--full"] * request.config.option.full]
+        done = subprocess.run(command, cwd=Path(gk.__file__).parents[1], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return torch.load(made_once("standin", make, tmp_path_factory), weights_only=False)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +35,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for g in GROUPS
     ],
 )
-def test_a_device_without_kernels_takes_the_definition(results: dict[str, Any], group: str) -> None:
+def test_a_device_without_kernels_takes_the_definition(
+    results: dict[str, Any], group: str, request: pytest.FixtureRequest
+) -> None:
+    calls = elsewhere.calls(request.config.option.full)
     expected, found = results["cpu"][group], results[standin.NAME][group]
-    assert found.keys() == expected.keys() == {name for own, name, _ in elsewhere.calls() if own == group}
+    assert found.keys() == expected.keys() == {name for own, name, _ in calls if own == group}
     for call, here in expected.items():
         there = found[call]
         assert not isinstance(here, str) and not isinstance(there, str), f"{call}: {here} | {there}"

@@ -15,6 +15,8 @@ from torch.distributions import MultivariateNormal
 import genkern as gk
 from genkern.nn import IWAE, VAE, GaussianLikelihood, MLPDecoder
 
+pytestmark = pytest.mark.late
+
 X = torch.tensor(load_digits().data, dtype=torch.float64) / 16
 DIMS = X.shape[1]
 

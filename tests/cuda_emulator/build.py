@@ -2,7 +2,8 @@
 
     library = build(["csrc/cuda/random.cu", "tests/.../bindings.cpp"], out="random.so")
 
-Objects and results lie under `build/cuda_emulator/`, by the hash of everything that went into them, and are made once.
+Objects and results lie under `build/cuda_emulator/`, by the hash of everything that went into them, and are made once:
+a change compiles anew the sources that include what has changed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -52,6 +54,8 @@ SANITIZERS = {
     ("thread",): ("-fsanitize=thread", "-fno-omit-frame-pointer"),
 }
 
+_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
+
 Patch = tuple[str, str, str]
 Texts = dict[Path, str]
 
@@ -83,8 +87,7 @@ def build(
     def compiled(path: Path) -> Path:
         if path.parent == HERE / "src":  # without instrumentation but told of it (src/sanitizers.h says why)
             return _compiled(path, [*FLAGS, *RUNTIME_FLAGS, *extra_flags, *told, *include], emulator, {})
-        seen = {file: text for file, text in texts.items() if _is_seen(file, path)}
-        return _compiled(path, [*flags, *include], emulator, seen)
+        return _compiled(path, [*flags, *include], emulator, _included(path, texts))
 
     with _alone(), ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compiled, [*paths, *sorted((HERE / "src").glob("*.cpp"))]))
@@ -132,8 +135,16 @@ def _patched(paths: list[Path], patches: list[Patch]) -> Texts:
     return texts
 
 
-def _is_seen(file: Path, source: Path) -> bool:
-    return file.is_relative_to(ROOT / "csrc") or file.parent == source.parent
+def _included(source: Path, texts: Texts) -> Texts:
+    """The source and what it includes of `csrc` and its own folder, whichever lines the preprocessor may skip."""
+    found, left = {}, [source]
+    while left:
+        path = left.pop()
+        found[path] = texts[path]
+        for name in _INCLUDE.findall(texts[path]):
+            candidates = {folder / name for folder in (path.parent, ROOT / "csrc")} & texts.keys()
+            left += sorted(candidates - found.keys())
+    return found
 
 
 def _compiled(path: Path, flags: Sequence[str], emulator: Texts, tree: Texts) -> Path:

@@ -6,6 +6,7 @@ import ctypes
 
 import numpy as np
 import pytest
+from cuda_emulator.build import ROOT, _included, _patched
 from cuda_emulator.selftest.library import KERNELS, LAUNCH_FAILURE, load, pointer, reverse, row_sums
 
 FULL = 0xFFFFFFFF
@@ -200,3 +201,12 @@ def test_ucontext_serves_where_there_is_no_switch_by_hand():
     np.testing.assert_array_equal(row_sums(library, x), x.sum(1))
     assert library.run_ragged(0) == LAUNCH_FAILURE
     np.testing.assert_array_equal(row_sums(library, x), x.sum(1))
+
+
+def test_a_source_is_compiled_with_what_it_includes_and_nothing_else():
+    source = ROOT / "csrc" / "cuda" / "gan.cu"
+    texts = _patched([source], [("tiles/gan.h", "#pragma once", "#pragma once  // patched")])
+    included = {str(path.relative_to(ROOT)): text for path, text in _included(source, texts).items()}
+    assert included.keys() >= {"csrc/cuda/gan.cu", "csrc/cuda/engine.cuh", "csrc/tiles/gan.h", "csrc/math/philox.h"}
+    assert "// patched" in included["csrc/tiles/gan.h"]
+    assert not [path for path in included if path.startswith(("csrc/ops", "csrc/cpu", "csrc/tiles/hierarchical"))]

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from support import gan_ranks
+from support.once import found_by_ranks
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
@@ -347,10 +348,7 @@ def test_a_compiled_step_trains_as_an_uncompiled_one(penalty):
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gan")
-    arguments = (str(folder / "rendezvous"), str(folder / "result"))
-    torch.multiprocessing.spawn(gan_ranks.train_on_rank, arguments, nprocs=gan_ranks.RANKS)
-    return [torch.load(f"{arguments[1]}.{rank}") for rank in range(gan_ranks.RANKS)]
+    return found_by_ranks("gan", gan_ranks.train_on_rank, gan_ranks.RANKS, tmp_path_factory)
 
 
 @pytest.mark.parametrize(("name", "how"), list(itertools.product(gan_ranks.GANS, gan_ranks.HOWS)))

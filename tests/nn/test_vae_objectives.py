@@ -8,6 +8,7 @@ import pytest
 import torch
 from support import batch_ranks
 from support.batch_ranks import energy_distance
+from support.once import found_by_ranks
 from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
@@ -333,10 +334,7 @@ def test_samples_follow_the_mixture():
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    arguments = str(folder / "rendezvous"), str(folder / "result")
-    torch.multiprocessing.spawn(batch_ranks.train_on_rank, arguments, nprocs=batch_ranks.RANKS)
-    return [torch.load(f"{arguments[1]}.{rank}") for rank in range(batch_ranks.RANKS)]
+    return found_by_ranks("objectives", batch_ranks.train_on_rank, batch_ranks.RANKS, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", batch_ranks.objectives(True))

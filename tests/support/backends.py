@@ -24,6 +24,11 @@ class Backend:
         return self.name
 
     @property
+    def kernels(self) -> str:
+        """Whose kernels run, if any: one name for all instruction sets of the CPU."""
+        return self.mode if self.device == "cpu" and self.isa != EMULATED else self.name
+
+    @property
     def host_functions(self) -> bool:
         """Whether float64 has the logarithm, sine and cosine of the host's C library: CUDA has its own."""
         return self.device == "cpu" and self.isa != EMULATED

@@ -14,6 +14,7 @@ import genkern.distributions as gd
 import genkern.nn as gnn
 from support import modules
 from support.cases import CASES, KEY, Case, Options, Tensors, evaluate
+from support.covering import keep_options
 from support.inputs import normal
 from support.noise import NOISE
 
@@ -21,12 +22,20 @@ SHAPE = (4, 6)
 Call = Callable[[str], Tensors]  # of where its tensors lie
 
 
-def calls() -> Iterator[tuple[str, str, Call]]:
-    """Group, what it is of the group, and the call."""
+def calls(full: bool) -> Iterator[tuple[str, str, Call]]:
+    """Group, what it is of the group, and the call.
+
+    Unless `full`, each case meets each reduction and each unit, but not with each other, and options that have nothing
+    to do with the noise are given it, which would be made of a key op by op.
+    """
+    losses = [{"case": case.name, **loss} for case in CASES for loss in case.losses]
+    losses = losses if full else keep_options(losses)
     for case in CASES:
-        for options in ({}, *case.variants, *case.rescaled, *case.losses):
+        of_case = [{n: v for n, v in loss.items() if n != "case"} for loss in losses if loss["case"] == case.name]
+        for options in ({}, *case.variants, *case.rescaled, *of_case):
             for source, noise in (SOURCES if case.keyed else {"": lambda *_: {}}).items():
-                if source in ("", "key") or not case.losses or options.keys() <= SAMPLING:
+                crossed = source == "key" or not case.losses
+                if source == "" or options.keys() <= SAMPLING or (crossed if full else source == "eps"):
                     yield case.name, f"{source} {options}", _operation(case, options, noise)
     for noise in (n for n in NOISE if n.ops):
         yield noise.name, "of a key there", _seeded(lambda place, noise=noise: noise.call(KEY.to(place), 7))

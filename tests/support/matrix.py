@@ -171,6 +171,13 @@ class Table:
     excepted: dict[tuple[str, str], str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, items: Iterable[pytest.Item]) -> Table:
+        table = cls()
+        for item in items:
+            table.add(item)
+        return table
+
     def add(self, item: pytest.Item) -> None:
         for mark in item.iter_markers("covers"):
             names = mark.kwargs["of"] or _operations(item)

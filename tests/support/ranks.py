@@ -1,11 +1,12 @@
 """Processes that work together by gloo: `launch` starts them, each evaluates the cases on its part.
 
-As a program: `python ranks.py RESULTS RANK WORLD`.
+As a program: `python ranks.py RESULTS RANK WORLD`, with what to evaluate in RESULTS.wanted.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -252,15 +253,16 @@ def options_of(case: Any, placement: str) -> list[dict[str, Any]]:
     return found
 
 
-def evaluate_cases(world: int) -> dict[str, Any]:
+def evaluate_cases(world: int, wanted: dict[str, list[str]]) -> dict[str, Any]:
+    """Of each placement the cases that are wanted."""
     import genkern as gk
     from support.cases import CASES
 
     found: dict[str, Any] = {}
-    for placement in placements(world):
+    for placement, names in wanted.items():
         rows, shape, where = PLACEMENTS[placement]
         mesh = init_device_mesh("cpu", shape if len(shape) > 1 else (world,))
-        for case in (case for case in CASES if case.by_rows):
+        for case in (case for case in CASES if case.name in names):
             tensors = case.inputs((rows, COLUMNS), torch.float64)
             run = partial(evaluate_distributed, case, tensors, rows, mesh, where)
             results = {repr(options): run(options) for options in options_of(case, placement)}
@@ -282,7 +284,7 @@ if __name__ == "__main__":
     from support.wrapped import WRAPPERS, train
 
     results = {name: train(wrap, rank, world) for name, wrap in WRAPPERS.items()}
-    results["cases"] = evaluate_cases(world)
+    results["cases"] = evaluate_cases(world, json.loads(path.with_suffix(".wanted").read_text()))
     mesh = init_device_mesh("cpu", (world,))
     if world == 2:
         results["refusals"] = refusals(mesh)

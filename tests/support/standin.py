@@ -1,7 +1,8 @@
 """A device without kernels of ours: torch's PrivateUse1, in Python. Its tensors lie on the CPU, out of the ops' sight.
 
 Run as a program, since a process can have only one such device and keeps it: `python standin.py RESULTS` runs every
-call of `support.elsewhere` there and on the CPU, and writes what came of it.
+call of `support.elsewhere` there and on the CPU, and writes what came of it; `python standin.py RESULTS --full` all of
+them.
 """
 
 from __future__ import annotations
@@ -101,13 +102,13 @@ def compiled(draw: Callable[..., Tensor], key: Tensor) -> Tensor:
     return noise.to("cpu")
 
 
-def evaluate_calls() -> dict[str, Any]:
+def evaluate_calls(full: bool) -> dict[str, Any]:
     import genkern as gk
     from support.capture import Recorder
     from support.elsewhere import calls
 
     found: dict[str, Any] = {place: {} for place in ("cpu", NAME)}
-    for group, name, call in calls():
+    for group, name, call in calls(full):
         for place, results in found.items():
             try:
                 with Recorder() as recorder:
@@ -139,4 +140,4 @@ def evaluate_calls() -> dict[str, Any]:
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
     device = register()
-    torch.save(evaluate_calls(), sys.argv[1])
+    torch.save(evaluate_calls(full="--full" in sys.argv), sys.argv[1])

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from support.cases import CASES, KEY, Case, Tensors, evaluate
 from support.noise import NOISE, Noise
 
-SHAPE = (500, 130)  # more than one thread takes
+SHAPE = (260, 130)  # more than one thread takes, which is 2 · 16384 elements
 
 
 OPERATIONS: list[Case | Noise] = [*CASES, *(noise for noise in NOISE if noise.ops)]
