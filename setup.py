@@ -22,9 +22,20 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+CSRC = ROOT / "csrc"
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from build_plan import CXX_FLAGS, NVCC_FLAGS, BuildError, Plan, Torch, decide, job_count  # noqa: E402
+from build_plan import (  # noqa: E402
+    CXX_FLAGS,
+    NVCC_FLAGS,
+    BuildError,
+    Plan,
+    Torch,
+    decide,
+    family_sources,
+    job_count,
+    op_sources,
+)
 
 
 def installed_torch() -> Torch | None:
@@ -111,15 +122,17 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
         os.environ["TORCH_CUDA_ARCH_LIST"] = plan.cuda_archs
     from torch.utils import cpp_extension
 
-    kinds = ["module.cpp", "ops/*.cpp", "cpu/*.cpp"]
-    if plan.cuda:
-        kinds += ["ops/cuda/*.cpp", "cuda/*.cpp", "cuda/*.cu"]
-    sources = [str(path.relative_to(ROOT)) for kind in kinds for path in sorted(ROOT.glob(f"csrc/{kind}"))]
+    # pip builds in a fresh temporary folder each time; ninja needs a lasting one.
+    tag = f"{sys.implementation.cache_tag}-torch{torch.version}{'-cuda' if plan.cuda else ''}"
+    folder = ROOT / "build" / f"native-{tag}"
+    kinds = ["cpu/*.cpp", "module.cpp", *(["ops/cuda/*.cpp", "cuda/*.cpp", "cuda/*.cu"] if plan.cuda else [])]
+    paths = [*family_sources(CSRC, folder / "made"), *op_sources(CSRC, folder / "made")]
+    paths += [path for kind in kinds for path in sorted(CSRC.glob(kind))]
     make = cpp_extension.CUDAExtension if plan.cuda else cpp_extension.CppExtension
     extension = make(
         "genkern._C",
-        sources,
-        include_dirs=[str(ROOT / "csrc")],
+        [str(path.relative_to(ROOT)) for path in paths],
+        include_dirs=[str(CSRC)],
         define_macros=[("GENKERN_WITH_CUDA", "1")] if plan.cuda else [],
         extra_compile_args={"cxx": list(CXX_FLAGS), "nvcc": list(NVCC_FLAGS)},
         # No -fopenmp at the link: torch carries an OpenMP runtime of its own, under a name of its own in some
@@ -138,9 +151,7 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
     class BuildExt(cpp_extension.BuildExtension):
         def finalize_options(self) -> None:
             super().finalize_options()
-            # pip builds in a fresh temporary folder each time; ninja needs a lasting one.
-            tag = f"{sys.implementation.cache_tag}-torch{torch.version}"
-            self.build_temp = str(ROOT / "build" / f"native-{tag}{'-cuda' if plan.cuda else ''}")
+            self.build_temp = str(folder)
 
         def run(self) -> None:
             super().run()

@@ -207,6 +207,43 @@ def _toolkit_roots(env: Mapping[str, str], torch: Torch, major: str) -> Iterator
     yield torch.packages / "nvidia" / f"cu{major}"
 
 
+ISAS = ("avx512", "avx2", "baseline")
+TORCH_IN_PYTHON = ("autograd.cpp", "call.cpp")  # of csrc/ops: they take more of torch's headers than the others
+
+
+def family_sources(csrc: Path, folder: Path) -> list[Path]:
+    """A translation unit for each instruction set and family: a change of a family's tiles compiles that one alone."""
+    return [
+        _written(
+            folder / f"{isa}_{family.stem}.cpp",
+            f'#include "cpu/{isa}.h"\n#ifdef GENKERN_ISA\n#include "cpu/launch.h"\n#include "tiles/{family.stem}.h"\n'
+            f'#define GK_KERNELS "launches/{family.name}"\n#include "launches/define.h"\n#endif\n',
+        )
+        for isa in ISAS
+        for family in sorted(csrc.glob("launches/*.def"))
+    ]
+
+
+def op_sources(csrc: Path, folder: Path) -> list[Path]:
+    """The ops, several in one translation unit: torch's headers take most of the time that one takes."""
+    alone = [csrc / "ops" / name for name in TORCH_IN_PYTHON]
+    ops = sorted(set(csrc.glob("ops/*.cpp")) - set(alone))
+    parts = [ops[first::3] for first in range(3)]
+    joined = [
+        _written(folder / f"ops_{i}.cpp", "".join(f'#include "ops/{op.name}"\n' for op in part))
+        for i, part in enumerate(parts)
+    ]
+    return [*joined, *alone]
+
+
+def _written(path: Path, text: str) -> Path:
+    """A file that has this text; one that has it already keeps its time, so that it is not compiled again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    return path
+
+
 def job_count(env: Mapping[str, str]) -> int:
     """Compilers to run at once: one a core, as far as memory goes."""
     if env.get("MAX_JOBS"):

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cuda_report
-from build_plan import CXX_FLAGS, DEFAULT_CUDA_ARCHS, NVCC_FLAGS
+from build_plan import CXX_FLAGS, DEFAULT_CUDA_ARCHS, NVCC_FLAGS, family_sources
 from cuda_resources import Use, faults, launch_bounds, parse_ptxas, readable_names
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
@@ -26,11 +26,11 @@ AT_ONCE = 2
 
 def main(what: str, *options: str) -> int:
     if what == "cpp":
-        commands = {
-            f"cpu/{source.name}": ["c++", *CXX_FLAGS, "-Werror", "-fsyntax-only", f"-I{CSRC}", str(source)]
-            for source in sorted(CSRC.glob("cpu/*.cpp"))
-        }
-        return 0 if len(run(commands)) == len(commands) else 1
+        with tempfile.TemporaryDirectory() as folder:
+            sources = [*family_sources(CSRC, Path(folder)), *sorted(CSRC.glob("cpu/*.cpp"))]
+            check = ["c++", *CXX_FLAGS, "-Werror", "-fsyntax-only", f"-I{CSRC}"]
+            commands = {f"cpu/{source.name}": [*check, str(source)] for source in sources}
+            return 0 if len(run(commands)) == len(commands) else 1
     nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
     if nvcc is None:
         print("cuda-check: skipped, there is no nvcc on PATH or in /usr/local/cuda")

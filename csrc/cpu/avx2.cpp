@@ -1,12 +1,5 @@
-// Every kernel, compiled for AVX2.
-#include "cpu/chunks.h"
-#include "cpu/system.h"
+#include "cpu/avx2.h"
 
-#if defined(__x86_64__)
-#pragma GCC target("avx2,fma,bmi2")
-#define GENKERN_ISA avx2
-#define GENKERN_ISA_NAME "avx2"
-#define GENKERN_TABLE kAvx2
-#define GENKERN_VECTOR_BYTES 32
-#include "cpu/kernels_isa.h"
+#ifdef GENKERN_ISA
+#include "cpu/table.h"
 #endif

@@ -1,12 +1,5 @@
-// Every kernel, compiled for AVX512.
-#include "cpu/chunks.h"
-#include "cpu/system.h"
+#include "cpu/avx512.h"
 
-#if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd,fma,bmi2,prefer-vector-width=512")
-#define GENKERN_ISA avx512
-#define GENKERN_ISA_NAME "avx512"
-#define GENKERN_TABLE kAvx512
-#define GENKERN_VECTOR_BYTES 64
-#include "cpu/kernels_isa.h"
+#ifdef GENKERN_ISA
+#include "cpu/table.h"
 #endif

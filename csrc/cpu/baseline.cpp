@@ -1,9 +1,5 @@
-// Every kernel, compiled for any machine of the architecture (SSE2 on x86-64).
-#include "cpu/chunks.h"
-#include "cpu/system.h"
+#include "cpu/baseline.h"
 
-#define GENKERN_ISA baseline
-#define GENKERN_ISA_NAME "baseline"
-#define GENKERN_TABLE kBaseline
-#define GENKERN_VECTOR_BYTES 16
-#include "cpu/kernels_isa.h"
+#ifdef GENKERN_ISA
+#include "cpu/table.h"
+#endif

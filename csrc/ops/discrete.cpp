@@ -4,8 +4,7 @@
 
 #include "ops/loss.h"
 
-namespace genkern {
-namespace {
+namespace genkern::discrete_op {
 
 // The shape that the tensors of an operation share, the dimension of its classes, and what remains without it.
 struct ClassShape {
@@ -254,8 +253,6 @@ Tensors gumbel_backward(Arguments& arguments) {
   return {d_logits, d_eps};
 }
 
-}  // namespace
-
 GENKERN_OPS(m) {
   implement_loss<Masses<false>>(m, "discrete_entropy");
   implement_loss<Masses<true>>(m, "discrete_kl");
@@ -264,4 +261,4 @@ GENKERN_OPS(m) {
   implement<gumbel_forward, gumbel_backward>(m, "gumbel_softmax", true);
 }
 
-}  // namespace genkern
+}  // namespace genkern::discrete_op

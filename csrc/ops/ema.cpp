@@ -6,8 +6,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::ema_op {
 
 void check(at::TensorList ema_params, at::TensorList params, double decay) {
   GK_REQUIRE(params.size() == ema_params.size() && decay >= 0 && decay <= 1);
@@ -61,8 +60,6 @@ void ema_update_(at::TensorList ema_params, at::TensorList params, double decay)
     if (!average.is_inference()) average.unsafeGetTensorImpl()->bump_version();
 }
 
-}  // namespace
-
 GENKERN_OPS(m) { m.impl("ema_update_", TORCH_FN(ema_update_)); }
 
-}  // namespace genkern
+}  // namespace genkern::ema_op

@@ -8,8 +8,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::gan_loss_op {
 
 enum class Kind { minimax, non_saturating, hinge, lsgan, wgan, relativistic };
 
@@ -160,11 +159,9 @@ Tensors loss_backward(Arguments& arguments) {
   return {d_real.finish(), d_fake.finish()};
 }
 
-}  // namespace
-
 GENKERN_OPS(m) {
   implement<loss_forward<discriminator>, loss_backward<discriminator>>(m, "gan_discriminator_loss");
   implement<loss_forward<generator>, loss_backward<generator>>(m, "gan_generator_loss");
 }
 
-}  // namespace genkern
+}  // namespace genkern::gan_loss_op

@@ -4,8 +4,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::gan_penalty_op {
 
 struct Interpolation {
   Tensor real, fake;
@@ -152,12 +151,10 @@ Tensors gradient_norm_penalty_backward(Arguments& arguments) {
   return backward(grad, reduce, grad_0, a, norms, grad_1, arguments.integer());
 }
 
-}  // namespace
-
 GENKERN_OPS(m) {
   implement<interpolate, interpolate_backward>(m, "interpolate", true);
   implement<zero_centered_penalty, zero_centered_penalty_backward>(m, "zero_centered_penalty");
   implement<gradient_norm_penalty, gradient_norm_penalty_backward>(m, "gradient_norm_penalty");
 }
 
-}  // namespace genkern
+}  // namespace genkern::gan_penalty_op

@@ -6,8 +6,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::gaussian_head_op {
 
 // Everything that gaussian_rsample, gaussian_kl and gaussian_rsample_kl have in common: one of them is a head
 // without a divergence, one without a sample.
@@ -271,8 +270,6 @@ Tensors packed_backward(Arguments& a) {
   return {d_moments, d.eps};
 }
 
-}  // namespace
-
 GENKERN_OPS(m) {
   implement<head_forward<kSample>, head_backward<kSample>>(m, "gaussian_rsample", true);
   implement<head_forward<kDivergence>, head_backward<kDivergence>>(m, "gaussian_kl");
@@ -280,4 +277,4 @@ GENKERN_OPS(m) {
   implement<packed_forward, packed_backward>(m, "gaussian_rsample_kl_packed", true);
 }
 
-}  // namespace genkern
+}  // namespace genkern::gaussian_head_op

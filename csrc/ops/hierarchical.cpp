@@ -2,8 +2,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::hierarchical_op {
 
 struct ResidualHead {
   Tensor prior_loc, prior_scale, delta_loc, delta_scale;
@@ -101,8 +100,6 @@ Tensors residual_backward(Arguments& arguments) {
   return d;
 }
 
-}  // namespace
-
 GENKERN_OPS(m) { implement<residual_forward, residual_backward>(m, "gaussian_residual_rsample_kl", true); }
 
-}  // namespace genkern
+}  // namespace genkern::hierarchical_op

@@ -1,8 +1,7 @@
 // Likelihoods of data, and the entropy of a Gaussian: their options.
 #include "ops/loss.h"
 
-namespace genkern {
-namespace {
+namespace genkern::likelihood_op {
 
 void read_density(LocScaleNll& a, Arguments& arguments) {
   a.scale_value = arguments.number();
@@ -33,8 +32,6 @@ void read_poisson(ParameterNll& a, Arguments& arguments) {
 
 using K = Kernels;
 
-}  // namespace
-
 GENKERN_OPS(m) {
   implement_loss<&K::gaussian_nll_forward, &K::gaussian_nll_backward, read_density>(m, "gaussian_nll");
   implement_loss<&K::laplace_nll_forward, &K::laplace_nll_backward, read_density>(m, "laplace_nll");
@@ -45,4 +42,4 @@ GENKERN_OPS(m) {
   implement_loss<&K::gaussian_entropy_forward, &K::gaussian_entropy_backward, read_scale>(m, "gaussian_entropy");
 }
 
-}  // namespace genkern
+}  // namespace genkern::likelihood_op

@@ -3,8 +3,7 @@
 
 #include "ops/loss.h"
 
-namespace genkern {
-namespace {
+namespace genkern::logistic_mixture_op {
 
 // x and params have channels besides the pixels that the extent is of.
 struct Mixture {
@@ -82,8 +81,6 @@ struct Mixture {
   }
 };
 
-}  // namespace
-
 GENKERN_OPS(m) { implement_loss<Mixture>(m, "discretized_logistic_mixture_nll"); }
 
-}  // namespace genkern
+}  // namespace genkern::logistic_mixture_op

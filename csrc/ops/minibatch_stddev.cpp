@@ -8,8 +8,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::minibatch_stddev_op {
 
 constexpr double kEps = 1e-8;  // as the authors of StyleGAN have it
 
@@ -106,8 +105,6 @@ Tensors minibatch_stddev_backward(Arguments& arguments) {
   return {d_x};
 }
 
-}  // namespace
-
 GENKERN_OPS(m) { implement<minibatch_stddev, minibatch_stddev_backward>(m, "minibatch_stddev"); }
 
-}  // namespace genkern
+}  // namespace genkern::minibatch_stddev_op

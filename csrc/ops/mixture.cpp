@@ -7,8 +7,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::mixture_op {
 
 // z [B, D], loc [C, D], log_scale that broadcasts to it, log_weights [C] or [B, C]; as the kernels take them.
 struct Mixture {
@@ -124,8 +123,6 @@ Tensors gaussian_mixture_backward(Arguments& arguments) {
   return {d_z.result(empty), d_loc.result(empty), d_log_scale.result(empty), d_weights.result(empty)};
 }
 
-}  // namespace
-
 GENKERN_OPS(m) { implement<gaussian_mixture, gaussian_mixture_backward>(m, "gaussian_mixture"); }
 
-}  // namespace genkern
+}  // namespace genkern::mixture_op

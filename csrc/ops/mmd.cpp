@@ -8,8 +8,7 @@
 #include "ops/arguments.h"
 #include "ops/device.h"
 
-namespace genkern {
-namespace {
+namespace genkern::mmd_op {
 
 // x [B, D] and y [C, D], as the kernels take them.
 struct Sets {
@@ -82,8 +81,6 @@ Tensors mmd_backward(Arguments& arguments) {
   return d;
 }
 
-}  // namespace
-
 GENKERN_OPS(m) { implement<mmd_forward, mmd_backward>(m, "mmd"); }
 
-}  // namespace genkern
+}  // namespace genkern::mmd_op
