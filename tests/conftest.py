@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ def _same_seed_and_threads() -> Iterator[None]:
 
 
 @pytest.fixture
-def covered(request: pytest.FixtureRequest) -> Callable[[Sequence[cases.Options]], Sequence[cases.Options]]:
+def covered(request: pytest.FixtureRequest) -> covering.Covered:
     """Of options that a test crosses, those of the default run; all of them with --full."""
     return (lambda options: options) if request.config.option.full else covering.keep_options
 

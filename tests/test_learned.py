@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -133,8 +133,8 @@ def test_every_option_that_takes_a_tensor_is_tested_here_or_is_an_argument() -> 
     found = {
         (name, p.name)
         for name in gk.functional.__all__
-        for p in inspect.signature(FUNCTIONS[name]).parameters.values()
-        if {"Tensor", "float"} <= set(str(p.annotation).replace("|", " ").split())
+        for p in inspect.signature(FUNCTIONS[name], eval_str=True).parameters.values()
+        if {Tensor, float} <= set(get_args(p.annotation))
     }
     assert {option for _, option in found} == {"scale", "bandwidth", *LEARNED}
     assert {name for name, option in found if option in LEARNED} == {c.op for c in SAMPLERS}

@@ -1,13 +1,14 @@
 """Every operation × backend × dtype × shape × layout × reduction × unit, forward and backward, against float64."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import pytest
 import torch
 from support import matrix
 from support.backends import EVERY_ISA, Backend, oracle
 from support.cases import CASES, Case, Options, Tensors, evaluate, evaluate_oracle
+from support.covering import Covered
 from support.inputs import DTYPES, EXTREMES, LAYOUTS, SHAPES, Shape, fits, lay_out, numel
 from support.tolerance import assert_as_accurate, assert_same_class
 from torch import Tensor
@@ -172,7 +173,7 @@ def test_empty_batches_give_empty_losses_zero_sums_and_nan_means(case: Case, bac
 @matrix.covers("empty batches")
 @every_case_of([(0, 8), (0,), (4, 3, 0), (4, 0, 3), (0, 3, 2, 2), (2, 3, 0, 5), (2, 3, 4, 0), (1, 0, 1)])
 def test_an_empty_tensor_has_the_results_and_gradients_of_the_definition(
-    case: Case, backend: Backend, shape: Shape, covered: Callable[[Sequence[Options]], Sequence[Options]]
+    case: Case, backend: Backend, shape: Shape, covered: Covered
 ) -> None:
     dtype = DTYPES[sum(shape) % len(DTYPES)]
     tensors = case.inputs(shape, dtype)

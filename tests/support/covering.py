@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -23,6 +23,8 @@ import pytest
 
 from support.backends import Backend
 
+Options = dict[str, Any]
+Covered = Callable[[Sequence[Options]], Sequence[Options]]  # the fixture: see conftest.py
 KERNELS = "whose kernels"
 Row = tuple[int, ...]  # the value of each factor, as a number
 
@@ -43,7 +45,7 @@ def keep(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     return [items[place] for place in sorted(kept)]
 
 
-def keep_options(options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def keep_options(options: Sequence[Options]) -> list[Options]:
     """The same of options that a test crosses by itself: every pair of values that two of them have together."""
     rows, _ = factors(options)
     return [options[place] for place in covering(rows, None, [repr(chosen) for chosen in options])]
