@@ -226,14 +226,12 @@ def family_sources(csrc: Path, folder: Path) -> list[Path]:
 
 def op_sources(csrc: Path, folder: Path) -> list[Path]:
     """The ops, several in one translation unit: torch's headers take most of the time that one takes."""
-    alone = [csrc / "ops" / name for name in TORCH_IN_PYTHON]
-    ops = sorted(set(csrc.glob("ops/*.cpp")) - set(alone))
-    parts = [ops[first::3] for first in range(3)]
-    joined = [
-        _written(folder / f"ops_{i}.cpp", "".join(f'#include "ops/{op.name}"\n' for op in part))
-        for i, part in enumerate(parts)
-    ]
-    return [*joined, *alone]
+    ops = sorted(csrc.glob("ops/*.cpp"))
+    alone = [op for op in ops if op.name in TORCH_IN_PYTHON]
+    others = [op for op in ops if op not in alone]
+    parts = [part for part in (others[first::3] for first in range(3)) if part]
+    texts = ["".join(f'#include "ops/{op.name}"\n' for op in part) for part in parts]
+    return [*alone, *(_written(folder / f"ops_{i}.cpp", text) for i, text in enumerate(texts))]
 
 
 def _written(path: Path, text: str) -> Path:

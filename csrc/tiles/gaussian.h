@@ -1,6 +1,6 @@
-// The likelihood and the entropy of a Gaussian: what happens to one tile, for every backend. A tile is a few consecutive
-// elements; the engine E that it is compiled against (cpu/launch.h, cuda/engine.cuh) says how many, how they are fetched
-// and what becomes of results.
+// The likelihood and the entropy of a Gaussian: what happens to one tile, for every backend. A tile is a few
+// consecutive elements; the engine E that it is compiled against (cpu/launch.h, cuda/engine.cuh) says how many, how
+// they are fetched and what becomes of results.
 #pragma once
 
 #include "kernels.h"
