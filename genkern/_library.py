@@ -118,18 +118,21 @@ class Op:
         checks = zip(self._option_checks, args, strict=True)
         return tuple([value if check is None else check(name, value) for (name, check), value in checks])
 
-    def _by_op(
-        self, op: Any, fake: Callable[..., Any], args: Sequence[Any], refusal: RuntimeError | None = None
-    ) -> Any:
-        """The op's results; or, where it has refused the arguments, the error that names the one at fault."""
+    def _by_op(self, op: Any, fake: Callable[..., Any], args: Sequence[Any]) -> Any:
         positional, options = self._split_options(args)
-        if refusal is None:
-            try:
-                return op(*positional, **options)
-            except RuntimeError as error:
-                refusal = error
-        fake(*positional, **options)
-        raise refusal
+        try:
+            return op(*positional, **options)
+        except RuntimeError:
+            self._explain(fake, args)
+            raise
+
+    def _explain(self, fake: Callable[..., Any], args: Sequence[Any]) -> None:
+        """Raise the error that names the argument at fault in a call that was refused, if one is."""
+        positional, options = self._split_options(args)
+        try:
+            fake(*positional, **options)
+        except (TypeError, ValueError) as named:
+            raise named from None
 
     def _split_options(self, args: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """The positional arguments and, by name, those that the schema has as keywords: the last ones."""
@@ -193,23 +196,22 @@ class Operation(Op):
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
-        refusal = None
         if self._compiled_call is not None and not by_definition and not torch.compiler.is_dynamo_compiling():
             try:
                 results = self._compiled_call(*args)
                 if results is not NotImplemented:
                     return results
-            except RuntimeError as error:
-                refusal = error
+            except RuntimeError:
+                self._explain(*self._overload(self._checked(args))[1:])
+                raise
         args = self._checked(args)
         if _dtensor.given(args):
             return _dtensor.call(self, args)
         if by_definition:
             return self.by_definition(self._with_noise(args))
+        results = self._by_op(*self._overload(args))
         if not self._draws(args):
-            return self._by_op(self.op, self._fake, self._with_noise(args), refusal)
-        k = self._key
-        results = self._by_op(self.draw, self._fake_draw, (*args[:k], *args[k + 2 :]), refusal)
+            return results
         return results[:-1] if len(results) > 2 else results[0]
 
     def split(self, args: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -221,6 +223,12 @@ class Operation(Op):
         """The other way round."""
         args = [*positional, *(options[name] for name in self._options)]
         return args if self._key < 0 else [*args[: self._key + 2], None, *args[self._key + 2 :]]
+
+    def _overload(self, args: Sequence[Any]) -> tuple[Any, Callable[..., Any], Sequence[Any]]:
+        """The op that serves a call, its fake kernel, and its arguments."""
+        if not self._draws(args):
+            return self.op, self._fake, self._with_noise(args)
+        return self.draw, self._fake_draw, (*args[: self._key], *args[self._key + 2 :])
 
     def _draws(self, args: Sequence[Any]) -> bool:
         return self._key >= 0 and args[self._key] is None and args[self._key + 1] is None

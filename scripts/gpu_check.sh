@@ -100,9 +100,9 @@ print(\"built for\", cuda[\"archs\"], \"with CUDA\", cuda[\"toolkit\"])"' "$pyth
     no_build=${no_gpu:-the build failed}
 fi
 stage "every kernel once" 60 smoke ' 0 results not those' "$no_build" "$python" tests/every_kernel_once.py
-stage "GPU tests" 150 gpu_tests ' passed' "${no_build:-$no_pytest}" "${tests[@]}" tests/test_cuda.py
+stage "GPU tests" 150 gpu_tests ' passed' "${no_build:-$no_pytest}" "${tests[@]}" --full tests/test_cuda.py
 stage "matrix on the GPU" 120 matrix ' passed' "${no_build:-$no_pytest}" \
-    env OMP_NUM_THREADS=2 "${tests[@]}" "${at_once[@]}" "${matrix[@]}" -k "cuda and not emulated"
+    env OMP_NUM_THREADS=2 "${tests[@]}" --full "${at_once[@]}" "${matrix[@]}" -k "cuda and not emulated"
 stage benchmarks 150 benchmarks ' passed' "${no_build:-$no_benchmark}" \
     "$python" -m pytest benchmarks -p no:cacheprovider --benchmark-enable --device cuda --quick --results "$out"
 for tool in memcheck racecheck initcheck; do

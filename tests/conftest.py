@@ -52,7 +52,7 @@ def _same_seed_and_threads() -> Iterator[None]:
 
 @pytest.fixture
 def covered(request: pytest.FixtureRequest) -> covering.Covered:
-    """Of options that a test crosses, those of the default run; all of them with --full."""
+    """Thins options that a test crosses by itself to a covering set; --full keeps all."""
     return (lambda options: options) if request.config.option.full else covering.keep_options
 
 
@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def turn(item: pytest.Item) -> int:
-    """What fails most often and what is cheap comes first.
+    """The place of a test in the order: what fails most often and what is cheap comes first.
 
     These are the tests of every operation; then the other ones of a process, those of emulated kernels, which may have
     to be compiled, and what takes seconds each.

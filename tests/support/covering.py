@@ -93,7 +93,7 @@ def covering(rows: Sequence[Row], strong: int | None, names: Sequence[str]) -> l
 
 
 def interactions(row: Row, strong: int | None) -> Iterator[tuple[int, ...]]:
-    """What a row has to show: its pairs of values, and its triples that contain the strong factor's."""
+    """The pairs of values of a row, and its triples that contain the value of the strong factor."""
     places = range(len(row))
     yield row if len(row) < 2 else ()
     for i, j in combinations(places, 2):

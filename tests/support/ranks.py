@@ -254,7 +254,7 @@ def options_of(case: Any, placement: str) -> list[dict[str, Any]]:
 
 
 def evaluate_cases(world: int, wanted: dict[str, list[str]]) -> dict[str, Any]:
-    """Of each placement the cases that are wanted."""
+    """The cases that are wanted of each placement."""
     import genkern as gk
     from support.cases import CASES
 
