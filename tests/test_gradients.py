@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from support import matrix
-from support.backends import Backend, oracle
+from support.backends import BACKENDS, REFERENCE, Backend, oracle
 from support.capture import Recorder
 from support.cases import CASES, Case, Options, Tensors, evaluate
 from support.inputs import LAYOUTS, Shape, cotangent, normal
@@ -19,6 +19,8 @@ import genkern as gk
 from genkern._library import Operation
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
+of_definition = pytest.mark.parametrize("backend", [REFERENCE], ids=str, indirect=True)
+of_kernels = pytest.mark.parametrize("backend", [b for b in BACKENDS if b != REFERENCE], ids=str, indirect=True)
 
 
 def small(case: Case, options: Options, dtype: torch.dtype = torch.float64, shape: Shape = (3, 2)) -> Tensors:
@@ -47,6 +49,7 @@ def test_first_derivatives_agree_with_finite_differences(case: Case, backend: Ba
 
 @matrix.covers("gradgradcheck")
 @every_case
+@of_definition
 def test_second_derivatives_agree_with_finite_differences(case: Case, backend: Backend) -> None:
     for options in case.variants:
         tensors = small(case, options, shape=(2, 2))
@@ -66,7 +69,8 @@ def test_gradients_of_every_variant_are_those_of_the_definition(case: Case, ever
 
 
 @every_case
-def test_second_derivatives_of_every_variant_are_those_of_the_definition(case: Case, native: Backend) -> None:
+@of_kernels
+def test_second_derivatives_of_every_variant_are_those_of_the_definition(case: Case, backend: Backend) -> None:
     def second(options: Options) -> list[Tensor]:
         tensors = small(case, options, shape=(3, 5))
         outputs = case(tensors, **options)
@@ -80,12 +84,12 @@ def test_second_derivatives_of_every_variant_are_those_of_the_definition(case: C
         total = sum((g * cotangent(g, 10)).sum() for g in first) + sum(0 * t.sum() for t in tensors.values())
         return list(torch.autograd.grad(total, list(tensors.values()), allow_unused=True, materialize_grads=True))
 
-    for options in case.rescaled:
+    for options in (*case.variants, *case.rescaled):
         result = second(options)
         with oracle():
             expected = second(options)
         for value, right in zip(result, expected, strict=True):
-            torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13)
+            torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13, msg=text(options))
 
 
 @every_case
