@@ -183,7 +183,7 @@ def test_evaluation_is_that_of_the_run(train, genkern, tmp_path):
 # Several processes
 
 
-@pytest.mark.parametrize("family", ["gan", "vae"])
+@pytest.mark.parametrize("family", ["gan", pytest.param("vae", marks=pytest.mark.full)])
 def test_two_processes_have_the_numbers_of_one_and_resume_them(genkern, folder, tmp_path, family):
     options = {
         # A rank's groups of images are its own, so the statistic over a group is not that of one process.

@@ -66,13 +66,19 @@ def test_only_reserving_a_key_and_drawing_one_are_tagged_random() -> None:
     assert tagged == {"key_reserve", "key_reserve_on", "key_reserve_cuda"} | DRAWS
 
 
+STATIC, DYNAMIC = matrix.covers("torch.compile, static"), matrix.covers("torch.compile, dynamic")
+
+
 @every_case
 @pytest.mark.parametrize(
-    "dynamic",
+    ("chosen", "dynamic"),
     [
-        pytest.param(False, id="static", marks=matrix.covers("torch.compile, static")),
-        pytest.param(True, id="dynamic", marks=matrix.covers("torch.compile, dynamic")),
+        pytest.param(AUTO, False, id="auto-static", marks=STATIC),
+        pytest.param(AUTO, True, id="auto-dynamic", marks=DYNAMIC),
+        pytest.param(REFERENCE, True, id="reference-dynamic", marks=DYNAMIC),
+        pytest.param(REFERENCE, False, id="reference-static", marks=[STATIC, pytest.mark.full]),  # no new obstacle
     ],
+    indirect=["chosen"],
 )
 def test_compiles_whole_without_a_graph_break(
     case: Case, chosen: Backend, dynamic: bool, request: pytest.FixtureRequest
