@@ -434,6 +434,18 @@ def test_batches_without_such_channels_are_refused_by_name() -> None:
         gk.minibatch_stddev(torch.zeros(4))
 
 
+def test_the_op_gives_norms_whose_gradient_adds_to_that_of_the_penalty(every_isa: Backend) -> None:
+    """The public function gives the penalty alone."""
+    grad = normal((5, 7), 0).requires_grad_()
+    penalty, norms = torch.ops.genkern.gradient_norm_penalty(grad, center=0.3, reduction="sum")
+    plain = grad.square().sum(1).sqrt()
+    expected = ((plain - 0.3) ** 2).sum(), plain
+    torch.testing.assert_close((penalty, norms), expected, rtol=1e-14, atol=0)
+    weights = [torch.tensor(0.7, dtype=torch.float64), normal((5,), 1)]
+    (found,) = torch.autograd.grad([penalty, norms], grad, weights)
+    torch.testing.assert_close(found, *torch.autograd.grad(expected, grad, weights), rtol=1e-13, atol=1e-15)
+
+
 # Averages of parameters
 
 EMA_SHAPES = [(), (1,), (3, 5), (8, 4, 3, 3), (0, 4), (40_001,), (257, 129)]
