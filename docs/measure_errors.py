@@ -24,8 +24,9 @@ from genkern import _backend
 from genkern.reference.random import philox4x32
 
 mp.dps = 50
-DTYPE = torch.float64 if "float64" in sys.argv else torch.float32
-DIGITS, LOWEST = (52, -1022) if DTYPE == torch.float64 else (23, -126)  # of a number, behind the first; its exponent
+WIDE = "float64" in sys.argv
+DTYPE = torch.float64 if WIDE else torch.float32
+DIGITS, LOWEST = (52, -1022) if WIDE else (23, -126)  # of a number, behind the first; its exponent
 POINTS = 20000
 RANDOM = torch.Generator().manual_seed(0)
 HALF, TWO = mpf("0.5"), mpf(2)
@@ -294,7 +295,7 @@ def rows() -> Iterator[Row]:
     var = torch.exp(even(-87, 88))
     yield Row(
         "entropy, var", "1e-38 … 1e38", (var,), lambda v: gk.gaussian_entropy(v, scale_param="var", reduction="none"),
-        lambda v: 0.5 * torch.log(v) + 0.5 * (1 + np.log(2 * np.pi)), lambda v: HALF * (mp.log(v) + 1 + mp.log(2 * mp.pi)),
+        lambda v: 0.5 * torch.log(2 * np.pi * np.e * v), lambda v: HALF * (mp.log(v) + 1 + mp.log(2 * mp.pi)),
         lambda v: HALF * max(abs(mp.log(v)), 1 + mp.log(2 * mp.pi)),
     )  # fmt: skip
 
@@ -355,9 +356,8 @@ def spacing(value: mpf) -> mpf:
 
 def normals() -> Row:
     """Standard normal noise from its words; an ulp is that of the value, or of 1/8 for smaller ones."""
-    wide = DTYPE == torch.float64
-    words = philox4x32(torch.tensor(7), torch.arange(POINTS // (2 if wide else 4)))
-    if wide:
+    words = philox4x32(torch.tensor(7), torch.arange(POINTS // (2 if WIDE else 4)))
+    if WIDE:
         pairs = (words[:2], words[2:])
         u = [(a.double() * 2.0**-32 + b.double() * 2.0**-64 + 2.0**-65).tolist() for a, b in pairs]
     else:
@@ -424,7 +424,7 @@ def main() -> None:
             figures.append(ulps(row.compute(*row.arguments), true, size))
         shown = ["" if f is None else f"{f:.2g}" if f < 1e4 else f"{f:.0e}" for f in figures]
         print(f"| {row.name} | {row.range} | " + " | ".join(shown) + " |", flush=True)
-    if DTYPE == torch.float32:
+    if not WIDE:
         discrepancies(isas)
 
 

@@ -61,8 +61,8 @@ GK_INLINE int64_t each_square(const ClassOperand& o, int64_t n, int64_t classes,
   return classes;
 }
 
-// Every element and class of a block: to[class * lanes + place]. Where an element's classes lie side by side, squares of
-// elements and classes are turned.
+// Every element and class of a block: to[class * lanes + place]. Where an element's classes lie side by side, squares
+// of elements and classes are turned.
 template <class T, class S>
 void load_classes(const Span& b, const ClassOperand& o, int64_t classes, const S* data, T* to) {
   constexpr int64_t lanes = Vec<T>::lanes;

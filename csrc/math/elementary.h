@@ -1,6 +1,6 @@
 // exp, log, log1p, sine and cosine, by polynomials (errors: docs/numerics.md). F is float, double or a vector of them,
-// and no step is rounded differently for a number than for a vector: a sample has the same bits on every device that has
-// fused multiply-adds.
+// and no step is rounded differently for a number than for a vector: a sample has the same bits on every device that
+// has fused multiply-adds.
 #pragma once
 
 #include <type_traits>
@@ -29,8 +29,10 @@ template <class F>
 inline constexpr bool kWide = sizeof(scalar_t<F>) == 8;
 template <class F>
 GK_INLINE F number(double wide, float narrow) {
-  if constexpr (kWide<F>) return F(wide);
-  else return F(narrow);
+  if constexpr (kWide<F>)
+    return F(wide);
+  else
+    return F(narrow);
 }
 
 inline constexpr float kInfinity = __builtin_huge_valf(), kNaN = __builtin_nanf("");
@@ -153,8 +155,8 @@ GK_INLINE F exp(F x) {
   return times_power_of_2((e.tail + e.r) + F(1), e.n);
 }
 
-// exp(x), but 0 below the normal range, 1.2e-38 (2.2e-308), where an operation may take a hundred cycles: what is so far
-// out in a tail is nothing beside what it is added to.
+// exp(x), but 0 below the normal range, 1.2e-38 (2.2e-308), where an operation may take a hundred cycles: what is so
+// far out in a tail is nothing beside what it is added to.
 template <class F>
 inline constexpr scalar_t<F> kTailEnd = static_cast<scalar_t<F>>(kWide<F> ? -708.0 : -87.0);
 template <class F>
@@ -193,8 +195,10 @@ GK_INLINE Expm1<F> expm1_terms(F x) {
   const F bounded = min(number<F>(709.8, 89.0f), max(F(-80.0f), x));
   const Reduced<F> e = reduce_exp<true>(bounded);
   F half_s;
-  if constexpr (kWide<F>) half_s = power_of_2(e.n.value - F(1));
-  else half_s = Lanes<F>::from_bits((e.n.integer + 126) << 23);
+  if constexpr (kWide<F>)
+    half_s = power_of_2(e.n.value - F(1));
+  else
+    half_s = Lanes<F>::from_bits((e.n.integer + 126) << 23);
   return or_infinite(x, expm1_from(half_s, e.n.value, e.r, e.tail), bounded - x);
 }
 
@@ -216,8 +220,10 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   }
   const F twice = e.r + e.r;
   F tail;
-  if constexpr (kWide<F>) tail = fma(e.r, e.r, fma(e.tail, twice + e.tail, e.tail + e.tail));  // q^2 without q's rounding
-  else tail = fma(q, q, e.tail + e.tail);
+  if constexpr (kWide<F>)
+    tail = fma(e.r, e.r, fma(e.tail, twice + e.tail, e.tail + e.tail));  // q^2 without q's rounding
+  else
+    tail = fma(q, q, e.tail + e.tail);
   const Expm1<F> t = expm1_from(half_s, n, twice, tail);
   F root = times_power_of_2(q + F(1), e.n);
   if constexpr (kTail) root = select(x < F(kTailEnd<F>), F(0), root);
@@ -314,15 +320,17 @@ GK_INLINE F log1p(F x) {
 template <class F>
 GK_INLINE F log1p_unit(F x) {
   const F u = F(1) + x;
-  if constexpr (kWide<F>) return log_of_sum(x, u);
-  else return log_normal(u) + (x - (u - F(1)));
+  if constexpr (kWide<F>)
+    return log_of_sum(x, u);
+  else
+    return log_normal(u) + (x - (u - F(1)));
 }
 
 // cos and sin of 2 pi u for u in [0, 1]. The quadrant splits off exactly, so only the polynomial rounds.
 template <class F>
 GK_INLINE Pair<F> cos_sin_2pi(F u) {
   const F magic = number<F>(0x1.8p52, 0x1.8p23f), shifted = fma(u, F(4), magic);  // as in round(u, 4)
-  const F r = fma(u, F(4), magic - shifted);  // the angle is r pi / 2, |r| <= 1/2
+  const F r = fma(u, F(4), magic - shifted);                                      // the angle is r pi / 2, |r| <= 1/2
   const F r2 = r * r;
   F s, c;
   if constexpr (kWide<F>) {
