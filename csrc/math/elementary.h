@@ -24,7 +24,7 @@ struct ExpRoot {
 
 namespace elementary {
 
-// What is written for both types takes its numbers in double, and those of float in float.
+// Whether F is double, or a vector of it; and a constant that each type has its own value of.
 template <class F>
 inline constexpr bool kWide = sizeof(scalar_t<F>) == 8;
 template <class F>
