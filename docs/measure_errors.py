@@ -1,13 +1,15 @@
-"""Largest errors of the float32 kernels, in ulp of the true value: the table of docs/numerics.md.
+"""Largest errors of the kernels, in ulp of the true value: the tables of docs/numerics.md.
 
-    python docs/measure_errors.py
+    python docs/measure_errors.py            in float32
+    python docs/measure_errors.py float64
 
-Every row is one public operation over one range of arguments. The true values come from mpmath with 40 digits, for the
-float32 arguments as they are. "as written" is the usual formula in eager torch, float32.
+Every row is one public operation over one range of arguments. The true values come from mpmath with 50 digits, for the
+arguments as they are. "as written" is the usual formula in eager torch, in the same type.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +23,10 @@ import genkern as gk
 from genkern import _backend
 from genkern.reference.random import philox4x32
 
-mp.dps = 40
+mp.dps = 50
+WIDE = "float64" in sys.argv
+DTYPE = torch.float64 if WIDE else torch.float32
+DIGITS, LOWEST = (52, -1022) if WIDE else (23, -126)  # of a number, behind the first; its exponent
 POINTS = 20000
 RANDOM = torch.Generator().manual_seed(0)
 HALF, TWO = mpf("0.5"), mpf(2)
@@ -40,13 +45,13 @@ class Row:
 
 def even(lo: float, hi: float) -> Tensor:
     """Random points, as many in each part of the range."""
-    return (lo + (hi - lo) * torch.rand(POINTS, generator=RANDOM, dtype=torch.float64)).float()
+    return (lo + (hi - lo) * torch.rand(POINTS, generator=RANDOM, dtype=torch.float64)).to(DTYPE)
 
 
 def magnitudes(lo: float, hi: float) -> Tensor:
     """Both signs, as many points in each decade."""
     size = torch.exp(even(float(np.log(lo)), float(np.log(hi))).double())
-    return (size * torch.where(torch.rand(POINTS, generator=RANDOM) < 0.5, -1.0, 1.0)).float()
+    return (size * torch.where(torch.rand(POINTS, generator=RANDOM) < 0.5, -1.0, 1.0)).to(DTYPE)
 
 
 def sigma(**options: object) -> Callable[[Tensor], Tensor]:
@@ -183,13 +188,13 @@ def rows() -> Iterator[Row]:
         "its derivative", "±1e-7 … 87", (raw,), slope(kl), lambda s: 0.5 * (s.exp() - 1), lambda s: HALF * mp.expm1(s)
     )
     p = even(-10, 10)
-    q = (p.double() * (1 + magnitudes(1e-6, 1e-1).double())).float()
+    q = (p.double() * (1 + magnitudes(1e-6, 1e-1).double())).to(DTYPE)
     yield Row(
         "KL(q ‖ p), logvar, q ≈ p", "relative difference 1e-6 … 0.1", (q, p), kl,
         lambda a, b: -0.5 * (1 + a - b - (a - b).exp()), lambda a, b: kl_of_ratio(a - b),
     )  # fmt: skip
     p = torch.exp(even(-5, 5))
-    q = (p.double() * (1 + magnitudes(1e-5, 1e-1).double())).float()
+    q = (p.double() * (1 + magnitudes(1e-5, 1e-1).double())).to(DTYPE)
     yield Row(
         "KL(q ‖ p), std, q ≈ p", "relative difference 1e-5 … 0.1", (q, p), lambda a, b: kl(a, b, scale_param="std"),
         lambda a, b: torch.log(b / a) + a**2 / (2 * b**2) - 0.5, lambda a, b: kl_of_ratio(2 * mp.log(a / b)),
@@ -202,7 +207,7 @@ def rows() -> Iterator[Row]:
         lambda x, m, s: 0.5 * ((x - m) ** 2 / s.exp() + s), lambda x, m, s: HALF * ((x - m) ** 2 * mp.exp(-s) + s),
         lambda x, m, s: HALF * max((x - m) ** 2 * mp.exp(-s), abs(s)),
     )  # fmt: skip
-    white, logits = (even(0, 1) > 0.5).float(), even(-80, 80)
+    white, logits = (even(0, 1) > 0.5).to(DTYPE), even(-80, 80)
     yield Row(
         "Bernoulli nll", "logits −80 … 80, x = 0 or 1", (white, logits),
         lambda x, z: gk.bernoulli_nll(x, z, reduction="none"), lambda x, z: functional.softplus(z) - x * z,
@@ -252,7 +257,7 @@ def rows() -> Iterator[Row]:
     )  # fmt: skip
     for name, where, distance in (("narrow bin", (-1, 5), 0.2), ("steep", (-6, -3), 0.05), ("one side", (-7, -6), 0.5)):
         grey, log_scale = even(-0.9, 0.9), even(*where)
-        away = (grey + distance * (1 + even(-1, 1))).float()
+        away = (grey + distance * (1 + even(-1, 1))).to(DTYPE)
         yield Row(
             f"logistic bin: {name}", f"log scale {where[0]} … {where[1]}".replace("-", "−"), (grey, away, log_scale),
             logistic_nll, logistic_as_written, logistic_bin,
@@ -282,7 +287,7 @@ def rows() -> Iterator[Row]:
         )  # fmt: skip
         other = tuple(even(-size, size) for _ in range(4))
         yield Row("categorical KL", text, (*logits, *other), categorical_kl, kl_of_logits_as_written, kl_of_logits)
-    near = tuple((a.double() + magnitudes(1e-5, 1e-1).double()).float() for a in logits)
+    near = tuple((a.double() + magnitudes(1e-5, 1e-1).double()).to(DTYPE) for a in logits)
     yield Row(
         "categorical KL, q ≈ p", "difference 1e-5 … 0.1", (*near, *logits),
         categorical_kl, kl_of_logits_as_written, kl_of_logits,
@@ -290,7 +295,7 @@ def rows() -> Iterator[Row]:
     var = torch.exp(even(-87, 88))
     yield Row(
         "entropy, var", "1e-38 … 1e38", (var,), lambda v: gk.gaussian_entropy(v, scale_param="var", reduction="none"),
-        lambda v: 0.5 * torch.log(v) + 1.4189385332, lambda v: HALF * (mp.log(v) + 1 + mp.log(2 * mp.pi)),
+        lambda v: 0.5 * torch.log(2 * np.pi * np.e * v), lambda v: HALF * (mp.log(v) + 1 + mp.log(2 * mp.pi)),
         lambda v: HALF * max(abs(mp.log(v)), 1 + mp.log(2 * mp.pi)),
     )  # fmt: skip
 
@@ -319,7 +324,7 @@ def gan_rows() -> Iterator[Row]:
         lambda a, b: max(mp.hypot(a, b), 1) ** 2,
     )  # fmt: skip
     one = even(0.5, 2)
-    other = (one.double() * (1 + magnitudes(1e-6, 1e-1).double())).float()
+    other = (one.double() * (1 + magnitudes(1e-6, 1e-1).double())).to(DTYPE)
     yield Row(
         "minibatch_stddev, groups of two", "relative difference 1e-6 … 0.1", (one, other),
         lambda a, b: gk.minibatch_stddev(torch.cat((a, b)).unsqueeze(1), 2)[: len(a), 1],
@@ -345,23 +350,26 @@ def ulps(result: Tensor, true: list[mpf], size: list[mpf]) -> float:
 
 
 def spacing(value: mpf) -> mpf:
-    """An ulp of float32 at this value; the smallest subnormal number below the normal ones."""
-    return TWO ** (max(int(mp.floor(mp.log(abs(value), 2))), -126) - 23) if value else TWO**-149
+    """An ulp at this value; the smallest subnormal number below the normal ones."""
+    return TWO ** ((max(int(mp.floor(mp.log(abs(value), 2))), LOWEST) if value else LOWEST) - DIGITS)
 
 
 def normals() -> Row:
     """Standard normal noise from its words; an ulp is that of the value, or of 1/8 for smaller ones."""
-    counter = torch.arange(POINTS // 4)
-    words = philox4x32(torch.tensor(7), counter)
-    u = [(w.to(torch.float32) * 2.0**-32 + 2.0**-33).tolist() for w in words]
+    words = philox4x32(torch.tensor(7), torch.arange(POINTS // (2 if WIDE else 4)))
+    if WIDE:
+        pairs = (words[:2], words[2:])
+        u = [(a.double() * 2.0**-32 + b.double() * 2.0**-64 + 2.0**-65).tolist() for a, b in pairs]
+    else:
+        u = [(w.to(torch.float32) * 2.0**-32 + 2.0**-33).tolist() for w in words]
     true = []
-    for i in range(len(counter)):
-        for a, b in ((u[0][i], u[1][i]), (u[2][i], u[3][i])):
+    for values in zip(*u, strict=True):
+        for a, b in zip(values[::2], values[1::2], strict=True):
             radius, angle = mp.sqrt(-2 * mp.log(a)), TWO * mp.pi * mpf(b)
             true += [radius * mp.cos(angle), radius * mp.sin(angle)]
     place = torch.arange(len(true))
     text = f"{len(true)} values"
-    noise = lambda _: gk.random.normal(gk.random.key(7), (len(true),))  # noqa: E731
+    noise = lambda _: gk.random.normal(gk.random.key(7), (len(true),), dtype=DTYPE)  # noqa: E731
     return Row(
         "normal noise",
         text,
@@ -375,7 +383,7 @@ def normals() -> Row:
 
 def discrepancies(isas: list[str]) -> None:
     """Of the MMD of two sets of 512 points with 64 dimensions: absolute errors over eps; kernel values are 0 to 1."""
-    draws = torch.randn(2, 512, 64, generator=RANDOM)
+    draws = torch.randn(2, 512, 64, generator=RANDOM, dtype=DTYPE)
 
     def by_products(x: Tensor, y: Tensor, kernel: str) -> Tensor:
         def mean(a: Tensor, b: Tensor) -> Tensor:
@@ -396,7 +404,7 @@ def discrepancies(isas: list[str]) -> None:
             for isa in isas:
                 _backend.native.set_isa(isa)  # type: ignore[union-attr]
                 values.append(gk.mmd(x, y, **options))  # type: ignore[arg-type]
-            errors = [(v.double() - true).abs().item() / torch.finfo(torch.float32).eps for v in values]
+            errors = [(v.double() - true).abs().item() / torch.finfo(DTYPE).eps for v in values]
             print(f"| {kernel} | {centre} | " + " | ".join(f"{e:.2g}" for e in errors) + " |")
 
 
@@ -416,7 +424,8 @@ def main() -> None:
             figures.append(ulps(row.compute(*row.arguments), true, size))
         shown = ["" if f is None else f"{f:.2g}" if f < 1e4 else f"{f:.0e}" for f in figures]
         print(f"| {row.name} | {row.range} | " + " | ".join(shown) + " |", flush=True)
-    discrepancies(isas)
+    if not WIDE:
+        discrepancies(isas)
 
 
 if __name__ == "__main__":

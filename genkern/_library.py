@@ -25,9 +25,14 @@ _TAGS = (torch.Tag.pt2_compliant_tag,)
 _PUBLIC_NAMES = {"clamp_lo": "clamp", "clamp_hi": "clamp", "scale_value": "scale", "latent": "latent_channels"}
 
 
+# Looked up once: a call of a few numbers takes as long as a dozen such steps.
+_transforms_active = torch._C._are_functorch_transforms_active
+_is_traced = torch.compiler.is_dynamo_compiling
+
+
 def _may_want_definition() -> bool:
     """Whether a call may have to take it: functorch transforms and dual numbers must see every step."""
-    return _backend.mode != "auto" or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return _backend.mode != "auto" or _transforms_active() or forward_ad._current_level >= 0
 
 
 def _groups(definition: Callable[..., Any], names: list[str]) -> Iterator[tuple[Any, list[int]]]:
@@ -78,11 +83,34 @@ class Op:
         self._groups = list(_groups(definition, self._names))
         implementation = None if _backend.native and device_free else self._definition
         self.op = _define(parsed, implementation, self._reference_key(), self._fake, random=random)
+        self._compiled_call = None
+
+    def compile_call(self) -> "Op":
+        """Have C++ make the calls whose arguments are just what the schema says."""
+        if _backend.native is not None:
+            self._compiled_call = _backend.native.make_call(self.name)
+        return self
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
+        if not by_definition and (results := self._compiled(args)) is not NotImplemented:
+            return results
         checked = self._checked(args)
         return self.by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
+
+    def _compiled(self, args: Sequence[Any]) -> Any:
+        """What the compiled call gives; NotImplemented where torch.ops must look at an argument."""
+        if self._compiled_call is None or _is_traced():
+            return NotImplemented
+        try:
+            return self._compiled_call(*args)
+        except RuntimeError:
+            self._explain(*self._overload(self._checked(args))[1:])
+            raise
+
+    def _overload(self, args: Sequence[Any]) -> tuple[Any, Callable[..., Any], Sequence[Any]]:
+        """The op that serves a call, its fake kernel, and its arguments."""
+        return self.op, self._fake, args
 
     def by_definition(self, args: Sequence[Any]) -> Any:
         return self._reference(*self._grouped(args))
@@ -145,7 +173,7 @@ class Op:
         device = next((a.device.type for a in args if isinstance(a, Tensor)), "cpu")
         if why_not := _backend.why_not(device):
             raise RuntimeError(f"backend 'native' has no compiled kernel for {self.name} on {device}: {why_not}")
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        if _transforms_active() or forward_ad._current_level >= 0:
             raise RuntimeError(
                 f"backend 'native' has no compiled kernel for {self.name} under torch.func or dual numbers"
             )
@@ -188,22 +216,15 @@ class Operation(Op):
             self._reserve = reserve
             self._option_checks.insert(self._key + 2, ("generator", None))
             self._define_draw()
-        self._compiled_call = None
         if _backend.native is not None:
             self._define_gradients()
             _backend.native.register_autograd(self.name, self._differentiable)
-            self._compiled_call = _backend.native.make_call(self.name)
+        self.compile_call()
 
     def __call__(self, *args: Any) -> Any:
         by_definition = _may_want_definition() and self._wants_reference(args)
-        if self._compiled_call is not None and not by_definition and not torch.compiler.is_dynamo_compiling():
-            try:
-                results = self._compiled_call(*args)
-                if results is not NotImplemented:
-                    return results
-            except RuntimeError:
-                self._explain(*self._overload(self._checked(args))[1:])
-                raise
+        if not by_definition and (results := self._compiled(args)) is not NotImplemented:
+            return results
         args = self._checked(args)
         if _dtensor.given(args):
             return _dtensor.call(self, args)
@@ -225,7 +246,6 @@ class Operation(Op):
         return args if self._key < 0 else [*args[: self._key + 2], None, *args[self._key + 2 :]]
 
     def _overload(self, args: Sequence[Any]) -> tuple[Any, Callable[..., Any], Sequence[Any]]:
-        """The op that serves a call, its fake kernel, and its arguments."""
         if not self._draws(args):
             return self.op, self._fake, self._with_noise(args)
         return self.draw, self._fake_draw, (*args[: self._key], *args[self._key + 2 :])

@@ -160,6 +160,8 @@ def normal(
     >>> bool((gk.random.normal(k, (2, 3), element_offset=6) == whole[2:]).all())
     True
     """
+    if device is None and isinstance(key, Tensor):  # the short way
+        return _normal(key, shape, dtype, element_offset, key.device)
     return _noise(_normal, key, shape, dtype, element_offset, device)
 
 
@@ -182,6 +184,8 @@ def uniform(
     >>> gk.random.uniform(gk.random.key(42), (2,))
     tensor([0.9177, 0.9581])
     """
+    if device is None and isinstance(key, Tensor):
+        return _uniform(key, shape, dtype, element_offset, key.device)
     return _noise(_uniform, key, shape, dtype, element_offset, device)
 
 
@@ -205,10 +209,10 @@ def _noise(
 
 
 _NOISE = "(Tensor key, SymInt[] shape, ScalarType dtype, SymInt element_offset, Device device) -> Tensor"
-_normal = Op(f"random_normal{_NOISE}", reference.random_normal)
-_uniform = Op(f"random_uniform{_NOISE}", reference.random_uniform)
-_split = Op("key_split(Tensor key, SymInt num) -> Tensor", reference.key_split)
-_fold_in = Op("key_fold_in(Tensor key, SymInt data) -> Tensor", reference.key_fold_in)
+_normal = Op(f"random_normal{_NOISE}", reference.random_normal).compile_call()
+_uniform = Op(f"random_uniform{_NOISE}", reference.random_uniform).compile_call()
+_split = Op("key_split(Tensor key, SymInt num) -> Tensor", reference.key_split).compile_call()
+_fold_in = Op("key_fold_in(Tensor key, SymInt data) -> Tensor", reference.key_fold_in).compile_call()
 _reserve = Op("key_reserve(Generator? generator) -> Tensor", reference.reserve, random=True, device_free=True)
 _reserve_on = Op("key_reserve_on(Generator? generator, Device device) -> Tensor", reference.reserve, random=True)
 _reserve_cuda = Op(

@@ -4,6 +4,8 @@ sigma = exp(scale) is a sample with loc 0 and eps 1; log and log1p come out of t
 divergence of two Gaussians with one mean. Truth is float64, or mpmath where float64 cancels.
 """
 
+import math
+
 import mpmath
 import pytest
 import torch
@@ -88,6 +90,66 @@ def test_tails_end_where_the_normal_range_does(every_isa: Backend) -> None:
     assert_within_ulps("tail", nll[x <= 87.0], truth[x <= 87.0], 4.0)
     if every_isa != REFERENCE:
         assert (nll[x > 87.0] == 0).all()
+
+
+def doubles(low: float, high: float, count: int = 1500) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+# In float64, where mpmath has the truth: the function, its argument, and the errors of docs/numerics.md, rounded up.
+OF_DOUBLES = {
+    "exp": (lambda x: sigma(x, "logstd"), mpmath.exp, [doubles(-708, 709.7), doubles(-1, 1), doubles(-744, -708)], 1.0),
+    "exp of a half": (
+        lambda x: sigma(x, "logvar"),
+        lambda x: mpmath.exp(x / 2),
+        [doubles(-1416, 1419), doubles(-2, 2), doubles(-1488, -1417)],
+        1.2,
+    ),
+    "log of var": (
+        lambda x: gk.gaussian_kl(torch.zeros_like(x), x, torch.zeros_like(x), torch.ones_like(x), scale_param="var"),
+        lambda x: (x - 1 - mpmath.log(x)) / 2,
+        [torch.exp(doubles(-700, -5)), torch.exp(doubles(5, 30))],
+        1.5,
+    ),
+    "softplus": (
+        lambda x: sigma(x, "softplus"),
+        lambda x: mpmath.log1p(mpmath.exp(x)),
+        [doubles(-700, -30), doubles(-30, 40), doubles(-1, 1)],
+        2.0,
+    ),
+    "tail of log1p": (
+        lambda x: gk.bernoulli_nll(torch.ones_like(x), x),
+        lambda x: mpmath.log1p(mpmath.exp(-x)),
+        [doubles(0, 700), doubles(0, 2)],
+        2.0,
+    ),
+    "sqrt": (lambda x: sigma(x, "var"), mpmath.sqrt, [torch.exp(doubles(-700, 700))], 0.6),
+}
+
+
+@pytest.mark.parametrize("name", OF_DOUBLES)
+def test_functions_of_doubles_are_right_to_the_last_bit_or_two(every_isa: Backend, name: str) -> None:
+    function, exact, ranges, ulps = OF_DOUBLES[name]
+    for x in ranges:
+        result = function(x.unsqueeze(1)).flatten().tolist()
+        for argument, value in zip(x.tolist(), result, strict=True):
+            with mpmath.workdps(50):
+                truth = exact(mpmath.mpf(argument))
+                error = float(abs(value - truth)) / math.ulp(float(truth))
+            assert error <= ulps, f"{name} of {argument}: {value}, {error:.2f} ulp from the truth"
+
+
+def test_functions_of_doubles_end_where_ieee_says(every_isa: Backend) -> None:
+    inf, nan = torch.inf, torch.nan
+    x = torch.tensor([inf, -inf, nan, 709.79, 1e300, -746.0, -1e300, 0.0, -0.0], dtype=torch.float64)
+    expected = torch.tensor([inf, 0, nan, inf, inf, 0, 0, 1, 1], dtype=torch.float64)
+    torch.testing.assert_close(sigma(x, "logstd"), expected, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(sigma(2 * x, "logvar"), expected, rtol=0, atol=0, equal_nan=True)
+    var = torch.tensor([0.0, -0.0, -1.0, inf, nan, 5e-324, 1.0], dtype=torch.float64)
+    entropy = gk.gaussian_entropy(var, scale_param="var", event_ndim=0)
+    assert entropy[:2].isneginf().all() and entropy[2].isnan() and entropy[3].isposinf() and entropy[4].isnan()
+    constant = 0.5 * (1 + math.log(2 * math.pi))
+    assert entropy[5:].tolist() == pytest.approx([0.5 * math.log(5e-324) + constant, constant], rel=1e-15)
 
 
 def test_sqrt_is_within_an_ulp(every_isa: Backend) -> None:

@@ -3,7 +3,7 @@
 #include "cpu/system.h"
 
 #if defined(__x86_64__)
-#pragma GCC target("avx2,fma,bmi2")
+#pragma GCC target("avx2,fma,bmi2,f16c")
 #define GENKERN_ISA avx2
 #define GENKERN_ISA_NAME "avx2"
 #define GENKERN_TABLE kAvx2

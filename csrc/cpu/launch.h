@@ -44,16 +44,15 @@ struct ClassEngine : Engine<U> {
   static Block block(const Span& s, int64_t i) { return Span(s.extent, s.first + i, least(Engine<U>::lanes, s.n - i)); }
 };
 
-// f(engine) for the type of arithmetic; float kernels are compiled apart for plain arguments.
+// f(engine) for the type of arithmetic; kernels are compiled apart for plain arguments.
 template <class A, class F>
 Status with_engine(const A& a, const F& f) {
   if constexpr (std::is_base_of_v<Classes, A>) {
     return a.wide ? f(ClassEngine<double>()) : f(ClassEngine<float>());
   } else {
-    if (a.wide) return f(Engine<double>());
     if constexpr (std::is_same_v<IsPlain<A>, bool>)
-      if (is_plain(a)) return f(Engine<float, true>());
-    return f(Engine<float>());
+      if (is_plain(a)) return a.wide ? f(Engine<double, true>()) : f(Engine<float, true>());
+    return a.wide ? f(Engine<double>()) : f(Engine<float>());
   }
 }
 

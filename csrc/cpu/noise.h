@@ -7,7 +7,6 @@
 namespace genkern::GENKERN_ISA {
 
 typedef uint64_t U64 __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
-typedef uint32_t U32 __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
 
 // The full product of the low halves of the lanes; what the high halves hold does not matter.
 GK_INLINE U64 multiply_low(U64 a, uint32_t b) {
@@ -30,14 +29,12 @@ GK_INLINE U64 exclusive_or(U64 a, U64 b, U64 c) {
 #endif
 }
 
-struct WordVectors {
-  U32 x[4];
-};
-
 // Ten rounds on one counter a 64-bit lane, each word in the low half: the product needs no unpacking and the
 // garbage in the high halves never reaches a low one.
 struct Rounds {
   U64 c0, c1, c2, c3;
+
+  GK_INLINE explicit Rounds(U64 counter) : c0(counter), c1(counter >> 32), c2{}, c3{} {}
 
   GK_INLINE void step(uint32_t k0, uint32_t k1) {
     const U64 p0 = multiply_low(c0, kMultiplier0), p1 = multiply_low(c2, kMultiplier1);
@@ -48,15 +45,8 @@ struct Rounds {
   }
 };
 
-GK_INLINE U32 join(U64 even, U64 odd) { return (U32)((even & 0xFFFFFFFFu) | (odd << 32)); }
-
-// The words of the counters first ... first + 4 * bytes-in-a-vector / 16 - 1, in order: even counters in one
-// set of lanes, odd ones in the other, joined at the end.
-GK_INLINE WordVectors philox_vectors(uint64_t seed, uint64_t first) {
-  U64 lane;
-  for (unsigned i = 0; i < sizeof(U64) / 8; ++i) lane[i] = 2 * i;
-  const U64 even = first + lane, odd = even + 1;
-  Rounds a{even, even >> 32, U64{}, U64{}}, b{odd, odd >> 32, U64{}, U64{}};
+// Two vectors of counters, neither of which waits for the other.
+GK_INLINE void ten_rounds(uint64_t seed, Rounds& a, Rounds& b) {
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
   GK_UNROLL
   for (int round = 0; round < 10; ++round) {
@@ -65,50 +55,137 @@ GK_INLINE WordVectors philox_vectors(uint64_t seed, uint64_t first) {
     k0 += kWeyl0;
     k1 += kWeyl1;
   }
+}
+
+GK_INLINE U64 lane_numbers() {
+  U64 lane;
+  for (unsigned i = 0; i < sizeof(U64) / 8; ++i) lane[i] = i;
+  return lane;
+}
+
+struct WordVectors {
+  U32 x[4];
+};
+
+// The low halves of the lanes, in turn.
+GK_INLINE U32 join(U64 even, U64 odd) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return (U32)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, (__m512i)(odd << 32));
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  return (U32)_mm256_blend_epi32((__m256i)even, (__m256i)(odd << 32), 0xAA);
+#else
+  return (U32)((even & 0xFFFFFFFFu) | (odd << 32));
+#endif
+}
+
+// The words of as many counters as a vector has 32-bit lanes, from the first on, in order: even counters in one set of
+// lanes, odd ones in the other, joined at the end.
+GK_INLINE WordVectors philox_vectors(uint64_t seed, uint64_t first) {
+  const U64 even = first + 2 * lane_numbers();
+  Rounds a(even), b(even + 1);
+  ten_rounds(seed, a, b);
   return {{join(a.c0, b.c0), join(a.c1, b.c1), join(a.c2, b.c2), join(a.c3, b.c3)}};
 }
 
-inline constexpr int64_t kNoiseBlock = 4 * F32::lanes;  // floats that one step makes
+// What a counter gives: numbers, and vectors of them from one step.
+template <class T>
+inline constexpr int64_t kEach = sizeof(T) == 8 ? 2 : 4;
+template <class T>
+inline constexpr int64_t kNoiseBlock = 4 * Vec<T>::lanes;
 
-GK_INLINE F32 to_unit(U32 word) { return open_unit(F32(__builtin_convertvector(word, F32::Native))); }
-
-// kNoiseBlock normals, from the counter of the first on.
-GK_INLINE void normal_block(uint64_t seed, uint64_t counter, float* out) {
-  const WordVectors w = philox_vectors(seed, counter);
-  const Pair<F32> p = box_muller(to_unit(w.x[0]), to_unit(w.x[1])), q = box_muller(to_unit(w.x[2]), to_unit(w.x[3]));
-  const Halves<float> even = interleave(p.first, q.first), odd = interleave(p.second, q.second);
+// Four words of each counter, a kind at a time, in the order of the counters.
+GK_INLINE void store_in_turn(F32 x0, F32 x1, F32 x2, F32 x3, float* out) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  // Within 16 bytes, which a machine moves at once, then these.
+  const Halves<float> p = interleave_parts<1, 4>(x0, x1), q = interleave_parts<1, 4>(x2, x3);
+  const Halves<float> a = interleave_parts<2, 4>(p.low, q.low), b = interleave_parts<2, 4>(p.high, q.high);
+  const Halves<float> c = interleave_parts<4, 8>(a.low, a.high), d = interleave_parts<4, 8>(b.low, b.high);
+  c.low.store(out);
+  d.low.store(out + F32::lanes);
+  c.high.store(out + 2 * F32::lanes);
+  d.high.store(out + 3 * F32::lanes);
+#else
+  const Halves<float> even = interleave(x0, x2), odd = interleave(x1, x3);
   const Halves<float> a = interleave(even.low, odd.low), b = interleave(even.high, odd.high);
   a.low.store(out);
   a.high.store(out + F32::lanes);
   b.low.store(out + 2 * F32::lanes);
   b.high.store(out + 3 * F32::lanes);
+#endif
+}
+GK_INLINE void store_in_turn(F64 x0, F64 x1, double* out) {
+  const Halves<double> both = interleave(x0, x1);
+  both.low.store(out);
+  both.high.store(out + F64::lanes);
 }
 
-// Elements index ... index + n - 1 of the key's noise, at the returned place in `buffer`.
-struct NoiseBuffer {
-  alignas(64) float narrow[kTile + kNoiseBlock + 4 + 64];
-  double wide[kTile + 2 + 64];
+// A word in the low half of each lane, as a double: of which 2^52 + word has the digits.
+GK_INLINE F64 from_word(U64 word) {
+  return Lanes<F64>::from_bits((word & 0xFFFFFFFFu) | 0x4330000000000000u) - F64(0x1p52);
+}
+
+// numbers(counter words, out) for two vectors of counters from the first on.
+template <class Numbers>
+GK_INLINE void wide_block(uint64_t seed, uint64_t counter, double* out, const Numbers& numbers) {
+  const U64 first = counter + lane_numbers();
+  Rounds a(first), b(first + F64::lanes);
+  ten_rounds(seed, a, b);
+  numbers(a, out);
+  numbers(b, out + 2 * F64::lanes);
+}
+
+// kNoiseBlock numbers from the counter of the first on.
+struct Normal {
+  static GK_INLINE F32 unit(U32 word) { return open_unit(F32(__builtin_convertvector(word, F32::Native))); }
+  static GK_INLINE F64 unit(U64 high, U64 low) { return open_unit(from_word(high), from_word(low)); }
+
+  static GK_INLINE void block(uint64_t seed, uint64_t counter, float* out) {
+    const WordVectors w = philox_vectors(seed, counter);
+    const Pair<F32> p = box_muller(unit(w.x[0]), unit(w.x[1])), q = box_muller(unit(w.x[2]), unit(w.x[3]));
+    store_in_turn(p.first, p.second, q.first, q.second, out);
+  }
+  static GK_INLINE void block(uint64_t seed, uint64_t counter, double* out) {
+    wide_block(seed, counter, out, [](const Rounds& w, double* to) {
+      const Pair<F64> p = box_muller(unit(w.c0, w.c1), unit(w.c2, w.c3));
+      store_in_turn(p.first, p.second, to);
+    });
+  }
 };
 
-inline const float* fill_normal(Key key, uint64_t index, int64_t n, NoiseBuffer& buffer, float) {
-  const uint64_t skip = index % 4;
-  uint64_t counter = key.offset + index / 4;
-  for (int64_t i = 0; i < static_cast<int64_t>(skip) + n; i += kNoiseBlock, counter += kNoiseBlock / 4)
-    normal_block(key.seed, counter, buffer.narrow + i);
-  return buffer.narrow + skip;
+struct Uniform {
+  static GK_INLINE F32 unit(U32 word) {
+    return F32(__builtin_convertvector((F32::Int)(word & 0xFFFFFFu), F32::Native)) * F32(0x1p-24f);
+  }
+  static GK_INLINE F64 unit(U64 high, U64 low) {
+    return fma(from_word(high & 0x1FFFFFu), F64(0x1p32), from_word(low)) * F64(0x1p-53);
+  }
+
+  static GK_INLINE void block(uint64_t seed, uint64_t counter, float* out) {
+    const WordVectors w = philox_vectors(seed, counter);
+    store_in_turn(unit(w.x[0]), unit(w.x[1]), unit(w.x[2]), unit(w.x[3]), out);
+  }
+  static GK_INLINE void block(uint64_t seed, uint64_t counter, double* out) {
+    wide_block(seed, counter, out,
+               [](const Rounds& w, double* to) { store_in_turn(unit(w.c0, w.c1), unit(w.c2, w.c3), to); });
+  }
+};
+
+// Elements index ... index + n - 1 of the key's noise, at the returned place in `to`, which has room for a block more
+// and what comes before the first of a counter.
+template <class Kind, class T>
+const T* fill(Key key, uint64_t index, int64_t n, T* to) {
+  const uint64_t skip = index % kEach<T>;
+  uint64_t counter = key.offset + index / kEach<T>;
+  for (int64_t i = 0; i < static_cast<int64_t>(skip) + n; i += kNoiseBlock<T>, counter += kNoiseBlock<T> / kEach<T>)
+    Kind::block(key.seed, counter, to + i);
+  return to + skip;
 }
 
-inline const double* fill_normal(Key key, uint64_t index, int64_t n, NoiseBuffer& buffer, double) {
-  const uint64_t skip = index % 2;
-  uint64_t counter = key.offset + index / 2;
-  for (int64_t i = 0; i < static_cast<int64_t>(skip) + n; i += 2, ++counter) {
-    const Words w = philox(key.seed, counter);
-    const Pair<double> pair = box_muller(open_unit(w.x0, w.x1), open_unit(w.x2, w.x3));
-    buffer.wide[i] = pair.first;
-    buffer.wide[i + 1] = pair.second;
-  }
-  return buffer.wide + skip;
-}
+// Room for the noise of a tile, and for the vector that its last element lies in.
+template <class T>
+struct alignas(64) NoiseBuffer {
+  T data[kTile + kNoiseBlock<T> + kEach<T> + 64];
+};
 
 // The eps of a tile: the caller's, or made from the key.
 template <class T>
@@ -121,7 +198,7 @@ class Eps {
     if (given_) {
       given_.fetch(s, sample * noise_.eps_sample);
     } else {
-      made_ = fill_normal(key_, noise_.element_offset + sample * numel_ + s.first, s.n, buffer_, T());
+      made_ = fill<Normal>(key_, noise_.element_offset + sample * numel_ + s.first, s.n, buffer_.data);
     }
   }
   GK_INLINE Vec<T> operator[](int64_t i) const { return given_ ? given_[i] : Vec<T>::load(made_ + i); }
@@ -132,24 +209,8 @@ class Eps {
   int64_t numel_;
   Input<T> given_;
   const T* made_ = nullptr;
-  NoiseBuffer buffer_;
+  NoiseBuffer<T> buffer_;
 };
-
-// Elements index ... of the uniform stream.
-inline void fill_uniform(Key key, uint64_t index, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Words w = philox(key.seed, key.offset + (index + i) / 4);
-    const uint32_t words[4] = {w.x0, w.x1, w.x2, w.x3};
-    out[i] = unit(words[(index + i) % 4]);
-  }
-}
-
-inline void fill_uniform(Key key, uint64_t index, int64_t n, double* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Words w = philox(key.seed, key.offset + (index + i) / 2);
-    out[i] = (index + i) % 2 ? unit(w.x2, w.x3) : unit(w.x0, w.x1);
-  }
-}
 
 // One uniform value a row: the caller's, or made from the key.
 template <class T>
@@ -163,10 +224,9 @@ class RowUniform {
     const int64_t event = s.extent.event();
     int64_t left = event - (s.first - s.row * event);
     for (int64_t at = 0, row = s.row; at < s.n; ++row, left = event) {
-      if (row != row_) fill_uniform(key_, noise_.element_offset + row, 1, &value_);
-      row_ = row;
+      const T value = of_row(row);
       const int64_t to = at + least(left, s.n - at);
-      for (; at < to; ++at) made_.data[at] = value_;
+      for (; at < to; ++at) made_.data[at] = value;
     }
   }
   GK_INLINE Vec<T> operator[](int64_t i) const { return given_ ? given_[i] : Vec<T>::load(made_.data + i); }
@@ -175,9 +235,20 @@ class RowUniform {
   const RowNoise& noise_;
   Key key_;
   Input<T> given_;
-  int64_t row_ = -1;
-  T value_ = 0;
   Buffer<T> made_;
+  int64_t first_ = 0, end_ = 0;  // the rows that a step has made the values of
+  const T* values_ = nullptr;
+  T rows_[kNoiseBlock<T>];
+
+  T of_row(int64_t row) {
+    if (row < first_ || row >= end_) {
+      const uint64_t index = noise_.element_offset + row;
+      first_ = row;
+      end_ = row + kNoiseBlock<T> - static_cast<int64_t>(index % kEach<T>);
+      values_ = fill<Uniform>(key_, index, end_ - first_, rows_);
+    }
+    return values_[row - first_];
+  }
 };
 
 }  // namespace genkern::GENKERN_ISA

@@ -12,18 +12,15 @@ void random_fill(const RandomFill& a, Parallel parallel) {
   const Chunks chunks(extent);
   const Key key = a.key.resolve();
   run(parallel, chunks.count(), kChunk, [&](int64_t begin, int64_t end) {
-    NoiseBuffer noise;
-    Buffer<T> uniform;
+    NoiseBuffer<T> noise;
     for (int64_t chunk = begin; chunk < end; ++chunk)
       each_tile(extent, chunks, chunk, [&](const Span& s) {
         const uint64_t index = a.element_offset + s.first;
-        const T* made = uniform.data;
-        if (a.distribution == Distribution::normal) {
-          made = fill_normal(key, index, s.n, noise, T());
-        } else {
-          fill_uniform(key, index, s.n, uniform.data);
-        }
-        store_runs(out, 0, Runs{s.first, 1, s.n, 0}, made);
+        const bool in_place = a.dtype == kNative<T> && index % kEach<T> == 0 && s.n % kNoiseBlock<T> == 0;
+        T* to = in_place ? static_cast<T*>(a.out) + s.first : noise.data;
+        const T* made = a.distribution == Distribution::normal ? fill<Normal>(key, index, s.n, to)
+                                                               : fill<Uniform>(key, index, s.n, to);
+        if (!in_place) store_runs(out, 0, Runs{s.first, 1, s.n, 0}, made);
       });
   });
 }

@@ -1,86 +1,142 @@
-// Between storage types and the type of arithmetic.
+// Between storage types and the type of arithmetic, a vector at a time.
 #pragma once
 
 #include "cpu/vec.h"
 
 namespace genkern::GENKERN_ISA {
 
-inline float bfloat16_to_float(uint16_t b) {
-  const uint32_t u = static_cast<uint32_t>(b) << 16;
-  float f;
-  memcpy(&f, &u, 4);
-  return f;
+// bfloat16 and float16 in memory.
+struct Bfloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
+typedef uint32_t U32 __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+typedef uint16_t U16 __attribute__((vector_size(GENKERN_VECTOR_BYTES / 2)));  // of as many lanes
+typedef uint16_t U16Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES / 2), aligned(1), may_alias));
+
+GK_INLINE U32 load_words(const uint16_t* p) {
+  return __builtin_convertvector((U16) * reinterpret_cast<const U16Anywhere*>(p), U32);
+}
+GK_INLINE void store_words(U32 words, uint16_t* p) {
+  *reinterpret_cast<U16Anywhere*>(p) = __builtin_convertvector(words, U16);
 }
 
+// load(p, v) and store(v, p): a vector of numbers, and where they lie side by side.
+GK_INLINE void load(const float* p, F32& v) { v = F32::load(p); }
+GK_INLINE void load(const double* p, F64& v) { v = F64::load(p); }
+GK_INLINE void store(F32 v, float* p) { v.store(p); }
+GK_INLINE void store(F64 v, double* p) { v.store(p); }
+
+GK_INLINE void load(const Bfloat16* p, F32& v) { v = (F32::Native)(load_words(&p->bits) << 16); }
 // To nearest, ties to even; NaN stays NaN.
-inline uint16_t float_to_bfloat16(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  const uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
-  return static_cast<uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
+GK_INLINE void store(F32 v, Bfloat16* p) {
+  const U32 u = (U32)v.v, rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
+  store_words((u & 0x7FFFFFFFu) > 0x7F800000u ? U32{} + 0x7FC0u : rounded, &p->bits);
 }
 
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+GK_INLINE void load(const Float16* p, F32& v) {
+  v = (F32::Native)_mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+GK_INLINE void store(F32 v, Float16* p) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtps_ph(0xFFFF, (__m512)v.v, 0));
+}
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+GK_INLINE void load(const Float16* p, F32& v) {
+  v = (F32::Native)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+GK_INLINE void store(F32 v, Float16* p) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)v.v, 0));
+}
+#else
 // The exponent is moved by a multiplication, which normalises denormals on the way.
-inline float half_to_float(uint16_t h) {
-  const uint32_t magnitude = (h & 0x7FFFu) << 13;
-  float f;
-  memcpy(&f, &magnitude, 4);
-  f *= 0x1p112f;
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  u |= f >= 65536.0f ? 0x7F800000u : 0u;
-  u |= static_cast<uint32_t>(h & 0x8000u) << 16;
-  memcpy(&f, &u, 4);
-  return f;
+GK_INLINE void load(const Float16* p, F32& v) {
+  const U32 h = load_words(&p->bits);
+  const F32 f = F32((F32::Native)((h & 0x7FFFu) << 13)) * F32(0x1p112f);
+  const U32 infinite = (U32)(f >= F32(65536.0f)) & 0x7F800000u;
+  v = (F32::Native)((U32)f.v | infinite | (h & 0x8000u) << 16);
+}
+// To nearest, ties to even. Adding a power of two as large as the last kept bit rounds a denormal result; a normal one
+// is rounded as an integer. NaN stays NaN, overflow is infinity.
+GK_INLINE void store(F32 v, Float16* p) {
+  const U32 sign = ((U32)v.v >> 16) & 0x8000u, u = (U32)v.v & 0x7FFFFFFFu;
+  const U32 denormal = (U32)(F32((F32::Native)u) + F32(0.5f)).v - 0x3F000000u;
+  const U32 normal = (u + 0xC8000FFFu + ((u >> 13) & 1u)) >> 13;
+  U32 result = u < 0x38800000u ? denormal : normal;
+  result = u >= 0x477FF000u ? U32{} + 0x7C00u : result;
+  result = u > 0x7F800000u ? U32{} + 0x7E00u : result;
+  store_words(sign | result, &p->bits);
+}
+#endif
+
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+GK_INLINE void load(const float* p, F64& v) { v = (F64::Native)_mm512_maskz_cvtps_pd(0xFF, _mm256_loadu_ps(p)); }
+GK_INLINE void store(F64 v, float* p) { _mm256_storeu_ps(p, _mm512_maskz_cvtpd_ps(0xFF, (__m512d)v.v)); }
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+GK_INLINE void load(const float* p, F64& v) { v = (F64::Native)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
+GK_INLINE void store(F64 v, float* p) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v.v)); }
+#else
+GK_INLINE void load(const float* p, F64& v) {
+  for (int i = 0; i < F64::lanes; ++i) v.v[i] = p[i];
+}
+GK_INLINE void store(F64 v, float* p) {
+  for (int i = 0; i < F64::lanes; ++i) p[i] = static_cast<float>(v.v[i]);
+}
+#endif
+
+// What is rare goes by way of floats, or lane by lane.
+template <class S>
+GK_INLINE void load_half(const S* p, F64& v) {
+  S some[F32::lanes] = {};
+  memcpy(some, p, F64::lanes * sizeof(S));
+  F32 wide;
+  load(some, wide);
+  float numbers[F32::lanes];
+  wide.store(numbers);
+  load(numbers, v);
+}
+template <class S>
+GK_INLINE void store_half(F64 v, S* p) {
+  float numbers[F32::lanes] = {};
+  store(v, numbers);
+  S some[F32::lanes];
+  store(F32::load(numbers), some);
+  memcpy(p, some, F64::lanes * sizeof(S));
+}
+GK_INLINE void load(const Bfloat16* p, F64& v) { load_half(p, v); }
+GK_INLINE void load(const Float16* p, F64& v) { load_half(p, v); }
+GK_INLINE void store(F64 v, Bfloat16* p) { store_half(v, p); }
+GK_INLINE void store(F64 v, Float16* p) { store_half(v, p); }
+GK_INLINE void load(const double* p, F32& v) {
+  for (int i = 0; i < F32::lanes; ++i) v.v[i] = static_cast<float>(p[i]);
+}
+GK_INLINE void store(F32 v, double* p) {
+  for (int i = 0; i < F32::lanes; ++i) p[i] = v.v[i];
 }
 
-// To nearest, ties to even. Adding a power of two as large as the last kept bit rounds a denormal result; a
-// normal one is rounded as an integer. NaN stays NaN, overflow is infinity.
-inline uint16_t float_to_half(float f) {
-  uint32_t u;
-  memcpy(&u, &f, 4);
-  const uint32_t sign = (u >> 16) & 0x8000u;
-  u &= 0x7FFFFFFFu;
-  float magnitude;
-  memcpy(&magnitude, &u, 4);
-  const float shifted = magnitude + 0.5f;
-  uint32_t denormal;
-  memcpy(&denormal, &shifted, 4);
-  denormal -= 0x3F000000u;
-  const uint32_t normal = (u + 0xC8000FFFu + ((u >> 13) & 1u)) >> 13;
-  uint32_t result = u < 0x38800000u ? denormal : normal;
-  result = u >= 0x477FF000u ? 0x7C00u : result;
-  result = u > 0x7F800000u ? 0x7E00u : result;
-  return static_cast<uint16_t>(sign | result);
+// Lanes of T from where numbers of S lie side by side.
+template <class T, class S>
+GK_INLINE Vec<T> load_as(const S* p) {
+  Vec<T> v;
+  load(p, v);
+  return v;
 }
 
-// each(data, convert): the elements of an operand as they are stored, and what makes a number of one.
+// f(data): an operand's data as what they are stored as.
 template <class F>
-GK_INLINE void reading(const Operand& o, const F& each) {
+GK_INLINE void with_data(const Operand& o, const F& f) {
   switch (o.dtype) {
     case DType::f32:
-      return each(static_cast<const float*>(o.data), [](float v) { return v; });
+      return f(static_cast<float*>(o.data));
     case DType::f64:
-      return each(static_cast<const double*>(o.data), [](double v) { return v; });
+      return f(static_cast<double*>(o.data));
     case DType::bf16:
-      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return bfloat16_to_float(v); });
+      return f(static_cast<Bfloat16*>(o.data));
     case DType::f16:
-      return each(static_cast<const uint16_t*>(o.data), [](uint16_t v) { return half_to_float(v); });
-  }
-}
-
-// The same, and what makes one of a number.
-template <class T, class F>
-GK_INLINE void writing(const Operand& o, const F& each) {
-  switch (o.dtype) {
-    case DType::f32:
-      return each(static_cast<float*>(o.data), [](T v) { return static_cast<float>(v); });
-    case DType::f64:
-      return each(static_cast<double*>(o.data), [](T v) { return static_cast<double>(v); });
-    case DType::bf16:
-      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_bfloat16(static_cast<float>(v)); });
-    case DType::f16:
-      return each(static_cast<uint16_t*>(o.data), [](T v) { return float_to_half(static_cast<float>(v)); });
+      return f(static_cast<Float16*>(o.data));
   }
 }
 
@@ -90,75 +146,102 @@ struct Runs {
 };
 
 // A few numbers, without the beginning and the end of a vector loop, which take longer than they do.
-template <int kParts, class T>
-GK_INLINE void copy_rest(const T* from, T* to, int64_t n) {
+template <int kParts, class S>
+GK_INLINE void copy_rest(const S* from, S* to, int64_t n) {
   if constexpr (kParts > 0) {
     if (n & kParts) {
-      memcpy(to, from, kParts * sizeof(T));
+      memcpy(to, from, kParts * sizeof(S));
       from += kParts, to += kParts;
     }
     copy_rest<kParts / 2>(from, to, n);
   }
 }
-template <class T>
-GK_INLINE void copy(const T* from, T* to, int64_t n) {
+
+// Numbers to where they are stored otherwise, by way of T.
+template <class T, class S, class D>
+GK_INLINE void copy(const S* from, D* to, int64_t n) {
   constexpr int lanes = Vec<T>::lanes;
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) Vec<T>::load(from + i).store(to + i);
-  copy_rest<lanes / 2>(from + i, to + i, n);
+  for (; i + lanes <= n; i += lanes) store(load_as<T>(from + i), to + i);
+  if constexpr (std::is_same_v<S, D>) {
+    copy_rest<lanes / 2>(from + i, to + i, n);
+  } else if (i < n) {
+    S some[lanes] = {};
+    D made[lanes];
+    copy_rest<lanes / 2>(from + i, some, n);
+    store(load_as<T>(some), made);
+    copy_rest<lanes / 2>(made, to + i, n);
+  }
+}
+
+// The same from, or to, places that are some distance apart.
+template <class T, class S>
+GK_INLINE void gather(const S* from, int64_t stride, T* to, int64_t n) {
+  if constexpr (std::is_same_v<T, S>) {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride];
+  } else {
+    constexpr int64_t lanes = Vec<T>::lanes;
+    S some[lanes] = {};
+    for (int64_t i = 0; i < n; i += lanes) {
+      const int64_t part = n - i < lanes ? n - i : lanes;
+      for (int64_t j = 0; j < part; ++j) some[j] = from[(i + j) * stride];
+      copy<T>(some, to + i, part);
+    }
+  }
+}
+template <class T, class D>
+GK_INLINE void scatter(const T* from, D* to, int64_t stride, int64_t n) {
+  if constexpr (std::is_same_v<T, D>) {
+    for (int64_t i = 0; i < n; ++i) to[i * stride] = from[i];
+  } else {
+    constexpr int64_t lanes = Vec<T>::lanes;
+    D made[lanes];
+    for (int64_t i = 0; i < n; i += lanes) {
+      const int64_t part = n - i < lanes ? n - i : lanes;
+      copy<T>(from + i, made, part);
+      for (int64_t j = 0; j < part; ++j) to[(i + j) * stride] = made[j];
+    }
+  }
 }
 
 // Runs to contiguous T, behind which there is room for a vector.
 template <class T>
 void load_runs(const Operand& o, int64_t shift, const Runs& runs, T* to) {
   const int64_t stride = o.elem, n = runs.n;
-  const auto each = [&](auto* data, auto convert) {
+  with_data(o, [&](const auto* data) {
     data += shift + runs.index;
     const auto every = [&](const auto& load) {
       for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, to += n) load();
     };
     if (stride == 0) {
       every([&] {
-        const Vec<T> value(static_cast<T>(convert(*data)));
-        for (int64_t i = 0; i < n; i += Vec<T>::lanes) value.store(to + i);
+        T value;
+        copy<T>(data, &value, 1);
+        for (int64_t i = 0; i < n; i += Vec<T>::lanes) Vec<T>(value).store(to + i);
       });
-    } else if (stride != 1) {
-      every([&] {
-        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i * stride]));
-      });
-    } else if constexpr (std::is_same_v<decltype(data), const T*>) {
-      every([&] { copy(data, to, n); });
+    } else if (stride == 1) {
+      every([&] { copy<T>(data, to, n); });
     } else {
-      every([&] {
-        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(convert(data[i]));
-      });
+      every([&] { gather(data, stride, to, n); });
     }
-  };
-  reading(o, each);
+  });
 }
 
 // Contiguous T to runs.
 template <class T>
 void store_runs(const Operand& o, int64_t shift, const Runs& runs, const T* from) {
   const int64_t stride = o.elem, n = runs.n;
-  const auto each = [&](auto* data, auto convert) {
+  with_data(o, [&](auto* data) {
     data += shift + runs.index;
     const auto every = [&](const auto& store) {
       for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, from += n) store();
     };
-    if (stride != 1) {
-      every([&] {
-        for (int64_t i = 0; i < n; ++i) data[i * stride] = convert(from[i]);
-      });
-    } else if constexpr (std::is_same_v<decltype(data), T*>) {
-      every([&] { copy(from, data, n); });
+    if (stride == 1) {
+      every([&] { copy<T>(from, data, n); });
     } else {
-      every([&] {
-        for (int64_t i = 0; i < n; ++i) data[i] = convert(from[i]);
-      });
+      every([&] { scatter(from, data, stride, n); });
     }
-  };
-  writing<T>(o, each);
+  });
 }
 
 }  // namespace genkern::GENKERN_ISA

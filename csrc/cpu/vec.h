@@ -227,26 +227,26 @@ GK_INLINE F64 fma(F64 a, F64 b, F64 c) {
 
 // (The maskz forms spare GCC a false warning about the plain ones' undefined source.)
 #if defined(__x86_64__)
-GK_INLINE F32 sqrt(F32 a) {
 #if GENKERN_VECTOR_BYTES == 64
-  return (F32::Native)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)a.v);
+GK_INLINE F32 sqrt(F32 a) { return (F32::Native)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)a.v); }
+GK_INLINE F64 sqrt(F64 a) { return (F64::Native)_mm512_maskz_sqrt_pd(0xFF, (__m512d)a.v); }
 #elif GENKERN_VECTOR_BYTES == 32
-  return (F32::Native)_mm256_sqrt_ps((__m256)a.v);
+GK_INLINE F32 sqrt(F32 a) { return (F32::Native)_mm256_sqrt_ps((__m256)a.v); }
+GK_INLINE F64 sqrt(F64 a) { return (F64::Native)_mm256_sqrt_pd((__m256d)a.v); }
 #else
-  return (F32::Native)_mm_sqrt_ps((__m128)a.v);
+GK_INLINE F32 sqrt(F32 a) { return (F32::Native)_mm_sqrt_ps((__m128)a.v); }
+GK_INLINE F64 sqrt(F64 a) { return (F64::Native)_mm_sqrt_pd((__m128d)a.v); }
 #endif
-}
 #else
 GK_INLINE F32 sqrt(F32 a) {
   for (int i = 0; i < F32::lanes; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);
   return a;
 }
-#endif
-
 GK_INLINE F64 sqrt(F64 a) {
   for (int i = 0; i < F64::lanes; ++i) a.v[i] = __builtin_sqrt(a.v[i]);
   return a;
 }
+#endif
 
 }  // namespace genkern::GENKERN_ISA
 
@@ -266,6 +266,8 @@ template <>
 struct Lanes<GENKERN_ISA::F32> {
   using F32 = GENKERN_ISA::F32;
   using Int = F32::Int;
+  static constexpr int32_t kSign = INT32_MIN;
+  static GK_INLINE F32::Mask negative(Int i) { return i < 0; }
   static GK_INLINE Int bits(F32 x) { return GENKERN_ISA::bits(x); }
   static GK_INLINE F32 from_bits(Int i) { return GENKERN_ISA::from_bits<float>(i); }
   static GK_INLINE F32 to_float(Int i) { return F32(__builtin_convertvector(i, F32::Native)); }
@@ -273,6 +275,23 @@ struct Lanes<GENKERN_ISA::F32> {
   static constexpr bool kScales = true;
   static GK_INLINE F32 scale(F32 x, F32 n) {
     return (F32::Native)_mm512_maskz_scalef_ps(0xFFFF, (__m512)x.v, (__m512)n.v);
+  }
+#else
+  static constexpr bool kScales = false;
+#endif
+};
+template <>
+struct Lanes<GENKERN_ISA::F64> {
+  using F64 = GENKERN_ISA::F64;
+  typedef uint64_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  static constexpr uint64_t kSign = uint64_t{1} << 63;
+  static GK_INLINE F64::Mask negative(Int i) { return (F64::Int)i < 0; }
+  static GK_INLINE Int bits(F64 x) { return (Int)x.v; }
+  static GK_INLINE F64 from_bits(Int i) { return (F64::Native)i; }
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  static constexpr bool kScales = true;
+  static GK_INLINE F64 scale(F64 x, F64 n) {
+    return (F64::Native)_mm512_maskz_scalef_pd(0xFF, (__m512d)x.v, (__m512d)n.v);
   }
 #else
   static constexpr bool kScales = false;

@@ -15,7 +15,7 @@ struct Normal {
     return box_muller(open_unit(static_cast<float>(a)), open_unit(static_cast<float>(b)));
   }
   GK_DEVICE Pair<double> operator()(const Words& w) const {
-    return box_muller(open_unit(w.x0, w.x1), open_unit(w.x2, w.x3));
+    return box_muller(open_unit(double(w.x0), double(w.x1)), open_unit(double(w.x2), double(w.x3)));
   }
 };
 struct Uniform {

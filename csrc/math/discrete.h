@@ -37,7 +37,7 @@ struct DiscreteTerm {
 };
 template <class F>
 GK_INLINE DiscreteTerm<F> divergence_term(F p, F q) {
-  const F quotient = p / q, relative = (p - q) / q;
+  const F inverse = F(1) / q, quotient = p * inverse, relative = (p - q) * inverse;
   const auto none = p == F(0), near = abs(relative) < F(0.5f);
   const F rounded = select(near, F(1) + relative, quotient);
   F ratio = log(rounded) + select(near, lost_of_sum(relative, rounded), F(0));

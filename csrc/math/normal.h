@@ -1,5 +1,4 @@
-// Turns Philox words into noise. F is float, double or a vector of them; the functions log_unit, sqrt and
-// cos_sin_2pi come with the type (math/elementary.h).
+// Turns Philox words into noise. F is float, double or a vector of them.
 #pragma once
 
 #include "math/elementary.h"
@@ -21,8 +20,10 @@ GK_INLINE F open_unit(F word) {
   return fma(word, F(0x1p-32f), F(0x1p-33f));
 }
 
-GK_INLINE double open_unit(uint32_t high, uint32_t low) {
-  return (static_cast<double>(high) * 0x1p-32 + static_cast<double>(low) * 0x1p-64) + 0x1p-65;
+// In double, of two words: the product with 2^-64 is exact, too.
+template <class F>
+GK_INLINE F open_unit(F high, F low) {
+  return fma(high, F(0x1p-32), low * F(0x1p-64)) + F(0x1p-65);
 }
 
 GK_INLINE float unit(uint32_t word) { return static_cast<float>(word & 0xFFFFFFu) * 0x1p-24f; }

@@ -64,27 +64,6 @@ constexpr Coefficients<T, N> inverse_factorials() {
   return table;
 }
 
-// expm1_terms and exp_root_terms for double. Near 0 by the series x^2 (1/2! + x/3! + ...), whose first omitted term is
-// below half an ulp for |x| < 1.
-template <class F>
-GK_INLINE Expm1<F> expm1_by_series(F x) {
-  constexpr int terms = sizeof(scalar_t<F>) == 8 ? 17 : 10;
-  constexpr auto coefficient = inverse_factorials<scalar_t<F>, terms>();
-  F series = F(coefficient.value[terms - 1]);
-  GK_UNROLL
-  for (int k = terms - 2; k >= 0; --k) series = fma(series, x, F(coefficient.value[k]));
-  series = series * x * x;
-  const auto near = abs(x) < F(1);
-  const F above = exp(x) - F(1);
-  // Above 100 the last term is lost in rounding; left out, it spares infinity the difference inf - inf.
-  const F last = select(x < F(100), x, F(0));
-  return {select(near, series, above - last), select(near, x + series, above)};
-}
-
-GK_INLINE Expm1<double> expm1_terms(double x) { return expm1_by_series(x); }
-GK_INLINE ExpRoot<double> exp_root_terms(double x) { return {exp(0.5 * x), expm1_terms(x)}; }
-GK_INLINE ExpRoot<double> tail_root_terms(double x) { return exp_root_terms(x); }
-
 // e = exp(-|x|).
 template <class F>
 GK_INLINE F softplus(F x, F e) {
@@ -120,7 +99,7 @@ GK_INLINE Tanh<F> tanh_terms(F x) {
 
 // exp(t^2 / 2) times the mass of N(0, 1) beyond t >= 0: from 1/2 down, as 1 / (t sqrt(2 pi)) in the end. (1 + t) times
 // it is a polynomial in (t - k) / (t + k), which maps the half line to [-1, 1] (Shepherd & Laframboise 1981); the
-// coefficients are those of the Chebyshev expansion (docs/fit_tail.py). One quotient serves both divisions.
+// coefficients are those of the Chebyshev expansion (docs/fit.py). One quotient serves both divisions.
 template <class F>
 GK_INLINE F scaled_tail(F t) {
   using T = scalar_t<F>;

@@ -1,5 +1,5 @@
-// The functions that the formulas call, for a plain float or double, on host and device; those that float has by
-// polynomials are in math/elementary.h.
+// The functions that the formulas call, for a plain float or double, on host and device; those by polynomials are in
+// math/elementary.h.
 #pragma once
 
 #include <math.h>
@@ -13,10 +13,6 @@ struct Pair {
   F first, second;
 };
 
-GK_INLINE double exp(double x) { return ::exp(x); }
-GK_INLINE double tail_exp(double x) { return ::exp(x); }
-GK_INLINE double log(double x) { return ::log(x); }
-GK_INLINE double log1p(double x) { return ::log1p(x); }
 GK_INLINE float sqrt(float x) { return ::sqrtf(x); }
 GK_INLINE double sqrt(double x) { return ::sqrt(x); }
 GK_INLINE float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
@@ -48,33 +44,19 @@ GK_INLINE double min(double a, double b) { return a < b ? a : b; }
 GK_INLINE float select(bool c, float a, float b) { return c ? a : b; }
 GK_INLINE double select(bool c, double a, double b) { return c ? a : b; }
 
-// cos and sin of 2 pi u for u in [0, 1]; nothing of the angle is rounded away before the quadrant is known.
-GK_INLINE Pair<double> cos_sin_2pi(double u) {
-#ifdef __CUDA_ARCH__
-  Pair<double> p;
-  ::sincospi(2.0 * u, &p.second, &p.first);
-  return p;
-#else
-  const double quarter = ::rint(4.0 * u), angle = (4.0 * u - quarter) * 1.5707963267948966;
-  const int q = static_cast<int>(quarter) & 3;
-  const double c = ::cos(angle), s = ::sin(angle);
-  const double cosine = q & 1 ? s : c, sine = q & 1 ? c : s;
-  return {q == 1 || q == 2 ? -cosine : cosine, q >= 2 ? -sine : sine};
-#endif
-}
-
 // What comparisons of numbers give, one or a vector of them (cpu/vec.h).
 template <class F>
 struct Masks {
   static GK_INLINE bool any(bool c) { return c; }
 };
 
-// The bits of floats, likewise, as integers.
+// The bits of floats, likewise, as integers; those of doubles as integers without a sign, which AVX2 can shift.
 template <class F>
 struct Lanes;
 template <>
 struct Lanes<float> {
   using Int = int32_t;
+  static constexpr int32_t kSign = INT32_MIN;
   static constexpr bool kScales = false;  // whether there is an instruction for x 2^n
   static GK_INLINE Int bits(float x) {
 #ifdef __CUDA_ARCH__
@@ -95,6 +77,32 @@ struct Lanes<float> {
 #endif
   }
   static GK_INLINE float to_float(Int i) { return static_cast<float>(i); }
+  static GK_INLINE bool negative(Int i) { return i < 0; }
+};
+template <>
+struct Lanes<double> {
+  using Int = uint64_t;
+  static constexpr uint64_t kSign = uint64_t{1} << 63;
+  static GK_INLINE bool negative(Int i) { return static_cast<int64_t>(i) < 0; }
+  static constexpr bool kScales = false;
+  static GK_INLINE Int bits(double x) {
+#ifdef __CUDA_ARCH__
+    return static_cast<Int>(__double_as_longlong(x));
+#else
+    Int i;
+    __builtin_memcpy(&i, &x, 8);
+    return i;
+#endif
+  }
+  static GK_INLINE double from_bits(Int i) {
+#ifdef __CUDA_ARCH__
+    return __longlong_as_double(static_cast<long long>(i));
+#else
+    double x;
+    __builtin_memcpy(&x, &i, 8);
+    return x;
+#endif
+  }
 };
 
 }  // namespace genkern

@@ -2,8 +2,11 @@
 
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/Device.h>
+#include <torch/csrc/Dtype.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/Generator.h>
+#include <torch/csrc/Size.h>
 #include <torch/csrc/autograd/python_variable.h>
 
 namespace genkern {
@@ -21,7 +24,7 @@ struct Call {
 };
 
 bool is_list_of_ints(PyObject* value, c10::List<int64_t>& list) {
-  if (!PyTuple_CheckExact(value) && !PyList_CheckExact(value)) return false;
+  if (!PyTuple_CheckExact(value) && !PyList_CheckExact(value) && !THPSize_Check(value)) return false;
   const Py_ssize_t size = PySequence_Fast_GET_SIZE(value);
   for (Py_ssize_t i = 0; i < size; ++i) {
     PyObject* item = PySequence_Fast_GET_ITEM(value, i);
@@ -76,6 +79,14 @@ bool push(Stack& stack, c10::TypeKind kind, bool optional, PyObject* value) {
     case c10::TypeKind::GeneratorType:
       if (!THPGenerator_Check(value)) return false;
       stack.emplace_back(reinterpret_cast<THPGenerator*>(value)->cdata);
+      return true;
+    case c10::TypeKind::ScalarTypeType:
+      if (!THPDtype_Check(value)) return false;
+      stack.emplace_back(static_cast<int64_t>(reinterpret_cast<THPDtype*>(value)->scalar_type));
+      return true;
+    case c10::TypeKind::DeviceObjType:
+      if (!THPDevice_Check(value)) return false;
+      stack.emplace_back(reinterpret_cast<THPDevice*>(value)->device);
       return true;
     default:
       return false;

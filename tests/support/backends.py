@@ -28,11 +28,6 @@ class Backend:
         """Whose kernels run, if any: one name for all instruction sets of the CPU."""
         return self.mode if self.device == "cpu" and self.isa != EMULATED else self.name
 
-    @property
-    def host_functions(self) -> bool:
-        """Whether float64 has the logarithm, sine and cosine of the host's C library: CUDA has its own."""
-        return self.device == "cpu" and self.isa != EMULATED
-
     def missing(self) -> str | None:
         """What this machine or build lacks for it."""
         if self.mode == "native" and _backend.native is None:
