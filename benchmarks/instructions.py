@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     families = options.family or list(FAMILIES)
     try:
-        kept = load(options.results) if options.check or _path(options.results).exists() else {}
+        merged = options.family and _path(options.results).exists()  # a count of all families replaces the file
+        kept = load(options.results) if options.check or merged else {}
         rows = rows_of(families)
     except (Missing, OSError) as error:
         print(f"benchmarks.instructions: {error}", file=sys.stderr)
