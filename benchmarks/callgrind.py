@@ -19,16 +19,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.cases import OPERATIONS, Case, step
+from benchmarks.cases import DTYPES, OPERATIONS, Case, step
 from genkern import _backend
 
 _ROOT = Path(__file__).parents[1]
 _KERNEL = re.compile(r"genkern::(avx2|avx512|baseline)::")
-# Client requests are macros of C: instrumentation only where it is asked for leaves the imports out, and quick.
+# Client requests are macros of C. Instrumentation begins after the imports, which it leaves quick, and stays: each time
+# that it is toggled, all code is translated anew.
 _REQUESTS = """
 #include <valgrind/callgrind.h>
-void start(void) { CALLGRIND_START_INSTRUMENTATION; CALLGRIND_ZERO_STATS; }
-void stop(const char *name) { CALLGRIND_DUMP_STATS_AT(name); CALLGRIND_STOP_INSTRUMENTATION; }
+void begin(void) { CALLGRIND_START_INSTRUMENTATION; }
+void start(void) { CALLGRIND_ZERO_STATS; }
+void stop(const char *name) { CALLGRIND_DUMP_STATS_AT(name); }
 """
 
 
@@ -132,7 +134,9 @@ def disassembly() -> Iterator[tuple[str, int, str]]:
 def _cases(families: Sequence[str]) -> list[Case]:
     """Of the largest of the small shapes: enough elements for loops to show, few enough to count."""
     ops = [op for op in OPERATIONS if op.family in families]
-    return [Case(op, "small", op.shapes["small"][-1], torch.float32, mode) for op in ops for mode in op.modes]
+    return [
+        Case(op, "small", op.shapes["small"][-1], dtype, mode) for op in ops for dtype in DTYPES for mode in op.modes
+    ]
 
 
 def _run(folder: Path, isa: str, families: Sequence[str]) -> None:
@@ -140,6 +144,7 @@ def _run(folder: Path, isa: str, families: Sequence[str]) -> None:
     _backend.native.set_isa(isa)
     requests = ctypes.CDLL(str(folder / "requests.so"))
     torch.set_num_threads(1)
+    requests.begin()
     for case in _cases(families):
         torch.manual_seed(0)
         run = step(case.op.genkern, case.op.make_inputs(case.shape, case.dtype), case.mode)

@@ -37,6 +37,9 @@ ONE_THREAD = "genkern, 1 thread"
 
 RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, LIGER, ONE_THREAD, GRAPH, EAGER_GRAPH)
 MODES = ("forward", "forward_backward")
+OTHER_DTYPES = (torch.float64, torch.float16, torch.bfloat16)
+"""Besides float32, which is measured on every shape."""
+DTYPES = (torch.float32, *OTHER_DTYPES)
 
 GPU_SHAPES: dict[str, tuple[Shape, ...]] = {
     "small": ((128, 10), (256, 64)),
@@ -100,10 +103,10 @@ class Operation:
             "large": ((8192, 512),),
         }
     )
-    also: tuple[tuple[Shape, torch.dtype], ...] = ()
     modes: tuple[str, ...] = MODES
     gpu_shapes: dict[str, tuple[Shape, ...]] | None = None  # where its inputs are none of the usual images
     liger: Formula | None = None
+    not_in_16_bits: tuple[str, ...] = ()  # rivals that refuse such inputs; each entry says why
 
     @property
     def of_pairs(self) -> bool:
@@ -126,7 +129,9 @@ class Case:
     @property
     def rivals(self) -> dict[str, Formula]:
         liger = self.op.liger if self.device == "cuda" and importlib.util.find_spec("liger_kernel") else None
-        return {**self.op.rivals, **({LIGER: liger} if liger else {})}
+        without = self.op.not_in_16_bits if self.dtype.itemsize == 2 else ()
+        found = {name: formula for name, formula in self.op.rivals.items() if name not in without}
+        return {**found, **({LIGER: liger} if liger else {})}
 
     @property
     def numel(self) -> int:
@@ -150,10 +155,11 @@ class Case:
             return self.size == "large" or self.shape == (128, 10)
         return self.shape in ((128, 10), (8192, 512)) and self.dtype == torch.float32
 
-    @property
-    def quick_compile(self) -> bool:
-        """Compiling takes seconds a formula: in a quick run, only where the comparison says most."""
-        return self.size == "large" and self.op.name in ("gaussian_rsample_kl", "gaussian_nll", "bernoulli_nll")
+    def compiles(self, quick: bool) -> bool:
+        """Whether torch.compile takes part. It takes seconds a formula: in a quick run only where it says most."""
+        if quick:
+            return self.size == "large" and self.op.name in ("gaussian_rsample_kl", "gaussian_nll", "bernoulli_nll")
+        return self.size == "large" or self.dtype == torch.float32
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -172,15 +178,14 @@ def cases(family: str, device: str = "cpu") -> list[Case]:
 
 
 def _problems(op: Operation, device: str) -> list[tuple[str, Shape, torch.dtype]]:
-    shapes, also = op.shapes, op.also
+    """float32 on every shape; other dtypes on a small and a large one, on a GPU bfloat16 on the large ones."""
+    shapes = op.shapes
+    others = [(size, shapes[size][-1], dtype) for dtype in OTHER_DTYPES for size in ("small", "large")]
     if device == "cuda":
         images = any(len(shape) == 4 for sizes in shapes.values() for shape in sizes)
         shapes = op.gpu_shapes or (GPU_PAIRS if op.of_pairs else GPU_IMAGES if images else GPU_SHAPES)
-        also = tuple((shape, torch.bfloat16) for shape in shapes["large"])
-    return [
-        *((size, shape, torch.float32) for size, sizes in shapes.items() for shape in sizes),
-        *(("large", shape, dtype) for shape, dtype in also),
-    ]
+        others = [("large", shape, torch.bfloat16) for shape in shapes["large"]]
+    return [*((size, shape, torch.float32) for size, sizes in shapes.items() for shape in sizes), *others]
 
 
 def step(formula: Formula, inputs: Sequence, mode: str) -> Callable[[], object]:
@@ -268,7 +273,11 @@ def _two_logits(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def _masses(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    return tuple(logits.detach().softmax(-1).requires_grad_() for logits in _two_logits(shape, dtype))
+    """None of them 0, which float16 would round some to: a divergence from there is infinite."""
+    smallest = torch.finfo(dtype).tiny
+    return tuple(
+        logits.detach().softmax(-1).clamp(min=smallest).requires_grad_() for logits in _two_logits(shape, dtype)
+    )
 
 
 def _parameters(shape: Shape, dtype: torch.dtype) -> tuple[tuple[Tensor, ...], ...]:
@@ -290,7 +299,6 @@ OPERATIONS = (
         {EAGER: rivals.rsample_kl, DISTRIBUTIONS: rivals.distributions_rsample_kl},
         moved=(3, 5),
         exps=(2.5, 2.5),
-        also=(((8192, 512), torch.bfloat16),),
     ),
     Operation(
         "gaussian_rsample_kl_packed",
@@ -483,6 +491,7 @@ OPERATIONS = (
         },
         moved=(2, 3),
         exps=(3, 0),
+        not_in_16_bits=(DISTRIBUTIONS,),  # its validation asks that rounded probabilities sum to 1
         **CLASSES,
     ),
     Operation(

@@ -45,6 +45,7 @@ from benchmarks.measure import (
     peak_memory,
 )
 from benchmarks.progress import Progress
+from genkern import _backend
 
 _QUICK_FOLDER = Path(".benchmarks") / "quick"
 _SESSION = pytest.StashKey["Session"]()
@@ -79,7 +80,7 @@ class Session:
             inputs = case.op.make_inputs(case.shape, case.dtype)
         compile_times: dict[str, float] = {}
         failed: dict[str, str] = {}
-        if not benchmark.disabled and (case.quick_compile or not self.quick):
+        if not benchmark.disabled and case.compiles(self.quick):
             compiled, compile_times, failed = self._compile(case, inputs)
             formulas |= compiled
         steps = {name: step(formula, inputs, case.mode) for name, formula in formulas.items()}
@@ -93,7 +94,7 @@ class Session:
             target = torch.empty_like(source)
             steps[COPY] = lambda: target.copy_(source)
         if case.size == "large" and case.device == "cpu":
-            steps[EXP] = exponentials()
+            steps[EXP] = exponentials(case.dtype)
         if case.size == "large" and self.threads > 1:
             steps[ONE_THREAD] = on_one_thread(steps[GENKERN])
         timings = interleave(benchmark, GENKERN, steps, self.effort, case.device)
@@ -154,6 +155,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="two shapes, few rounds: under two minutes, kept apart")
     group.addoption("--threads", default="1", help="torch threads: a number, or 'all' (default: 1)")
     group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="where to measure (default: cpu)")
+    group.addoption("--isa", metavar="NAME", help="instruction set of genkern's CPU kernels (default: the best)")
     group.addoption("--page", action="store_true", help="write report.html beside results that are not the checkout's")
     group.addoption("--results", metavar="FOLDER", help="where <machine>.json goes (default: benchmarks/results)")
 
@@ -162,14 +164,28 @@ def pytest_configure(config: pytest.Config) -> None:
     threads = config.getoption("--threads")
     if threads != "all" and (not threads.isdigit() or int(threads) < 1):
         raise pytest.UsageError(f"--threads: expected a positive number or 'all', got {threads!r}")
-    device = config.getoption("--device")
+    device, isa = config.getoption("--device"), config.getoption("--isa")
+    if isa and device == "cuda":
+        raise pytest.UsageError("--isa: of the CPU's kernels, not for --device cuda")
     cuda = gk.info()["cuda"]
     if device == "cuda" and cuda["device_reason"]:
         raise pytest.UsageError(f"--device cuda: no GPU: {cuda['device_reason']}")
     if not gk.has_native(device):
         reason = cuda["reason"] if device == "cuda" else gk.info()["reason"]
         raise pytest.UsageError(f"benchmarks measure compiled kernels, and genkern has none here: {reason}")
-    config.stash[_SESSION] = Session(config)
+    if isa:
+        _set_isa(config, isa)
+    config.stash[_SESSION] = Session(config)  # after that: the instruction set is part of the machine's name
+
+
+def _set_isa(config: pytest.Config, isa: str) -> None:
+    """For the whole run."""
+    native: Any = _backend.native
+    before, available = native.isa(), native.isas()
+    if isa not in available:
+        raise pytest.UsageError(f"--isa: this processor has no {isa!r}; there are {', '.join(available)}")
+    native.set_isa(isa)
+    config.add_cleanup(lambda: native.set_isa(before))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

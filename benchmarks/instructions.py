@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections import Counter, defaultdict
@@ -18,7 +19,7 @@ from typing import Any
 import genkern as gk
 from benchmarks import machine, results
 from benchmarks.callgrind import Counts, Missing, count, disassembly
-from benchmarks.cases import MODES, OPERATIONS, Case
+from benchmarks.cases import MODES, OPERATIONS, OTHER_DTYPES, Case, dtype_name
 from benchmarks.chapter import Chapter, Measured
 
 TOLERANCE = 0.03
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     families = options.family or list(FAMILIES)
     try:
-        kept = load(options.results) if options.check or _path(options.results).exists() else {}
+        merged = options.family and _path(options.results).exists()  # a count of all families replaces the file
+        kept = load(options.results) if options.check or merged else {}
         rows = rows_of(families)
     except (Missing, OSError) as error:
         print(f"benchmarks.instructions: {error}", file=sys.stderr)
@@ -47,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*faults, sep="\n", end="\n" if faults else "", file=sys.stderr)
         print(f"{len(rows)} counts, {len(faults)} of them not within {TOLERANCE:.0%} of what is kept")
         return 1 if faults else 0
-    counted = {(row["op"], row["mode"]) for row in rows}
-    rows = [row for row in kept.get("rows", []) if (row["op"], row["mode"]) not in counted] + rows
+    counted = {_case_of(row) for row in rows}
+    rows = [row for row in kept.get("rows", []) if _case_of(row) not in counted] + rows
     where = {"machine": {**machine.describe(), "isa": ISA}, "run": machine.describe_run(), **_environment()}
     results.write(_path(options.results), json.dumps({**where, "rows": rows}, indent=1) + "\n")
     print(f"{_path(options.results)}\ntables: python -m benchmarks.report")
@@ -72,6 +74,7 @@ def _row_of(case: Case, counts: Counts, code: Code) -> dict[str, Any]:
     return {
         "op": case.op.name,
         "mode": case.mode,
+        "dtype": dtype_name(case.dtype),
         "shape": list(case.shape),
         "total": counts.total,
         "kernels": counts.in_kernels,
@@ -85,11 +88,11 @@ def differences(rows: Sequence[dict[str, Any]], kept: Measured) -> list[str]:
     environment = _environment()
     if off := [name for name, value in environment.items() if kept[name] != value]:
         return [f"{name}: kept are counts of {kept[name]}, this is {environment[name]}: count anew" for name in off]
-    before = {(row["op"], row["mode"]): row for row in kept["rows"]}
+    before = {_case_of(row): row for row in kept["rows"]}
     faults = []
     for row in rows:
-        name = f"{row['op']} {row['mode'].replace('_', ' + ')} {row['shape']}"
-        old = before.get((row["op"], row["mode"]))
+        name = f"{row['op']} {row['dtype']} {row['mode'].replace('_', ' + ')} {row['shape']}"
+        old = before.get(_case_of(row))
         if old is None or old["shape"] != row["shape"]:
             faults.append(f"{name}: not kept yet: python -m benchmarks.instructions")
             continue
@@ -98,6 +101,10 @@ def differences(rows: Sequence[dict[str, Any]], kept: Measured) -> list[str]:
             if abs(change) > TOLERANCE:
                 faults.append(f"{name}, {what}: {row[what]} instructions, kept {old[what]}: {change:+.1%}")
     return faults
+
+
+def _case_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["op"], row["mode"], row["dtype"]
 
 
 # Kinds of instructions, by the text of the disassembly.
@@ -157,24 +164,27 @@ def load(folder: Path) -> Measured:
 
 
 def block(measured: Measured, picture: str | None) -> str:
-    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    """float32 in all, of the other dtypes what an element takes."""
+    rows: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     for row in measured["rows"]:
-        rows.setdefault(row["op"], {})[row["mode"]] = row
+        rows.setdefault(row["op"], {}).setdefault(row["dtype"], {})[row["mode"]] = row
     header = ["operation", "shape", "kernels, forward", "and backward", "the rest, a call", "and backward"]
     header += ["of whole vectors", "one float at a time", "AVX-512: of 512 bits, of one float"]
     lines = [header, ["---", "---", *["---:"] * (len(header) - 2)]]
-    for name, modes in rows.items():
+    others = [dtype_name(dtype) for dtype in OTHER_DTYPES]
+    compact = [["operation", *others], ["---", *["---:"] * len(others)]]
+    for name, of_dtypes in rows.items():
+        modes = of_dtypes["float32"]
         forward, longest = modes[MODES[0]], modes.get(MODES[1])
         of = longest or forward
-        numel = 1
-        for size in of["shape"]:
-            numel *= size
+        numel = math.prod(of["shape"])
+        compact.append([f"`{name}`", *(_an_element(of_dtypes[dtype]) for dtype in others)])
         lines.append(
             [
                 f"`{name}`",
                 str(of["shape"]),
-                f"{forward['kernels'] / numel:.3g}",
-                f"{longest['kernels'] / numel:.3g}" if longest else "–",
+                _per_element(forward),
+                _per_element(longest) if longest else "–",
                 str(forward["total"] - forward["kernels"]),
                 str(longest["total"] - longest["kernels"]) if longest else "–",
                 f"{of['vector'] / of['kernels']:.0%}",
@@ -188,10 +198,22 @@ def block(measured: Measured, picture: str | None) -> str:
             "Instructions an element in the kernels; in the rest of the binary, which checks, allocates and records "
             "the graph, a call. Of the kernels' instructions, the share that works on whole vectors of 256 bits; those "
             "that work on one floating-point number, an element. Of AVX-512, how many instructions of either kind the "
-            "same functions hold.\n",
+            "same functions hold. float32.\n",
             *(f"| {' | '.join(cells)} |" for cells in lines),
+            "\nInstructions an element in the kernels in the other dtypes, of the same shapes: forward / forward and "
+            "backward.\n",
+            *(f"| {' | '.join(cells)} |" for cells in compact),
         ]
     )
+
+
+def _an_element(modes: dict[str, dict[str, Any]]) -> str:
+    """Of one operation and dtype, in every mode."""
+    return " / ".join(_per_element(modes[mode]) for mode in MODES if mode in modes)
+
+
+def _per_element(row: dict[str, Any]) -> str:
+    return f"{row['kernels'] / math.prod(row['shape']):.3g}"
 
 
 CHAPTER = Chapter("instructions", "benchmarks/results/README.md", block)

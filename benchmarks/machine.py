@@ -53,6 +53,7 @@ def describe_run() -> dict[str, Any]:
         "commit": _commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "genkern": gk.__version__},
         "isa": _isa(),
+        "torch_isa": torch.backends.cpu.get_cpu_capability().lower(),
         "load_before": round(os.getloadavg()[0], 2),
     }
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cases import COMPILE, GENKERN, OPERATIONS
+from benchmarks.cases import COMPILE, EAGER, GENKERN, OPERATIONS
 from benchmarks.machine import title
 from benchmarks.problems import families, family, longest, others, problems, ratios, rivals, share_of_floor
 from benchmarks.results import Results, Row, format_time, speedup
@@ -16,9 +16,11 @@ _MODES = {"forward": "Forward", "forward_backward": "Forward and backward"}
 NAMES = ("family", "operation", "shape", "mode", "machine", "date", "commit")
 """Columns of words; all others hold figures."""
 UNCLEAR = "unclear"
+_NAMED = 10
+"""So many cases that are slower than eager are named, of more their number is told."""
 _NONE = "–"
 _LAUNCHES = (
-    "Operations of one call as torch dispatches them, without views: on a GPU each is a launch or more. Of "
+    "Operations of one call in float32 as torch dispatches them, without views: on a GPU each is a launch or more. Of "
     "`torch.compile`, the kernels that it generates, forward and backward."
 )
 NOTHING = "No results are recorded yet: `make bench`, then `python -m benchmarks.report`.\n"
@@ -74,7 +76,7 @@ def short(machines: Sequence[Results]) -> str:
         ]
         if rows:
             heading = f"**{title(results.machine)}**{with_threads(results, 1)}, float32. {provenance(results, rows)}\n"
-            parts += [heading, _speeds(rows, memory=True).markdown]
+            parts += [heading, f"{slower_than_eager(results)}\n", _speeds(rows, memory=True).markdown]
     return "\n".join([*parts, LEGEND, ""])
 
 
@@ -84,7 +86,7 @@ def full(machines: Sequence[Results], pictures: Callable[[Results], dict[str, st
         return NOTHING
     parts = [LEGEND, ""]
     for results in machines:
-        parts += [f"## {title(results.machine)}\n"]
+        parts += [f"## {title(results.machine)}\n", f"{slower_than_eager(results)}\n"]
         parts += [f"![{shown}]({address})\n" for shown, address in pictures(results).items()]
         for section in sections(results):
             parts += [f"### {section.title}\n", f"{section.note}\n", section.table.markdown]
@@ -104,7 +106,7 @@ def sections(results: Results) -> list[Section]:
                 found.append(Section(f"{name}{where}", provenance(results, rows), _speeds(rows)))
         if rows := [row for row in own if row.peak_memory is not None]:
             found.append(Section(f"Peak memory{where}", _memory_note(results), _memory(rows)))
-        if rows := [row for row in own if row.launches is not None]:
+        if rows := [row for row in own if row.launches is not None and row.dtype == "float32"]:
             found.append(Section(f"Launches{where}", _LAUNCHES, _launches(rows)))
     return found
 
@@ -132,7 +134,29 @@ def summaries(machines: Sequence[Results]) -> str:
     """The summary of every machine, by family."""
     if not machines:
         return NOTHING
-    return "\n".join(f"**{title(found.machine)}.** {SUMMARY}\n\n{summary(found).markdown}" for found in machines)
+    return "\n".join(
+        f"**{title(found.machine)}.** {SUMMARY}\n\n{summary(found).markdown}\n{slower_than_eager(found)}\n"
+        for found in machines
+    )
+
+
+def slower_than_eager(results: Results) -> str:
+    """On one thread: in how many of the cases whose ratio is stated, and in which if they are few."""
+    rows = [row for row in results.rows if row.threads == 1 or "gpu" in results.machine]
+    found = [
+        (contestants[GENKERN], speedup(contestants[GENKERN], contestants[EAGER]))
+        for contestants in problems(rows)
+        if EAGER in contestants and contestants[EAGER].median is not None
+    ]
+    stated = [(own, ratio) for own, ratio in found if ratio is not None]
+    slower = [own for own, ratio in stated if ratio < 1]
+    told = f"Slower than eager: {len(slower)} of {len(stated)} cases of every shape, dtype and mode"
+    told += with_threads(results, 1)
+    if unclear := len(found) - len(stated):
+        told += f" ({unclear} more {UNCLEAR}, not counted)"
+    if 0 < len(slower) <= _NAMED:
+        told += ": " + "; ".join(f"{_operation(own)} {_shape(own.shape)} {_MODES[own.mode].lower()}" for own in slower)
+    return f"{told}."
 
 
 def moved() -> str:

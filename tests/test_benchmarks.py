@@ -9,16 +9,32 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.stats
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import ...`
 
 from benchmarks import launches, measure
-from benchmarks.cases import EAGER, GENKERN, LIGER, OPERATIONS, Case, Formula, Operation, cases, step
+from benchmarks.cases import (
+    DISTRIBUTIONS,
+    DTYPES,
+    EAGER,
+    GENKERN,
+    LIGER,
+    OPERATIONS,
+    OTHER_DTYPES,
+    Case,
+    Formula,
+    Operation,
+    cases,
+    dtype_name,
+    step,
+)
 from benchmarks.rivals import EMA_DECAY
 
 # Large enough for the statistics of noise, small enough to be quick.
@@ -44,10 +60,27 @@ def test_every_contestant_runs_in_every_mode(op: Operation, formula: Formula, sh
         assert all(isinstance(y, Tensor) and y.isfinite().all() for y in outputs)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("dtype", OTHER_DTYPES, ids=dtype_name)
+@pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
+def test_every_contestant_of_another_dtype_runs_on_finite_inputs(op: Operation, dtype: torch.dtype) -> None:
+    """Formulas as people write them may overflow in 16 bits; genkern does not."""
+    for mode in op.modes:
+        case = Case(op, "small", op.shapes["small"][-1], dtype, mode)
+        inputs = op.make_inputs(case.shape, dtype)
+        own: Any = step(op.genkern, inputs, mode)()
+        assert all(y.isfinite().all() and y.dtype in (dtype, torch.float32) for y in own)
+        for formula in case.rivals.values():
+            others: Any = step(formula, inputs, mode)()
+            assert [y.shape for y in others] == [y.shape for y in own]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=dtype_name)
 @pytest.mark.parametrize(("op", "formula"), _CONTESTANTS)
-def test_contestants_compute_the_same(op: Operation, formula: Formula, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contestants_compute_the_same(
+    op: Operation, formula: Formula, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Samples are noise of the right law; losses and gradients are those of the sample that was drawn."""
-    inputs = op.make_inputs(_shape_for(op, _SHAPE), torch.float32)
+    inputs = op.make_inputs(_shape_for(op, _SHAPE), dtype)
     outputs = formula(*inputs)
     if op.name == "random_normal":
         _check_standard_normal(outputs[0])
@@ -82,6 +115,14 @@ def test_contestants_compute_the_same(op: Operation, formula: Formula, monkeypat
     ]
     for got, want in pairs:
         torch.testing.assert_close(got, want, **_TOLERANCES.get(op.name, _TOLERANCE))
+
+
+def test_a_rival_that_refuses_16_bits_is_left_out_there_alone() -> None:
+    op = next(op for op in OPERATIONS if op.name == "gumbel_softmax")
+    rivals = {dtype: Case(op, "small", (4, 8, 8), dtype, "forward").rivals for dtype in DTYPES}
+    assert {dtype for dtype, found in rivals.items() if DISTRIBUTIONS in found} == {torch.float32, torch.float64}
+    with pytest.raises(ValueError, match="Simplex"):
+        op.rivals[DISTRIBUTIONS](*op.make_inputs(op.shapes["small"][-1], torch.bfloat16))
 
 
 @pytest.mark.parametrize("name", ["discrete_kl", "categorical_kl"])
@@ -174,6 +215,40 @@ def test_bytes_per_element_count_each_input_and_output_once() -> None:
     nll = next(op for op in OPERATIONS if op.name == "gaussian_nll")
     assert Case(nll, "large", (8, 8), torch.float32, "forward").bytes_per_element == 12
     assert Case(nll, "large", (8, 8), torch.bfloat16, "forward_backward").bytes_per_element == 16
+
+
+@pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
+def test_every_operation_is_measured_in_every_dtype(op: Operation) -> None:
+    """Other dtypes on a small and the largest shape, compiled on the largest; a quick run is of float32."""
+    found = [case for case in cases(op.family) if case.op is op]
+    assert len(set(map(str, found))) == len(found)
+    for mode in op.modes:
+        shapes = {dtype: [case for case in found if (case.dtype, case.mode) == (dtype, mode)] for dtype in DTYPES}
+        assert [case.shape for case in shapes[torch.float32]] == [s for sizes in op.shapes.values() for s in sizes]
+        assert all(case.compiles(quick=False) for case in shapes[torch.float32])
+        for dtype in OTHER_DTYPES:
+            small, large = shapes[dtype]
+            assert small.shape == op.shapes["small"][-1] != (2, 4) and large.shape == op.shapes["large"][-1]
+            assert large.numel == max(case.numel for case in found)
+            assert (small.compiles(quick=False), large.compiles(quick=False)) == (False, True)
+            assert not small.quick and not large.quick
+
+
+def test_exponentials_are_of_the_dtype_that_computes() -> None:
+    """Of float64 they take twice the room; 16 bits are computed in float32."""
+    seen: list[torch.dtype] = []
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if "exp" in func._schema.name:
+                seen.append(args[0].dtype)
+            return func(*args, **(kwargs or {}))
+
+    for dtype in DTYPES:
+        exponentials = measure.exponentials(dtype)
+        with Seen():
+            exponentials()
+    assert seen == [torch.float32, torch.float64, torch.float32, torch.float32]
 
 
 def test_a_gpu_is_measured_on_large_shapes_of_two_dtypes() -> None:

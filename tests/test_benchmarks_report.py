@@ -54,6 +54,37 @@ def test_the_summary_has_medians_of_families_and_how_many_ratios_are_unclear() -
     ]
 
 
+def test_the_cases_that_are_slower_than_eager_are_counted_and_named() -> None:
+    """An unclear ratio, a rival that could not run and a run of more threads count for nothing."""
+    rows = []
+    for dims, (own, rival, spread) in enumerate([(1.0, 2.0, 0.0), (1.0, 0.8, 0.0), (1.0, 0.8, 0.5)], start=1):
+        for row in (row_of(GENKERN, own), row_of(EAGER, rival, spread)):
+            rows.append(dataclasses.replace(row, shape=(8192, dims), dtype="float16"))
+    rows += [dataclasses.replace(row_of(GENKERN, 2.0), op="mmd"), dataclasses.replace(row_of(COMPILE, 1.0), op="mmd")]
+    rows += [dataclasses.replace(row, threads=2) for row in (row_of(GENKERN, 2.0), row_of(EAGER, 1.0))]
+    found = results_of(*rows)
+    told = (
+        "Slower than eager: 1 of 2 cases of every shape, dtype and mode, 1 thread (1 more unclear, not counted): "
+        "`gaussian_kl` float16 [8192, 2] forward and backward."
+    )
+    assert tables.slower_than_eager(found) == told
+    assert told in tables.full([found], lambda _: {}) and told in tables.summaries([found])
+    assert told in tables.short([results_of(*rows, row_of(GENKERN, 1.0))])
+    gpu = dataclasses.replace(found, machine={**MACHINE, "gpu": "A GPU"})
+    assert tables.slower_than_eager(gpu).startswith("Slower than eager: 2 of 3 cases of every shape, dtype and mode (1")
+
+
+@pytest.mark.parametrize("slower", [0, 10, 11])
+def test_slower_cases_are_named_where_they_are_at_most_ten(slower: int) -> None:
+    rows = []
+    for dims in range(12):
+        for row in (row_of(GENKERN, 2.0), row_of(EAGER, 1.0 if dims < slower else 3.0)):
+            rows.append(dataclasses.replace(row, shape=(8192, dims)))
+    told = tables.slower_than_eager(results_of(*rows))
+    assert told.startswith(f"Slower than eager: {slower} of 12 ") and "unclear" not in told
+    assert told.count("`gaussian_kl`") == (slower if slower <= 10 else 0)
+
+
 def test_tables_tell_which_floors_are_of_exponentials() -> None:
     own = dataclasses.replace(row_of(GENKERN, 1.0), exps_per_element=100, exp_rate=1e9)
     assert "| 50 % exp |" in tables.full([results_of(own)], lambda _: {})
@@ -61,6 +92,7 @@ def test_tables_tell_which_floors_are_of_exponentials() -> None:
 
 
 def test_launches_are_told_once_unless_shapes_differ() -> None:
+    """In float32: in other dtypes, which are measured on fewer shapes, they are the same."""
     rows = [
         dataclasses.replace(row_of(rival, 1.0), op=op, shape=shape, launches=count)
         for op, shape, counts in (
@@ -71,6 +103,7 @@ def test_launches_are_told_once_unless_shapes_differ() -> None:
         )
         for rival, count in zip((GENKERN, EAGER), counts, strict=True)
     ]
+    rows.append(dataclasses.replace(rows[0], dtype="float16", launches=9))
     launches = tables.sections(results_of(*rows))[-1]
     assert launches.title == "Launches, 1 thread"
     assert launches.table.lines == [

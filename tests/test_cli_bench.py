@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from support.backends import NATIVE
 from support.command import assert_refused
 from support.measured import MACHINE, RUN, results_of, row_of
 
+import genkern as gk
 from benchmarks import results
 from benchmarks.cases import EAGER, GENKERN, OPERATIONS
 from benchmarks.results import Results
@@ -41,6 +43,31 @@ def test_a_run_writes_its_rows_and_a_page(tmp_path):
     rows = {row.rival: row for row in results.load(file).rows}
     assert rows[GENKERN].median > 0 and rows[GENKERN].launches == 1
     assert "[128, 10]" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@needs_kernels
+def test_an_instruction_set_is_that_of_the_whole_run_and_of_its_file(tmp_path):
+    """The last is the narrowest, and not what is chosen where there is another."""
+    isa = gk.info()["isa"]["available"][-1]
+    process = _run(*_ONE_CASE, "--isa", isa, "--out", tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    [file] = tmp_path.glob("*.json")
+    found = results.load(file)
+    assert file.stem == found.machine["name"] and file.stem.endswith(f"-{isa}")
+    [run] = found.runs.values()
+    assert found.machine["isa"] == run["isa"] == isa
+    assert run["torch_isa"] == torch.backends.cpu.get_cpu_capability().lower()  # of its own: not what was asked for
+    assert f"cores, {isa}" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@needs_kernels
+def test_an_instruction_set_that_is_not_there_is_refused(tmp_path):
+    process = _run("bench", "--isa", "mmx", "--out", tmp_path)
+    available = ", ".join(gk.info()["isa"]["available"])
+    assert process.returncode == 2 and not list(tmp_path.iterdir())
+    assert f"--isa: this processor has no 'mmx'; there are {available}" in process.stderr
+    process = _run("bench", "--isa", "baseline", "--device", "cuda")
+    assert process.returncode == 2 and "--isa: of the CPU's kernels, not for --device cuda" in process.stderr
 
 
 @needs_kernels

@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import ...`
 
 from benchmarks import callgrind, instructions, results
-from benchmarks.cases import OPERATIONS
+from benchmarks.cases import DTYPES, OPERATIONS, dtype_name
 
 _DUMP = """
 ob=/lib/libtorch_cpu.so
@@ -60,25 +60,49 @@ def test_a_count_that_changes_is_named_with_its_change() -> None:
     assert instructions.differences([_row(total=1029, kernels=777)], kept) == []
     slower = instructions.differences([_row(total=1040, kernels=840)], kept)
     assert slower == [
-        "gaussian_kl forward + backward [2, 4], total: 1040 instructions, kept 1000: +4.0%",
-        "gaussian_kl forward + backward [2, 4], kernels: 840 instructions, kept 800: +5.0%",
+        "gaussian_kl float32 forward + backward [2, 4], total: 1040 instructions, kept 1000: +4.0%",
+        "gaussian_kl float32 forward + backward [2, 4], kernels: 840 instructions, kept 800: +5.0%",
     ]
     assert len(instructions.differences([_row(total=1000, kernels=760)], kept)) == 1
     assert "not kept yet" in instructions.differences([{**_row(1000, 800), "op": "new"}], kept)[0]
+    assert "not kept yet" in instructions.differences([{**_row(1000, 800), "dtype": "float16"}], kept)[0]
     other = instructions.differences([_row(1000, 800)], {**kept, "compiler": "another"})
     assert len(other) == 1 and other[0].startswith("compiler: kept are counts of another")
 
 
-def test_every_operation_is_kept_and_told() -> None:
+def test_a_dtype_is_compared_with_itself() -> None:
+    half = {**_row(500, 400), "dtype": "float16"}
+    kept = _kept(_row(1000, 800), half)
+    assert instructions.differences([half, _row(1000, 800)], kept) == []
+    faults = instructions.differences([{**half, "kernels": 800}], kept)
+    assert faults == ["gaussian_kl float16 forward + backward [2, 4], kernels: 800 instructions, kept 400: +100.0%"]
+
+
+def test_every_operation_is_kept_and_told_in_every_dtype() -> None:
     kept = instructions.load(results.FOLDER)
-    assert {(row["op"], row["mode"]) for row in kept["rows"]} == {
-        (op.name, mode) for op in OPERATIONS for mode in op.modes
+    found = [(row["op"], row["mode"], row["dtype"]) for row in kept["rows"]]
+    assert len(found) == len(set(found))
+    assert set(found) == {
+        (op.name, mode, dtype_name(dtype)) for op in OPERATIONS for mode in op.modes for dtype in DTYPES
     }
     for row in kept["rows"]:
         assert row["total"] > row["kernels"] > 0
         assert sum(row[kind] for kind in instructions.KINDS) <= row["kernels"]  # the rest is the C library's
     told = instructions.block(kept, None)
-    assert all(f"| `{op.name}` |" in told for op in OPERATIONS)
+    assert "| operation | float64 | float16 | bfloat16 |" in told
+    assert all(told.count(f"| `{op.name}` |") == 2 for op in OPERATIONS)
+
+
+def test_the_table_of_other_dtypes_has_instructions_an_element_of_either_mode() -> None:
+    rows = [
+        {**_row(100, kernels), "mode": mode, "dtype": dtype_name(dtype)}
+        for n, dtype in enumerate(DTYPES)
+        for mode, kernels in (("forward", 8 * (n + 1)), ("forward_backward", 20 * (n + 1)))
+    ]
+    where = {"compiler": "a compiler", "torch": "2.13", "run": {"date": "2026-01-01"}}
+    told = instructions.block({**where, "rows": rows}, None).splitlines()
+    assert "| `gaussian_kl` | 2 / 5 | 3 / 7.5 | 4 / 10 |" in told
+    assert any(line.startswith("| `gaussian_kl` | [2, 4] | 1 | 2.5 | 92 | 80 |") for line in told)
 
 
 @pytest.mark.full  # two programs under Valgrind; `make instructions` counts every kernel
@@ -91,7 +115,9 @@ def test_a_slower_kernel_turns_the_guard_red() -> None:
     kept = json.loads(json.dumps(_kept(*rows["avx2"])))
     assert instructions.differences(rows["avx2"], kept) == []
     faults = instructions.differences(rows["baseline"], kept)
-    assert any(fault.startswith("random_normal forward [256, 64], kernels: ") and "+" in fault for fault in faults)
+    assert any(
+        fault.startswith("random_normal float32 forward [256, 64], kernels: ") and "+" in fault for fault in faults
+    )
 
 
 def _row(total: int, kernels: int) -> dict:
@@ -99,10 +125,12 @@ def _row(total: int, kernels: int) -> dict:
     return {
         "op": "gaussian_kl",
         "mode": "forward_backward",
+        "dtype": "float32",
         "shape": [2, 4],
         "total": total,
         "kernels": kernels,
         **kinds,
+        "avx512": kinds,
     }
 
 

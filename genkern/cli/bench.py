@@ -21,6 +21,7 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     quick: Annotated[bool, typer.Option("--quick", help="Few shapes, few rounds.")] = False,
     threads: Annotated[str, typer.Option(help="CPU threads: a number, or all.")] = "1",
+    isa: Annotated[str | None, typer.Option(help="Instruction set of the CPU's kernels; else the best.")] = None,
     select: Annotated[str | None, typer.Option("-k", help="An expression that names of cases must match.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of results; else benchmarks/results.")] = None,
     compare: Annotated[
@@ -43,6 +44,7 @@ def bench(
     files = [str(root / "benchmarks" / f"test_{name}.py") for name in family or _FAMILIES]
     options = ["--benchmark-enable", "--benchmark-quiet", "--page", "-q", "--device", device, "--threads", threads]
     options += ["--quick"] if quick else []
+    options += ["--isa", isa] if isa is not None else []
     options += ["-k", select] if select is not None else []
     if out is None and root != Path(genkern.__file__).parents[1]:
         out = Path("genkern-bench")  # there is no checkout to keep results in
