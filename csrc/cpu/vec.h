@@ -7,19 +7,21 @@
 
 namespace genkern::GENKERN_ISA {
 
-// The compiler's vector types (a vector_size attribute on a dependent type would be dropped).
+// The compiler's vector types (a vector_size attribute on a dependent type would be dropped). A vector may alias
+// numbers of its own type, as they are stored; nothing else, so that a loop's pointers stay in registers when one is
+// stored.
 template <class T>
 struct Vector;
 template <>
 struct Vector<float> {
   typedef float Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
-  typedef float Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1), may_alias));
+  typedef float Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
   typedef int32_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
 };
 template <>
 struct Vector<double> {
   typedef double Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
-  typedef double Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1), may_alias));
+  typedef double Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
   typedef int64_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
 };
 

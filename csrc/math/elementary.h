@@ -213,10 +213,12 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   F half_s;
   if constexpr (kWide<F>) {
     half_s = power_of_2(min(F(1024), max(F(-80), n)) - F(1));  // 2^-80 is 0 beside 1; above 1024 the result is replaced
+  } else if constexpr (Lanes<F>::kScales) {
+    half_s = Lanes<F>::scale(F(0.5f), n);
   } else {
-    // 2^-60 is 0 beside 1; above 254 the result is replaced. A shift wraps, where n is that of nan.
-    const typename Lanes<F>::Int even = e.n.integer << 1, zero{};
-    half_s = times_power_of_2(F(0.5f), Rounded<F>{n, even < -60 ? zero - 60 : even});
+    // 2^-60 is 0 beside 1; above 128 the result is replaced. A shift wraps, where n is that of nan.
+    const typename Lanes<F>::Int even = e.n.integer << 1, zero{}, most = even > 128 ? zero + 128 : even;
+    half_s = Lanes<F>::from_bits(((most < -60 ? zero - 60 : most) + 126) << 23);
   }
   const F twice = e.r + e.r;
   F tail;
