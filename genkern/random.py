@@ -160,8 +160,6 @@ def normal(
     >>> bool((gk.random.normal(k, (2, 3), element_offset=6) == whole[2:]).all())
     True
     """
-    if device is None and isinstance(key, Tensor):  # the short way
-        return _normal(key, shape, dtype, element_offset, key.device)
     return _noise(_normal, key, shape, dtype, element_offset, device)
 
 
@@ -184,8 +182,6 @@ def uniform(
     >>> gk.random.uniform(gk.random.key(42), (2,))
     tensor([0.9177, 0.9581])
     """
-    if device is None and isinstance(key, Tensor):
-        return _uniform(key, shape, dtype, element_offset, key.device)
     return _noise(_uniform, key, shape, dtype, element_offset, device)
 
 
@@ -197,11 +193,12 @@ def _noise(
     element_offset: int,
     device: torch.device | str | None,
 ) -> Tensor:
-    if device is None:
+    if not isinstance(key, Tensor):
         _checks.key("key", key)
+    if device is None:
         return op(key, shape, dtype, element_offset, key.device)
     device = _checks.device("device", device)
-    if isinstance(key, Tensor) and key.device.type != device.type and _backend.why_not(device.type):
+    if key.device.type != device.type and _backend.why_not(device.type):
         _checks.key("key", key, device=device)
         # An op runs where its tensors lie, and no kernel of the key's device makes noise on another without kernels.
         key = key.to(device)
