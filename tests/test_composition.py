@@ -76,7 +76,7 @@ STATIC, DYNAMIC = matrix.covers("torch.compile, static"), matrix.covers("torch.c
         pytest.param(AUTO, False, id="auto-static", marks=STATIC),
         pytest.param(AUTO, True, id="auto-dynamic", marks=DYNAMIC),
         pytest.param(REFERENCE, True, id="reference-dynamic", marks=DYNAMIC),
-        pytest.param(REFERENCE, False, id="reference-static", marks=[STATIC, pytest.mark.full]),  # no new obstacle
+        pytest.param(REFERENCE, False, id="reference-static", marks=[STATIC, pytest.mark.full]),  # less to trace
     ],
     indirect=["chosen"],
 )

@@ -96,7 +96,7 @@ def doubles(low: float, high: float, count: int = 1500) -> Tensor:
     return low + (high - low) * torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-# In float64, where mpmath has the truth: the function, its argument, and the errors of docs/numerics.md, rounded up.
+# For each function its operation, the truth by mpmath, ranges of arguments, and the error that is allowed, in ulp.
 OF_DOUBLES = {
     "exp": (lambda x: sigma(x, "logstd"), mpmath.exp, [doubles(-708, 709.7), doubles(-1, 1), doubles(-744, -708)], 1.0),
     "exp of a half": (

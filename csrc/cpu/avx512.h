@@ -3,7 +3,7 @@
 #include "cpu/system.h"
 
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd,fma,bmi2,f16c,prefer-vector-width=512")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd,fma,bmi2,prefer-vector-width=512")
 #define GENKERN_ISA avx512
 #define GENKERN_ISA_NAME "avx512"
 #define GENKERN_TABLE kAvx512

@@ -87,13 +87,13 @@ GK_INLINE WordVectors philox_vectors(uint64_t seed, uint64_t first) {
   return {{join(a.c0, b.c0), join(a.c1, b.c1), join(a.c2, b.c2), join(a.c3, b.c3)}};
 }
 
-// What a counter gives: numbers, and vectors of them from one step.
+// The numbers that a counter gives, and those that a block of counters gives, which are made together.
 template <class T>
 inline constexpr int64_t kEach = sizeof(T) == 8 ? 2 : 4;
 template <class T>
 inline constexpr int64_t kNoiseBlock = 4 * Vec<T>::lanes;
 
-// Four words of each counter, a kind at a time, in the order of the counters.
+// What has been made of the words of each counter, all first ones, all second ones and so on, in order.
 GK_INLINE void store_in_turn(F32 x0, F32 x1, F32 x2, F32 x3, float* out) {
 #if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
   // Within 16 bytes, which a machine moves at once, then these.
@@ -119,7 +119,7 @@ GK_INLINE void store_in_turn(F64 x0, F64 x1, double* out) {
   both.high.store(out + F64::lanes);
 }
 
-// A word in the low half of each lane, as a double: of which 2^52 + word has the digits.
+// The word in the low half of each lane, as a double: 2^52 + word has it in its low digits.
 GK_INLINE F64 from_word(U64 word) {
   return Lanes<F64>::from_bits((word & 0xFFFFFFFFu) | 0x4330000000000000u) - F64(0x1p52);
 }

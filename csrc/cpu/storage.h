@@ -87,7 +87,7 @@ GK_INLINE void store(F64 v, float* p) {
 }
 #endif
 
-// What is rare goes by way of floats, or lane by lane.
+// Rare conversions go by way of floats, or lane by lane.
 template <class S>
 GK_INLINE void load_half(const S* p, F64& v) {
   S some[F32::lanes] = {};

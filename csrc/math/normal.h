@@ -20,7 +20,7 @@ GK_INLINE F open_unit(F word) {
   return fma(word, F(0x1p-32f), F(0x1p-33f));
 }
 
-// In double, of two words: the product with 2^-64 is exact, too.
+// The same of two words, in double: the products are exact, too.
 template <class F>
 GK_INLINE F open_unit(F high, F low) {
   return fma(high, F(0x1p-32), low * F(0x1p-64)) + F(0x1p-65);
