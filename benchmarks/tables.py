@@ -150,8 +150,8 @@ def slower_than_eager(results: Results) -> str:
     ]
     stated = [(own, ratio) for own, ratio in found if ratio is not None]
     slower = [own for own, ratio in stated if ratio < 1]
-    told = f"Slower than eager: {len(slower)} of {len(stated)} cases of every shape, dtype and mode"
-    told += with_threads(results, 1)
+    dtypes = " and ".join(", ".join(dict.fromkeys(own.dtype for own, _ in found)).rsplit(", ", 1))
+    told = f"Slower than eager: {len(slower)} of {len(stated)} cases in {dtypes}{with_threads(results, 1)}"
     if unclear := len(found) - len(stated):
         told += f" ({unclear} more {UNCLEAR}, not counted)"
     if 0 < len(slower) <= _NAMED:
