@@ -106,7 +106,6 @@ class Operation:
     modes: tuple[str, ...] = MODES
     gpu_shapes: dict[str, tuple[Shape, ...]] | None = None  # where its inputs are none of the usual images
     liger: Formula | None = None
-    not_in_16_bits: tuple[str, ...] = ()  # rivals that refuse such inputs; each entry says why
 
     @property
     def of_pairs(self) -> bool:
@@ -129,9 +128,7 @@ class Case:
     @property
     def rivals(self) -> dict[str, Formula]:
         liger = self.op.liger if self.device == "cuda" and importlib.util.find_spec("liger_kernel") else None
-        without = self.op.not_in_16_bits if self.dtype.itemsize == 2 else ()
-        found = {name: formula for name, formula in self.op.rivals.items() if name not in without}
-        return {**found, **({LIGER: liger} if liger else {})}
+        return {**self.op.rivals, **({LIGER: liger} if liger else {})}
 
     @property
     def numel(self) -> int:
@@ -491,7 +488,6 @@ OPERATIONS = (
         },
         moved=(2, 3),
         exps=(3, 0),
-        not_in_16_bits=(DISTRIBUTIONS,),  # its validation asks that rounded probabilities sum to 1
         **CLASSES,
     ),
     Operation(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import (
     Bernoulli,
     Categorical,
+    Distribution,
     Independent,
     Laplace,
     MixtureSameFamily,
@@ -248,7 +249,9 @@ def ema_update(averages: Sequence[Tensor], values: Sequence[Tensor]) -> Outputs:
 EMA_DECAY = 0.999
 
 
-# torch.distributions, with its default validation of arguments.
+# torch.distributions, without its validation of arguments: torch.compile switches that off in a process that uses it.
+
+Distribution.set_default_validate_args(False)
 
 
 def distributions_rsample_kl(loc: Tensor, logvar: Tensor) -> Outputs:

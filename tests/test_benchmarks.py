@@ -21,7 +21,6 @@ sys.path.append(str(Path(__file__).parents[1]))  # for `from benchmarks import .
 
 from benchmarks import launches, measure
 from benchmarks.cases import (
-    DISTRIBUTIONS,
     DTYPES,
     EAGER,
     GENKERN,
@@ -115,14 +114,6 @@ def test_contestants_compute_the_same(
     ]
     for got, want in pairs:
         torch.testing.assert_close(got, want, **_TOLERANCES.get(op.name, _TOLERANCE))
-
-
-def test_a_rival_that_refuses_16_bits_is_left_out_there_alone() -> None:
-    op = next(op for op in OPERATIONS if op.name == "gumbel_softmax")
-    rivals = {dtype: Case(op, "small", (4, 8, 8), dtype, "forward").rivals for dtype in DTYPES}
-    assert {dtype for dtype, found in rivals.items() if DISTRIBUTIONS in found} == {torch.float32, torch.float64}
-    with pytest.raises(ValueError, match="Simplex"):
-        op.rivals[DISTRIBUTIONS](*op.make_inputs(op.shapes["small"][-1], torch.bfloat16))
 
 
 @pytest.mark.parametrize("name", ["discrete_kl", "categorical_kl"])

@@ -158,6 +158,38 @@ def test_the_best_diversity_is_the_mean_absolute_error(backend: Backend) -> None
     assert slope.abs() < 1e-14  # a mean of 1000 float64 numbers of order 1
 
 
+# Poisson
+
+
+@DTYPES
+@pytest.mark.parametrize("rate_param", ["rate", "log"])
+def test_poisson_is_accurate_near_the_mean_and_far_from_it(
+    every_isa: Backend, dtype: torch.dtype, rate_param: str
+) -> None:
+    logarithmic, kernel = rate_param == "log", every_isa.mode == "native"
+    away = torch.tensor([0.0, 1e-4, -1e-4, 3e-3, -0.02, 0.1, -0.19, 0.3, -0.6, 3.0, 40.0], dtype=torch.float64)
+    x = torch.tensor([0, 1, 2, 3, 5, 8, 9, 10, 30, 100, 1e3, 1e5, 1e6], dtype=dtype).repeat_interleave(len(away))
+    rate = (x.double().clamp(min=0.5) * (1 + away).repeat(len(x) // len(away))).to(dtype)
+    rate = (rate.log() if logarithmic else rate).requires_grad_()
+    x.requires_grad_()
+    nll = gk.poisson_nll(x, rate, rate_param=rate_param, event_ndim=0)
+    d_x, d_rate = gradients(nll, x, rate)
+    with mpmath.workdps(40):
+        for k, (count, given) in enumerate(zip(x.tolist(), rate.tolist(), strict=True)):
+            mean, log_mean = (mpmath.exp(given), mpf(given)) if logarithmic else (mpf(given), mpmath.log(given))
+            truth = mean - count * log_mean + mpmath.loggamma(count + 1)
+            slope = mean - count if logarithmic else (mean - count) / mean
+            # A few ulp of the number itself in a kernel: near the mean of the loss, of d_rate everywhere. Else of what
+            # it is the difference of, log Gamma of a small count from beyond a shift. An exponential's argument adds.
+            near = kernel and count >= 9 and abs(mean - count) < 0.1 * (mean + count)
+            size = truth if near else mean + count * abs(log_mean) + 4
+            rounded = mean * (1 + abs(given)) if logarithmic else 0
+            eps = 4 * torch.finfo(dtype).eps
+            assert abs(nll[k].item() - truth) <= eps * (size + rounded * abs(mean - count) / mean), (count, given)
+            assert abs(d_rate[k].item() - slope) <= eps * (abs(slope if kernel else 1) + rounded), (count, given)
+            assert abs(d_x[k].item() - (mpmath.digamma(count + 1) - log_mean)) <= eps * (2 + abs(log_mean))
+
+
 # The discretized Gaussian
 
 
@@ -187,7 +219,7 @@ def exact_nll(x: float, loc: float | mpf, log_sigma: float | mpf, cdf: str, bins
 
 
 def table(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """x, loc and log sigma: sigma from e^-12 to e^8, means near and far, black, white and between."""
+    """x, loc and log sigma: sigma from e^-12 to e^9, means near and far, black, white and between."""
     generator = torch.Generator().manual_seed(0)
     rows = []
     for log_sigma in range(-12, 9):
@@ -197,6 +229,8 @@ def table(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
             spread = (3 * math.exp(log_sigma), 0.01, 1.0)[k % 3]
             rows.append((x, x + spread * away, log_sigma + 0.9 * k / 12))
         rows += [(0.1, far, log_sigma) for far in (1e2, -1e4)]
+        level, finer = LEVELS[100].item(), [log_sigma + k / 4 for k in range(4)]
+        rows += [(level, level + 0.3 * math.exp(s), s) for s in finer]  # masses near 1, where sigma is that of a bin
     return tuple(torch.tensor(column, dtype=torch.float64).to(dtype) for column in zip(*rows, strict=True))
 
 
