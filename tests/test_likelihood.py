@@ -229,7 +229,7 @@ def table(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
             spread = (3 * math.exp(log_sigma), 0.01, 1.0)[k % 3]
             rows.append((x, x + spread * away, log_sigma + 0.9 * k / 12))
         rows += [(0.1, far, log_sigma) for far in (1e2, -1e4)]
-        level, finer = LEVELS[100].item(), [log_sigma + k / 4 for k in range(4)]
+        level, finer = LEVELS[100].item(), [log_sigma + k / 8 for k in range(8)]
         rows += [(level, level + 0.3 * math.exp(s), s) for s in finer]  # masses near 1, where sigma is that of a bin
     return tuple(torch.tensor(column, dtype=torch.float64).to(dtype) for column in zip(*rows, strict=True))
 
