@@ -226,18 +226,39 @@ struct GaussianEntropyBackward : GradientOf<GaussianEntropy> {
   GK_MORE_OPERANDS(GradientOf<GaussianEntropy>, d_scale)
 };
 
-// -log p(x) for a family of distributions with one parameter.
-struct ParameterNll : Elements {
-  Operand x, parameter;
-  NllOptions options;
-  GK_OPERANDS(x, parameter)
+// A term of N numbers an element, such as -log p(x) of a distribution with N - 1 parameters, or -p log p.
+template <int N>
+struct Terms : Elements {
+  Operand of[N];
+  TermOptions options;
+
+  template <class What>
+  constexpr void each_operand(const What& what) const {
+    for (const Operand& o : of) what(o);
+  }
+  template <class What>
+  constexpr void each_operand(const What& what) {
+    for (Operand& o : of) what(o);
+  }
 };
 
-struct ParameterNllForward : LossOf<ParameterNll> {};
+template <int N>
+struct TermsForward : LossOf<Terms<N>> {};
 
-struct ParameterNllBackward : GradientOf<ParameterNll> {
-  Operand d_x, d_parameter;
-  GK_MORE_OPERANDS(GradientOf<ParameterNll>, d_x, d_parameter)
+template <int N>
+struct TermsBackward : GradientOf<Terms<N>> {
+  Operand d[N];
+
+  template <class What>
+  constexpr void each_operand(const What& what) const {
+    GradientOf<Terms<N>>::each_operand(what);
+    for (const Operand& o : d) what(o);
+  }
+  template <class What>
+  constexpr void each_operand(const What& what) {
+    GradientOf<Terms<N>>::each_operand(what);
+    for (Operand& o : d) what(o);
+  }
 };
 
 // Points against components, dense: z [B, D], loc [C, D], and of the type of arithmetic, as is all that follows.
@@ -289,19 +310,6 @@ struct ClassOperand : Operand {
 
 struct Classes : Elements {
   int64_t classes = 0;
-};
-
-// The entropy of the masses p, or, where there is a q, their divergence from it.
-struct Discrete : Classes {
-  ClassOperand p, q;
-  GK_OPERANDS(p, q)
-};
-
-struct DiscreteForward : LossOf<Discrete> {};
-
-struct DiscreteBackward : GradientOf<Discrete> {
-  ClassOperand d_p, d_q;
-  GK_MORE_OPERANDS(GradientOf<Discrete>, d_p, d_q)
 };
 
 // The entropy of the logits q, or their divergence from p, which is uniform where absent.

@@ -3,18 +3,20 @@
 #pragma once
 
 #include "math/numeric.h"
+#include "math/options.h"
 
 namespace genkern {
 
 // -p log p
 template <class F>
-GK_INLINE F entropy_term(F p) {
-  return select(p == F(0), F(0), -(p * log(p)));
-}
-template <class F>
-GK_INLINE F entropy_gradient(F p) {
-  return select(p == F(0), F(0), -(log(p) + F(1)));
-}
+struct Entropy {
+  static constexpr int kNumbers = 1;
+  static constexpr bool kFlushes = false;
+
+  GK_INLINE explicit Entropy(const TermOptions&) {}
+  GK_INLINE F value(F p) const { return select(p == F(0), F(0), -(p * log(p))); }
+  GK_INLINE Numbers<F, 1> gradient(F p) const { return {{select(p == F(0), F(0), -(log(p) + F(1)))}}; }
+};
 
 // What the logarithm of the rounded sum 1 + x lacks, for |x| < 1/2: the part that rounding took, over the sum.
 template <class F>
@@ -30,22 +32,39 @@ GK_INLINE F log_of_ratio(F ratio, F relative) {
   return log(rounded) + select(near, lost_of_sum(relative, rounded), F(0));
 }
 
-// p log(p / q), and derivatives by p and by q.
+// p log(p / q)
 template <class F>
-struct DiscreteTerm {
-  F value, by_p, by_q;
+struct RelativeEntropy {
+  static constexpr int kNumbers = 2;
+  static constexpr bool kFlushes = false;
+
+  GK_INLINE explicit RelativeEntropy(const TermOptions&) {}
+  GK_INLINE F value(F p, F q) const {
+    const Ratio r = ratio(p, q);
+    return select(r.none, F(0), p * r.log);
+  }
+  GK_INLINE Numbers<F, 2> gradient(F p, F q) const {
+    const Ratio r = ratio(p, q);
+    return {{select(r.none, F(0), r.log + F(1)), select(r.none, F(0), -r.quotient)}};
+  }
+
+ private:
+  struct Ratio {
+    F quotient, log;
+    decltype(F() == F()) none;
+  };
+
+  GK_INLINE Ratio ratio(F p, F q) const {
+    const F inverse = F(1) / q, quotient = p * inverse, relative = (p - q) * inverse;
+    const auto none = p == F(0), near = abs(relative) < F(0.5f);
+    const F rounded = select(near, F(1) + relative, quotient);
+    F found = elementary::log_normal(rounded) + select(near, lost_of_sum(relative, rounded), F(0));
+    // Logarithms are subtracted where the quotient is no normal number, or nearly none, or where p or q is no mass.
+    const auto usual = ((q > F(0)) & (quotient > F(0x1p-126f)) & (quotient < F(0x1p126f))) | near | none;
+    if (Masks<F>::any(!usual)) found = select(usual, found, log(p) - log(q));
+    return {quotient, found, none};
+  }
 };
-template <class F>
-GK_INLINE DiscreteTerm<F> divergence_term(F p, F q) {
-  const F inverse = F(1) / q, quotient = p * inverse, relative = (p - q) * inverse;
-  const auto none = p == F(0), near = abs(relative) < F(0.5f);
-  const F rounded = select(near, F(1) + relative, quotient);
-  F ratio = log(rounded) + select(near, lost_of_sum(relative, rounded), F(0));
-  // Logarithms are subtracted where the quotient is all but out of range, or where p or q is no mass.
-  const auto usual = ((q > F(0)) & (quotient > F(0x1p-126f)) & (quotient < F(0x1p126f))) | near | none;
-  if (Masks<F>::any(!usual)) ratio = select(usual, ratio, log(p) - log(q));
-  return {select(none, F(0), p * ratio), select(none, F(0), ratio + F(1)), select(none, F(0), -quotient)};
-}
 
 // Over logits, from the largest on: what log-softmax and entropy need.
 template <class F>

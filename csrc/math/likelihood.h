@@ -17,30 +17,27 @@ GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
   return {g * sign, F(0.5f) * fma(-abs(standard), g, g)};
 }
 
-// Derivatives of -log p(x) by x and by the parameter of a distribution.
-template <class F>
-struct ParameterGradient {
-  F x, parameter;
-};
+// -log p(x) of distributions with one parameter, and its derivatives by x and by that.
 
 // -log p(x) = softplus(l) - x' l for a logit l, x' = x (1 - s) + s / 2 with the smoothing s: |l| w + log1p(e) with
 // e = exp(-|l|), where w is what x' leaves to the less likely of the two outcomes. Nothing cancels. The derivatives are
 // -l (1 - s), and sigmoid(l) - x'.
 template <class F>
 struct Bernoulli {
+  static constexpr int kNumbers = 2;
   static constexpr bool kFlushes = true;
   F keep, half_smoothing;
 
-  GK_INLINE explicit Bernoulli(const NllOptions& o)
+  GK_INLINE explicit Bernoulli(const TermOptions& o)
       : keep(scalar_t<F>(1.0 - o.label_smoothing)), half_smoothing(scalar_t<F>(0.5 * o.label_smoothing)) {}
 
-  GK_INLINE F nll(F x, F logit) const {
+  GK_INLINE F value(F x, F logit) const {
     const Terms t = terms(x, logit);
     return fma(t.magnitude, t.weight, log1p_unit(t.tail));
   }
-  GK_INLINE ParameterGradient<F> gradient(F x, F logit) const {
+  GK_INLINE Numbers<F, 2> gradient(F x, F logit) const {
     const Terms t = terms(x, logit);
-    return {-(t.sign * t.magnitude * keep), t.sign * (t.weight - t.tail / (F(1) + t.tail))};
+    return {{-(t.sign * t.magnitude * keep), t.sign * (t.weight - t.tail / (F(1) + t.tail))}};
   }
 
  private:
@@ -93,13 +90,14 @@ GK_INLINE LogFactorial<F> log_factorial(F x) {
 // and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000).
 template <class F>
 struct Poisson {
+  static constexpr int kNumbers = 2;
   static constexpr bool kFlushes = false;
   using T = scalar_t<F>;
   bool log_rate, full;
 
-  GK_INLINE explicit Poisson(const NllOptions& o) : log_rate(o.log_rate), full(o.full) {}
+  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full) {}
 
-  GK_INLINE F nll(F x, F rate) const {
+  GK_INLINE F value(F x, F rate) const {
     const Terms t = terms(x, rate);
     const F plain = t.mean - t.x * t.log;
     if (!full) return plain;
@@ -109,12 +107,12 @@ struct Poisson {
     const F near = fma(away, v, F(-2) * t.x * v * v2 * elementary::polynomial(v2, c)) + f.rest;
     return select((v2 < F(0.01f)) & (t.x >= F(9)), near, plain + f.value);
   }
-  GK_INLINE ParameterGradient<F> gradient(F x, F rate) const {
+  GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
     const Terms t = terms(x, rate);
     const F by_x = full ? log_factorial(t.x).slope - t.log : -t.log, ratio = t.x / t.mean;
-    if (log_rate) return {by_x, t.mean - t.x};
+    if (log_rate) return {{by_x, t.mean - t.x}};
     const auto near = abs(ratio - F(1)) < F(0.5f);
-    return {by_x, select(t.x == F(0), F(1), select(near, (t.mean - t.x) / t.mean, F(1) - ratio))};
+    return {{by_x, select(t.x == F(0), F(1), select(near, (t.mean - t.x) / t.mean, F(1) - ratio))}};
   }
 
  private:

@@ -30,8 +30,8 @@ struct GanTerm {
   double sign = 1.0, shift = 0.0, smoothing = 0.0, weight = 1.0;
 };
 
-// Options of likelihoods with one parameter.
-struct NllOptions {
+// Options of terms (kernels.h).
+struct TermOptions {
   double label_smoothing = 0.0;  // of a Bernoulli distribution
   bool log_rate = false;         // of a Poisson distribution
   bool full = true;              // with the term that no parameter changes

@@ -12,6 +12,10 @@ template <class F>
 struct Pair {
   F first, second;
 };
+template <class F, int N>
+struct Numbers {
+  F of[N];
+};
 
 GK_INLINE float sqrt(float x) { return ::sqrtf(x); }
 GK_INLINE double sqrt(double x) { return ::sqrt(x); }

@@ -93,90 +93,111 @@ class ClassLayout {
   }
 };
 
-// A loss of distributions over classes: an entropy of one tensor, or a divergence of two, the other of which may be
-// absent.
-struct ClassLoss {
-  Tensors tensors;
-  ClassShape classes;
-  at::DimVector shape;
-
-  ClassLoss(Tensors given, int64_t dim)
-      : tensors(std::move(given)), classes(broadcast(tensors), dim), shape(classes.rest) {}
-
-  ClassLayout fill(Classes& a, std::initializer_list<ClassOperand*> operands, const Reduce& reduce) const {
-    ClassLayout layout(classes, reduce.event_ndim, true);
-    a.wide = compute_type(tensors) == at::kDouble;
-    a.classes = classes.classes();
-    auto operand = operands.begin();
-    for (const Tensor& tensor : tensors) layout.in(**operand++, tensor);
-    return layout;
-  }
-  Tensors gradients(ClassLayout& layout, std::initializer_list<ClassOperand*> operands, int64_t mask) const {
-    Tensors d;
-    auto operand = operands.begin();
-    for (const Tensor& tensor : tensors) {
-      d.push_back(wanted(tensor, mask, static_cast<int>(d.size())));
-      layout.gradient(**operand++, d.back());
-    }
-    return d;
-  }
-};
-
-template <bool kDivergence>
+template <int N>
 Tensors read_tensors(Arguments& a) {
-  Tensors found{a.tensor()};
-  if (kDivergence) found.push_back(a.tensor());
+  Tensors found;
+  for (int k = 0; k < N; ++k) found.push_back(a.tensor());
   return found;
 }
 
-// The entropy of the masses p, or their divergence from q.
-template <bool kDivergence>
-struct Masses : ClassLoss {
-  using Forward = DiscreteForward;
-  using Backward = DiscreteBackward;
-  static constexpr auto forward = &Kernels::discrete_forward;
-  static constexpr auto backward = &Kernels::discrete_backward;
+// A sum of terms over the classes: a loss over elements whose last dimension they are, which a row sums at least.
+template <auto forward_kernel, auto backward_kernel>
+struct Masses {
+  using Forward = decltype(arguments_of(forward_kernel));
+  using Backward = decltype(arguments_of(backward_kernel));
+  using Inputs = typename Forward::Inputs;
+  static constexpr int N = std::extent_v<decltype(Inputs::of)>;
+  static constexpr auto forward = forward_kernel;
+  static constexpr auto backward = backward_kernel;
+  Tensors tensors;
+  ClassShape classes;
+  at::DimVector shape;
   Reduce reduce;
 
-  explicit Masses(Arguments& a) : Masses(a, read_tensors<kDivergence>(a)) {}
-  Masses(Arguments& a, Tensors given) : ClassLoss(std::move(given), a.integer()), reduce(a.loss().over(shape)) {}
+  explicit Masses(Arguments& a)
+      : tensors(read_tensors<N>(a)),
+        classes(broadcast(tensors), a.integer()),
+        shape(classes.rest),
+        reduce(a.loss().over(shape)) {
+    shape.push_back(classes.classes());
+    const bool each = reduce.kind == Reduction::none;
+    reduce.event_ndim = each ? 1 : reduce.event_ndim + 1;
+    if (each) reduce.kind = Reduction::event;
+  }
 
-  ClassLayout fill(Discrete& a) const { return ClassLoss::fill(a, {&a.p, &a.q}, reduce); }
-  Tensors gradients(Backward& a, ClassLayout& layout, int64_t mask) const {
-    return ClassLoss::gradients(layout, {&a.d_p, &a.d_q}, mask);
+  Layout fill(Inputs& a) const {
+    a.wide = compute_type(tensors) == at::kDouble;
+    Layout layout(shape, reduce.event_ndim, true);
+    for (int k = 0; k < N; ++k) layout.in(a.of[k], seen(tensors[k]));
+    return layout;
+  }
+  Tensors gradients(Backward& a, Layout& layout, int64_t mask) const {
+    Tensors found;
+    for (int k = 0; k < N; ++k) {
+      found.push_back(wanted(tensors[k], mask, k));
+      layout.gradient(a.d[k], seen(found[k]));
+    }
+    return found;
+  }
+
+ private:
+  // A tensor with its classes last, and with the dimensions that it lacks.
+  Tensor seen(const Tensor& tensor) const {
+    const auto ndim = static_cast<int64_t>(shape.size());
+    if (!tensor.defined() || (classes.dim == ndim - 1)) return tensor;
+    at::DimVector sizes(ndim - tensor.dim(), 1), strides(ndim - tensor.dim(), 0);
+    sizes.append(tensor.sizes().begin(), tensor.sizes().end());
+    strides.append(tensor.strides().begin(), tensor.strides().end());
+    for (at::DimVector* v : {&sizes, &strides}) std::rotate(v->begin() + classes.dim, v->begin() + classes.dim + 1, v->end());
+    return tensor.as_strided(sizes, strides);
   }
 };
 
 // The entropy of the logits q, or their divergence from p, which is uniform where absent.
 template <bool kDivergence>
-struct Logits : ClassLoss {
+struct Logits {
   using Forward = CategoricalForward;
   using Backward = CategoricalBackward;
   static constexpr auto forward = &Kernels::categorical_forward;
   static constexpr auto backward = &Kernels::categorical_backward;
+  Tensors tensors;
+  ClassShape classes;
+  const at::DimVector& shape = classes.rest;
   double unimix;
   DivergenceOptions divergence;
   Reduce reduce;
 
-  explicit Logits(Arguments& a) : Logits(a, read_tensors<kDivergence>(a)) {}
-  Logits(Arguments& a, Tensors given)
-      : ClassLoss(std::move(given), a.integer()),
+  explicit Logits(Arguments& a)
+      : tensors(read_tensors<kDivergence ? 2 : 1>(a)),
+        classes(broadcast(tensors), a.integer()),
         unimix(kDivergence ? a.number() : 0.0),
         divergence(kDivergence ? a.divergence() : DivergenceOptions()),
         reduce(a.loss().over(shape)) {
     GK_REQUIRE(unimix >= 0 && unimix <= 1);
   }
+  Logits(const Logits&) = delete;
 
   ClassLayout fill(Categorical& a) const {
+    a.wide = compute_type(tensors) == at::kDouble;
+    a.classes = classes.classes();
     a.divergence = kDivergence;
     a.unimix = unimix;
     a.free_nats = divergence.free_bits * reduce.nats_per_unit;
-    return ClassLoss::fill(a, {&a.q, &a.p}, reduce);
+    ClassLayout layout(classes, reduce.event_ndim, true);
+    layout.in(a.q, tensors[0]);
+    if (kDivergence) layout.in(a.p, tensors[1]);
+    return layout;
   }
   Tensors gradients(Backward& a, ClassLayout& layout, int64_t mask) const {
     a.grad_scale_q = divergence.grad_scale_q;
     a.grad_scale_p = divergence.grad_scale_p;
-    return ClassLoss::gradients(layout, {&a.d_q, &a.d_p}, mask);
+    Tensors found{wanted(tensors[0], mask, 0)};
+    layout.gradient(a.d_q, found[0]);
+    if (kDivergence) {
+      found.push_back(wanted(tensors[1], mask, 1));
+      layout.gradient(a.d_p, found[1]);
+    }
+    return found;
   }
 };
 
@@ -254,8 +275,9 @@ Tensors gumbel_backward(Arguments& arguments) {
 }
 
 GENKERN_OPS(m) {
-  implement_loss<Masses<false>>(m, "discrete_entropy");
-  implement_loss<Masses<true>>(m, "discrete_kl");
+  using K = Kernels;
+  implement_loss<Masses<&K::discrete_entropy_forward, &K::discrete_entropy_backward>>(m, "discrete_entropy");
+  implement_loss<Masses<&K::discrete_kl_forward, &K::discrete_kl_backward>>(m, "discrete_kl");
   implement_loss<Logits<false>>(m, "categorical_entropy");
   implement_loss<Logits<true>>(m, "categorical_kl");
   implement<gumbel_forward, gumbel_backward>(m, "gumbel_softmax", true);

@@ -19,12 +19,12 @@ void read_bins(LocScaleNll& a, Arguments& arguments) {
 
 void read_scale(GaussianEntropy& a, Arguments& arguments) { a.scale_options = arguments.scale(); }
 
-void read_bernoulli(ParameterNll& a, Arguments& arguments) {
+void read_bernoulli(Terms<2>& a, Arguments& arguments) {
   a.options.label_smoothing = arguments.number();
   GK_REQUIRE(a.options.label_smoothing >= 0.0 && a.options.label_smoothing <= 1.0);
 }
 
-void read_poisson(ParameterNll& a, Arguments& arguments) {
+void read_poisson(Terms<2>& a, Arguments& arguments) {
   static constexpr std::pair<const char*, bool> params[] = {{"rate", false}, {"log", true}};
   a.options.log_rate = choose(arguments.text(), params);
   a.options.full = arguments.boolean();

@@ -6,82 +6,11 @@
 
 #include "kernels.h"
 #include "math/discrete.h"
+#include "tiles/terms.h"
 
 namespace genkern {
 
 GK_INLINE std::true_type is_plain(const Classes&) { return {}; }
-
-template <class E>
-struct DiscreteInputs {
-  using F = typename E::F;
-  int64_t classes;
-  typename E::ClassInput p, q;
-
-  GK_DEVICE explicit DiscreteInputs(const Discrete& a) : classes(a.classes), p(a.p, a), q(a.q, a) {}
-  GK_DEVICE void seek(const typename E::Block& b) {
-    p.seek(b);
-    q.seek(b);
-  }
-};
-
-template <class E>
-struct DiscreteForwardTile {
-  using F = typename E::F;
-  DiscreteInputs<E> in;
-
-  GK_DEVICE explicit DiscreteForwardTile(const DiscreteForward& a) : in(a) {}
-
-  GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
-    for (int64_t i = 0; i < s.n; i += E::lanes) {
-      in.seek(E::block(s, i));
-      F sum(0);
-      if (in.q) {
-        GK_NO_UNROLL
-        for (int64_t k = 0; k < in.classes; ++k) sum = sum + divergence_term(in.p[k], in.q[k]).value;
-      } else {
-        GK_NO_UNROLL
-        for (int64_t k = 0; k < in.classes; ++k) sum = sum + entropy_term(in.p[k]);
-      }
-      value->set(i, sum);
-    }
-  }
-};
-
-template <class E>
-struct DiscreteBackwardTile {
-  using T = typename E::T;
-  using F = typename E::F;
-  const DiscreteBackward& a;
-  DiscreteInputs<E> in{a};
-  typename E::LossInput grad{a.grad};
-  typename E::ClassOutput d_p{a.d_p, a}, d_q{a.d_q, a};
-  F factor{T(a.factor)};
-
-  GK_DEVICE explicit DiscreteBackwardTile(const DiscreteBackward& a) : a(a) {}
-
-  GK_DEVICE void operator()(const typename E::Span& s) {
-    grad.fetch(s);
-    for (int64_t i = 0; i < s.n; i += E::lanes) {
-      const auto block = E::block(s, i);
-      in.seek(block);
-      d_p.seek(block);
-      d_q.seek(block);
-      const F g = grad[i] * factor;
-      GK_NO_UNROLL
-      for (int64_t k = 0; k < in.classes; ++k) {
-        if (in.q) {
-          const DiscreteTerm<F> t = divergence_term(in.p[k], in.q[k]);
-          d_p.set(k, g * t.by_p);
-          d_q.set(k, g * t.by_q);
-        } else {
-          d_p.set(k, g * entropy_gradient(in.p[k]));
-        }
-      }
-      d_p.commit(block);
-      d_q.commit(block);
-    }
-  }
-};
 
 template <class E>
 struct CategoricalInputs {

@@ -4,67 +4,9 @@
 #include "kernels.h"
 #include "math/likelihood.h"
 #include "tiles/gaussian.h"
+#include "tiles/terms.h"
 
 namespace genkern {
-
-GK_INLINE std::true_type is_plain(const ParameterNll&) { return {}; }
-
-// Distribution<F>, of math/likelihood.h, is that of one element.
-template <template <class> class Distribution>
-struct ParameterNllTiles {
-  template <class E>
-  struct Inputs {
-    static constexpr bool kFlushes = Distribution<typename E::F>::kFlushes;
-    using F = typename E::F;
-    typename E::Input x, parameter;
-    Distribution<F> distribution;
-
-    GK_DEVICE explicit Inputs(const ParameterNll& a) : x(a.x), parameter(a.parameter), distribution(a.options) {}
-
-    GK_DEVICE void fetch(const typename E::Span& s) {
-      x.fetch(s);
-      parameter.fetch(s);
-    }
-  };
-
-  template <class E>
-  struct Forward : Inputs<E> {
-    GK_DEVICE explicit Forward(const ParameterNllForward& a) : Inputs<E>(a) {}
-
-    GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* nll) {
-      using F = typename E::F;
-      this->fetch(s);
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-          nll->set(i, this->distribution.nll(F(this->x[i]), F(this->parameter[i])));
-    }
-  };
-
-  template <class E>
-  struct Backward : Inputs<E> {
-    using F = typename E::F;
-    typename E::LossInput grad;
-    F factor;
-    typename E::Output d_x, d_parameter;
-
-    GK_DEVICE explicit Backward(const ParameterNllBackward& a)
-        : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d_x(a.d_x), d_parameter(a.d_parameter) {}
-
-    GK_DEVICE void operator()(const typename E::Span& s) {
-      this->fetch(s);
-      grad.fetch(s);
-      d_x.prepare(s);
-      d_parameter.prepare(s);
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-        const F g = grad[i] * factor;
-        const ParameterGradient<F> d = this->distribution.gradient(F(this->x[i]), F(this->parameter[i]));
-        d_x.set(i, g * d.x);
-        d_parameter.set(i, g * d.parameter);
-      }
-      d_x.commit(s);
-      d_parameter.commit(s);
-    }
-  };
-};
 
 template <class F>
 struct LaplaceDensity {
