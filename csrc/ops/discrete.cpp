@@ -148,7 +148,8 @@ struct Masses {
     at::DimVector sizes(ndim - tensor.dim(), 1), strides(ndim - tensor.dim(), 0);
     sizes.append(tensor.sizes().begin(), tensor.sizes().end());
     strides.append(tensor.strides().begin(), tensor.strides().end());
-    for (at::DimVector* v : {&sizes, &strides}) std::rotate(v->begin() + classes.dim, v->begin() + classes.dim + 1, v->end());
+    for (at::DimVector* v : {&sizes, &strides})
+      std::rotate(v->begin() + classes.dim, v->begin() + classes.dim + 1, v->end());
     return tensor.as_strided(sizes, strides);
   }
 };

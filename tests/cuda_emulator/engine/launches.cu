@@ -31,15 +31,15 @@ struct VisitTile {
   }
 };
 
-struct Terms {
+struct Summands {
   Operand x;
 };
 
 template <class E, int kLosses>
-struct TermsTile {
+struct SummandsTile {
   typename E::Input x;
 
-  GK_DEVICE explicit TermsTile(const Terms& a) : x(a.x) {}
+  GK_DEVICE explicit SummandsTile(const Summands& a) : x(a.x) {}
   GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* values) {
     x.fetch(s);
     for (int k = 0; k < E::width; ++k)
@@ -82,8 +82,8 @@ Status with(int engine, const F& f) {
 }
 
 template <class E, int kLosses>
-Status reduce_to(const Plan& plan, const Terms& a, const Losses<kLosses>& losses, const Meeting& meeting) {
-  return start(plan.blocks, Launch{}, reduce_kernel<E, TermsTile<E, kLosses>, kLosses, Terms>, a, plan, losses,
+Status reduce_to(const Plan& plan, const Summands& a, const Losses<kLosses>& losses, const Meeting& meeting) {
+  return start(plan.blocks, Launch{}, reduce_kernel<E, SummandsTile<E, kLosses>, kLosses, Summands>, a, plan, losses,
                meeting);
 }
 
@@ -106,7 +106,7 @@ const char* reduce(int engine, int losses, int reduction, const int64_t* extent,
     using T = typename E::T;
     const Extent over = extent_of(extent);
     const Plan plan = make_plan(over, E::width, phase);
-    const Terms a{{x, dtype, strides[0], strides[1], strides[2]}};
+    const Summands a{{x, dtype, strides[0], strides[1], strides[2]}};
     const auto loss = [&](int k) {
       const int64_t results[] = {over.numel(), over.rows, 1};
       const DType type = sizeof(T) == 8 ? DType::f64 : DType::f32;
