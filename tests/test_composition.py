@@ -203,8 +203,8 @@ def test_meta_tensors_give_shapes_and_dtypes(case: Case, chosen: Backend, covere
     crossed = itertools.product(
         (torch.float64, torch.float32, torch.bfloat16), ("contiguous", "channels_last"), every_options
     )
-    for how in covered([dict(zip(("dtype", "layout", "options"), values, strict=True)) for values in crossed]):
-        options = how["options"]
+    for how in covered([{"dtype": dtype, "layout": layout, **options} for dtype, layout, options in crossed]):
+        options = {name: value for name, value in how.items() if name not in ("dtype", "layout")}
         tensors = case.inputs((2, 4, 3, 5), how["dtype"], options.get("scale_param", "logvar"))
         given = {name: lay_out(t, how["layout"]) for name, t in tensors.items()}
         real = case(given, **options)

@@ -39,6 +39,11 @@ def on_cpu(value: Any) -> Any:
     return torch.device("cpu") if isinstance(value, torch.device) and value.type == NAME else value
 
 
+@functools.cache
+def _tensors_of(op: Any) -> list[int]:
+    return [i for i, argument in enumerate(op._schema.arguments) if str(argument.type) == "Tensor"]
+
+
 def run(op: Any, *args: Any, **kwargs: Any) -> Any:
     """Whatever op of torch it is, on the CPU; what it changes in place is returned as it came."""
     if op.namespace == "genkern":
@@ -51,10 +56,14 @@ def run(op: Any, *args: Any, **kwargs: Any) -> Any:
         numbers = on_cpu(args[0])
         plain = numbers.is_contiguous() and numbers.storage_offset() == 0
         return hold((numbers if plain else numbers.clone(memory_format=torch.contiguous_format)).as_strided(*args[1:]))
-    # By its name, since a number comes as one where the overload takes a tensor.
-    # Not `view`: numbers may lie otherwise than torch believes.
-    by_name = torch.ops.aten.reshape if op is torch.ops.aten.view.default else op.overloadpacket
-    results = by_name(*map(on_cpu, args), **{name: on_cpu(a) for name, a in kwargs.items()})
+    # A number comes as one where the overload takes a tensor. To find another by the name takes long: of each overload
+    # that does not fit, torch writes a message with all arguments in it.
+    if any(isinstance(args[i], int | float) for i in _tensors_of(op) if i < len(args)):
+        named = op.overloadpacket
+        op = named.Scalar if op._overloadname == "Tensor" and "Scalar" in named.overloads() else named
+    elif op is torch.ops.aten.view.default:
+        op = torch.ops.aten.reshape.default  # numbers may lie otherwise than torch believes
+    results = op(*map(on_cpu, args), **{name: on_cpu(a) for name, a in kwargs.items()})
     changed = {id(on_cpu(a)): a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)}
     if isinstance(results, Tensor):
         return changed[id(results)] if id(results) in changed else hold(results)
