@@ -71,6 +71,11 @@ FEATURES: dict[str, Any] = {
     "gpu_shapes": {"small": ((8, 64, 4, 4),), "typical": ((32, 512, 4, 4),), "large": ((256, 512, 16, 16),)},
 }
 """Of a discriminator, near its end."""
+GENES: dict[str, Any] = {
+    "shapes": {"small": ((128, 10), (128, 200)), "typical": ((128, 4000),), "large": ((1024, 2000),)},
+    "gpu_shapes": {"small": ((128, 200),), "typical": ((128, 4000),), "large": ((8192, 4096),)},
+}
+"""Cells, genes."""
 PARAMETERS: dict[str, Any] = {
     "shapes": {"small": ((16, 256),), "typical": ((100, 4096),), "large": ((200, 32768),)},
     "gpu_shapes": {"small": ((16, 256),), "typical": ((200, 32768),), "large": ((512, 65536),)},
@@ -229,6 +234,15 @@ def _pixels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return (_leaf(shape, dtype, 4).detach() > 0).to(dtype), _leaf(shape, dtype, 2, 2.0)
 
 
+def _genes(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Cells × genes, nine in ten counts 0; an inverse dispersion by gene, means and logits of a loss by element."""
+    mean = (1.5 * _leaf(shape, dtype, 2).detach() - 2.5).exp()
+    spread = (0.5 * _leaf(shape, torch.float32, 4).detach()).exp()
+    x = torch.poisson(mean.float() * spread, torch.Generator(mean.device).manual_seed(5)).to(dtype)
+    theta = _leaf(shape[-1:], dtype, 3).detach().exp()
+    return x, mean.requires_grad_(), theta.requires_grad_(), _leaf(shape, dtype, 6)
+
+
 def _counts(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Most of them small, with rates."""
     return _leaf(shape, dtype, 4, 3.0).detach().abs().floor(), _leaf(shape, dtype, 2).detach().exp().requires_grad_()
@@ -374,18 +388,6 @@ OPERATIONS = (
         exps=(2, 1),
     ),
     Operation(
-        "poisson_nll",
-        "likelihood",
-        _counts,
-        lambda x, rate: (gk.poisson_nll(x, rate),),
-        {
-            EAGER: lambda x, rate: ((rate - torch.xlogy(x, rate) + torch.lgamma(x + 1)).sum(dim=1),),
-            DISTRIBUTIONS: lambda x, rate: (-torch.distributions.Poisson(rate).log_prob(x).sum(dim=1),),
-        },
-        moved=(2, 3),
-        exps=(3, 2),  # logarithms of the rate and for log Gamma
-    ),
-    Operation(
         "discretized_gaussian_nll",
         "likelihood",
         _grey_levels,
@@ -413,6 +415,38 @@ OPERATIONS = (
         exps=(1.3, 1.3),  # of 10 components in 3 colours: a scale, two sigmoids and a logarithm; their weights
         shapes={"small": ((2, 100, 4, 4),), "typical": ((8, 100, 32, 32),), "large": ((64, 100, 32, 32),)},
         gpu_shapes={"small": ((8, 100, 8, 8),), "typical": ((32, 100, 32, 32),), "large": ((128, 100, 64, 64),)},
+    ),
+    Operation(
+        "poisson_nll",
+        "counts",
+        _counts,
+        lambda x, rate: (gk.poisson_nll(x, rate),),
+        {
+            EAGER: lambda x, rate: ((rate - torch.xlogy(x, rate) + torch.lgamma(x + 1)).sum(dim=1),),
+            DISTRIBUTIONS: lambda x, rate: (-torch.distributions.Poisson(rate).log_prob(x).sum(dim=1),),
+        },
+        moved=(2, 3),
+        exps=(3, 2),  # logarithms of the rate and for log Gamma
+    ),
+    Operation(
+        "negative_binomial_nll",
+        "counts",
+        lambda shape, dtype: _genes(shape, dtype)[:3],
+        lambda x, mean, theta: (gk.negative_binomial_nll(x, mean, theta),),
+        {EAGER: rivals.negative_binomial, DISTRIBUTIONS: rivals.distributions_negative_binomial},
+        moved=(2, 4),  # the inverse dispersion is one a gene, its gradient one an element before it is summed
+        exps=(1.5, 1.5),  # of which zeros, nine in ten, take one
+        **GENES,
+    ),
+    Operation(
+        "zero_inflated_negative_binomial_nll",
+        "counts",
+        _genes,
+        lambda x, mean, theta, logits: (gk.zero_inflated_negative_binomial_nll(x, mean, theta, logits),),
+        {EAGER: rivals.zero_inflated_negative_binomial},
+        moved=(3, 6),
+        exps=(4.5, 5.5),
+        **GENES,
     ),
     Operation(
         "discrete_entropy",

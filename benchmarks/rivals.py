@@ -17,6 +17,7 @@ from torch.distributions import (
     Independent,
     Laplace,
     MixtureSameFamily,
+    NegativeBinomial,
     Normal,
     RelaxedOneHotCategorical,
     kl_divergence,
@@ -239,6 +240,39 @@ def minibatch_stddev(x: Tensor) -> Outputs:
     return (torch.cat([x, y], dim=1),)
 
 
+def negative_binomial(x: Tensor, mean: Tensor, theta: Tensor) -> Outputs:
+    """As scvi-tools has it."""
+    eps = 1e-8
+    log_sum = torch.log(theta + mean + eps)
+    log_prob = (
+        theta * (torch.log(theta + eps) - log_sum)
+        + x * (torch.log(mean + eps) - log_sum)
+        + torch.lgamma(x + theta)
+        - torch.lgamma(theta)
+        - torch.lgamma(x + 1)
+    )
+    return (-log_prob.sum(dim=1),)
+
+
+def zero_inflated_negative_binomial(x: Tensor, mean: Tensor, theta: Tensor, logits: Tensor) -> Outputs:
+    """As scvi-tools has it."""
+    eps = 1e-8
+    softplus = torch_functional.softplus(-logits)
+    log_theta, log_sum = torch.log(theta + eps), torch.log(theta + mean + eps)
+    of_zero = -logits + theta * (log_theta - log_sum)
+    at_zero = torch_functional.softplus(of_zero) - softplus
+    beyond = (
+        -softplus
+        + of_zero
+        + x * (torch.log(mean + eps) - log_sum)
+        + torch.lgamma(x + theta)
+        - torch.lgamma(theta)
+        - torch.lgamma(x + 1)
+    )
+    log_prob = (x < eps).to(x.dtype) * at_zero + (x > eps).to(x.dtype) * beyond
+    return (-log_prob.sum(dim=1),)
+
+
 def ema_update(averages: Sequence[Tensor], values: Sequence[Tensor]) -> Outputs:
     with torch.no_grad():
         for average, value in zip(averages, values, strict=True):
@@ -304,6 +338,10 @@ def distributions_categorical_kl(logits_q: Tensor, logits_p: Tensor) -> Outputs:
 
 def distributions_gumbel_softmax(logits: Tensor) -> Outputs:
     return (RelaxedOneHotCategorical(torch.ones((), device=logits.device), logits=logits).rsample(),)
+
+
+def distributions_negative_binomial(x: Tensor, mean: Tensor, theta: Tensor) -> Outputs:
+    return (-NegativeBinomial(theta, logits=torch.log(mean) - torch.log(theta)).log_prob(x).sum(dim=1),)
 
 
 def distributions_mixture(z: Tensor, loc: Tensor, logvar: Tensor) -> Outputs:

@@ -9,7 +9,8 @@
 
 namespace genkern {
 
-enum class DType : uint8_t { f32, f64, bf16, f16 };
+// The types of numbers in memory; integers, the last ones, of counts alone.
+enum class DType : uint8_t { f32, f64, bf16, f16, i16, i32, i64 };
 
 // Every loss is over [rows, event]; the event is `runs` runs of `length` elements. Two levels hold what real
 // tensors need: chunks of a packed tensor, one value a channel, channels-last.

@@ -4,7 +4,8 @@
 
 scaled_tail (numeric.h): (1 + t) exp(t² / 2) Q(t), a polynomial in (t − k)/(t + k) (Shepherd & Laframboise 1981). In
 double (elementary.h): exp and expm1, (exp(r) − 1 − r)/r²; log, what 2 artanh(s)/s has besides 2, over s², in s²; sine
-and cosine of r π/2, sin/r and (cos − 1)/r², in r².
+and cosine of r π/2, sin/r and (cos − 1)/r², in r². stirling_error (counts.h): z times it, and z² times its derivative,
+in 2/z − 1.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ def sine(r2: mpf) -> mpf:
 
 def cosine(r2: mpf) -> mpf:
     return (mp.cos(mp.sqrt(r2) * mp.pi / 2) - 1) / r2
+
+
+def stirling_error(place: mpf) -> mpf:
+    z = 2 / (1 + place)
+    return z * (mp.loggamma(z + 1) - (z + mpf(1) / 2) * mp.log(z) + z - mp.log(2 * mp.pi) / 2)
+
+
+def stirling_slope(place: mpf) -> mpf:
+    z = 2 / (1 + place)
+    return z**2 * (mp.digamma(z + 1) - mp.log(z) - (z + mpf(1) / 2) / z + 1)
 
 
 def expansion(f: Function, low: mpf, high: mpf, degree: int) -> list[mpf]:
@@ -107,6 +118,9 @@ def main() -> None:
     show("log", artanh_tail, mpf(0), largest**2 * beyond, 6)
     show("sine", sine, mpf(0), mpf(1) / 4, 6)
     show("cosine", cosine, mpf(0), mpf(1) / 4, 6)
+    for name, f, narrow, wide in (("Stirling", stirling_error, 6, 21), ("Stirling's slope", stirling_slope, 8, 23)):
+        show(f"{name}, float", f, mpf(-1), mpf(1), narrow, digits=10)
+        show(f"{name}, double", f, mpf(-1), mpf(1), wide)
 
 
 if __name__ == "__main__":

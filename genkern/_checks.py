@@ -22,6 +22,7 @@ CLAMP_MODES = ("hard", "straight_through", "softclip", "tanh")
 REDUCTIONS = ("event", "none", "sum", "mean", "batchmean")
 UNITS = ("nats", "bits", "bits_per_dim")
 FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+INTEGERS = (torch.int16, torch.int32, torch.int64)
 _SYMBOLS = (torch.SymInt, torch.SymFloat)
 
 
@@ -37,6 +38,15 @@ def tensor(name: str, value: object, *, optional: bool = False) -> None:
         raise TypeError(f"{name}: expected a Tensor{' or None' if optional else ''}, got {type_name(value)}")
     if value.dtype not in FLOATING:
         raise TypeError(f"{name}: expected a floating dtype (float64, float32, bfloat16 or float16), got {value.dtype}")
+
+
+def counts(name: str, value: object) -> None:
+    """The same, or one of integers."""
+    if isinstance(value, Tensor) and value.dtype in INTEGERS:
+        return
+    if isinstance(value, Tensor) and value.dtype not in FLOATING:
+        raise TypeError(f"{name}: expected a floating dtype, int16, int32 or int64, got {value.dtype}")
+    tensor(name, value)
 
 
 def tensors(*, optional: Collection[str] = (), **values: Any) -> None:

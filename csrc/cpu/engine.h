@@ -79,6 +79,11 @@ struct alignas(64) Buffer {
   T data[kTile + 64];
 };
 
+// Some elements of a tile, as many as a vector has lanes.
+struct Places {
+  const uint16_t* at;
+};
+
 // An argument's tile: in place or gathered; shift is an offset of the whole operand (one sample of several).
 template <class T>
 class Input {
@@ -102,6 +107,12 @@ class Input {
     at_ = buffer_.data;
   }
   GK_INLINE Vec<T> operator[](int64_t i) const { return Vec<T>::load(at_ + i); }
+  GK_INLINE Vec<T> operator[](Places p) const {
+    T some[Vec<T>::lanes];
+    for (int i = 0; i < Vec<T>::lanes; ++i) some[i] = at_[p.at[i]];
+    return Vec<T>::load(some);
+  }
+  const T* data() const { return at_; }
 
  private:
   const Operand& operand_;
@@ -122,6 +133,11 @@ class Output {
     at_ = direct ? direct : buffer_.data;
   }
   GK_INLINE void set(int64_t i, Vec<T> v) { v.store(at_ + i); }
+  GK_INLINE void set(Places p, Vec<T> v) {
+    T some[Vec<T>::lanes];
+    v.store(some);
+    for (int i = 0; i < Vec<T>::lanes; ++i) at_[p.at[i]] = some[i];
+  }
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
@@ -158,7 +174,10 @@ class Values {
     factor_ = Vec<T>(T(each ? loss.factor : 1.0));
   }
   void prepare(const Span& s) { out_.prepare(s); }
-  GK_INLINE void set(int64_t i, Vec<T> v) { out_.set(i, v * factor_); }
+  template <class Place>
+  GK_INLINE void set(Place place, Vec<T> v) {
+    out_.set(place, v * factor_);
+  }
   void commit(const Span& s) { out_.commit(s); }
   const T* data() const { return out_.data(); }
 

@@ -16,6 +16,7 @@ struct Engine {
   static constexpr bool kPlain = kPlainScales;
   using Span = GENKERN_ISA::Span;
   using Input = GENKERN_ISA::Input<T>;
+  using CountInput = Input;
   using LossInput = Input;
   using Output = GENKERN_ISA::Output<T>;
   using Eps = GENKERN_ISA::Eps<T>;
@@ -30,6 +31,19 @@ struct Engine {
   }
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
+  }
+  // f(places) for those where x is not 0, a vector of them at a time; the last may be there more than once.
+  template <class Call>
+  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Call& f) {
+    uint16_t places[kTile + lanes];
+    int64_t n = 0;
+    for (int64_t i = 0; i < s.n; ++i) {
+      places[n] = static_cast<uint16_t>(i);
+      n += !(x.data()[i] == T(0));
+    }
+    if (n == 0) return;
+    for (int64_t i = n; i < n + lanes; ++i) places[i] = places[n - 1];
+    for (int64_t i = 0; i < n; i += lanes) f(Places{places + i});
   }
 };
 

@@ -113,6 +113,10 @@ GK_INLINE void store(F64 v, Float16* p) { store_half(v, p); }
 GK_INLINE void load(const double* p, F32& v) {
   for (int i = 0; i < F32::lanes; ++i) v.v[i] = static_cast<float>(p[i]);
 }
+template <class Integer, class T, class = std::enable_if_t<std::is_integral_v<Integer>>>
+GK_INLINE void load(const Integer* p, Vec<T>& v) {
+  for (int i = 0; i < Vec<T>::lanes; ++i) v.v[i] = static_cast<T>(p[i]);
+}
 GK_INLINE void store(F32 v, double* p) {
   for (int i = 0; i < F32::lanes; ++i) p[i] = v.v[i];
 }
@@ -125,7 +129,7 @@ GK_INLINE Vec<T> load_as(const S* p) {
   return v;
 }
 
-// f(data): an operand's data as what they are stored as.
+// f(data): an operand's data as what they are stored as. Integers are read only.
 template <class F>
 GK_INLINE void with_data(const Operand& o, const F& f) {
   switch (o.dtype) {
@@ -137,6 +141,21 @@ GK_INLINE void with_data(const Operand& o, const F& f) {
       return f(static_cast<Bfloat16*>(o.data));
     case DType::f16:
       return f(static_cast<Float16*>(o.data));
+    default:
+      return;
+  }
+}
+template <class F>
+GK_INLINE void with_numbers(const Operand& o, const F& f) {
+  switch (o.dtype) {
+    case DType::i16:
+      return f(static_cast<const int16_t*>(o.data));
+    case DType::i32:
+      return f(static_cast<const int32_t*>(o.data));
+    case DType::i64:
+      return f(static_cast<const int64_t*>(o.data));
+    default:
+      return with_data(o, f);
   }
 }
 
@@ -208,7 +227,7 @@ GK_INLINE void scatter(const T* from, D* to, int64_t stride, int64_t n) {
 template <class T>
 void load_runs(const Operand& o, int64_t shift, const Runs& runs, T* to) {
   const int64_t stride = o.elem, n = runs.n;
-  with_data(o, [&](const auto* data) {
+  with_numbers(o, [&](const auto* data) {
     data += shift + runs.index;
     const auto every = [&](const auto& load) {
       for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, to += n) load();

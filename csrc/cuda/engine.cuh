@@ -94,6 +94,7 @@ struct Engine {
   using LossStorage = std::conditional_t<kAny, Any, U>;
   using Span = cuda::Span<width, kAny>;
   using Input = cuda::Input<U, S, Span>;
+  using CountInput = cuda::Input<U, std::conditional_t<kAny, AnyNumber, S>, Span>;
   using LossInput = cuda::Input<U, LossStorage, Span>;
   using Output = cuda::Output<U, S, Span>;
   using Eps = cuda::Eps<U, S, Span>;
@@ -109,6 +110,13 @@ struct Engine {
     return p;
   }
   static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
+  // f(place) for those where x is not 0.
+  template <class X, class Call>
+  static GK_DEVICE void each_nonzero(const Span&, const X& x, const Call& f) {
+    GK_UNROLL
+    for (int i = 0; i < width; ++i)
+      if (!(x[i] == U(0))) f(i);
+  }
 };
 
 // The engine with groups of no more elements than the tile takes at once.

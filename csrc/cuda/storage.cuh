@@ -38,6 +38,10 @@ GK_DEVICE float widen(float v) { return v; }
 GK_DEVICE double widen(double v) { return v; }
 GK_DEVICE float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
 GK_DEVICE float widen(__half v) { return __half2float(v); }
+template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
+GK_DEVICE Integer widen(Integer v) {
+  return v;
+}
 
 template <class S, class T>
 GK_DEVICE S narrow(T v) {
@@ -108,8 +112,9 @@ GK_DEVICE void store_group(const Operand& o, int64_t shift, const Span<V, kAny>&
   }
 }
 
-// Elements of a type that is known at run time only.
+// Elements of a type that is known at run time only; of one that may be an integer.
 struct Any {};
+struct AnyNumber {};
 
 // f(S()) for the storage type; double is not among them where arithmetic is in float.
 template <class T, class F>
@@ -122,7 +127,12 @@ GK_DEVICE void with_storage(DType dtype, const F& f) {
 
 template <class S, class T, int V, bool kAny>
 GK_DEVICE void load(const Operand& o, int64_t shift, const Span<V, kAny>& s, T (&out)[V]) {
-  if constexpr (std::is_same_v<S, Any>) {
+  if constexpr (std::is_same_v<S, AnyNumber>) {
+    if (o.dtype == DType::i16) return load_group<int16_t>(o, shift, s, out);
+    if (o.dtype == DType::i32) return load_group<int32_t>(o, shift, s, out);
+    if (o.dtype == DType::i64) return load_group<int64_t>(o, shift, s, out);
+    load<Any>(o, shift, s, out);
+  } else if constexpr (std::is_same_v<S, Any>) {
     with_storage<T>(o.dtype, [&](auto type) { load_group<decltype(type)>(o, shift, s, out); });
   } else {
     load_group<S>(o, shift, s, out);

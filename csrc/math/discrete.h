@@ -11,18 +11,13 @@ namespace genkern {
 template <class F>
 struct Entropy {
   static constexpr int kNumbers = 1;
+  static constexpr bool kOfCounts = false;
   static constexpr bool kFlushes = false;
 
   GK_INLINE explicit Entropy(const TermOptions&) {}
   GK_INLINE F value(F p) const { return select(p == F(0), F(0), -(p * log(p))); }
   GK_INLINE Numbers<F, 1> gradient(F p) const { return {{select(p == F(0), F(0), -(log(p) + F(1)))}}; }
 };
-
-// What the logarithm of the rounded sum 1 + x lacks, for |x| < 1/2: the part that rounding took, over the sum.
-template <class F>
-GK_INLINE F lost_of_sum(F x, F rounded) {
-  return (x - (rounded - F(1))) * fma(x, x - F(1), F(1));
-}
 
 // log(ratio), given ratio - 1 as well, which is accurate where it is small.
 template <class F>
@@ -36,6 +31,7 @@ GK_INLINE F log_of_ratio(F ratio, F relative) {
 template <class F>
 struct RelativeEntropy {
   static constexpr int kNumbers = 2;
+  static constexpr bool kOfCounts = false;
   static constexpr bool kFlushes = false;
 
   GK_INLINE explicit RelativeEntropy(const TermOptions&) {}

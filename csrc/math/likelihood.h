@@ -25,6 +25,7 @@ GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
 template <class F>
 struct Bernoulli {
   static constexpr int kNumbers = 2;
+  static constexpr bool kOfCounts = false;
   static constexpr bool kFlushes = true;
   F keep, half_smoothing;
 
@@ -54,77 +55,6 @@ struct Bernoulli {
     const F magnitude = abs(logit);
     const auto certain = (magnitude == F(scalar_t<F>(__builtin_huge_val()))) & (weight == F(0));
     return {weight, select(certain, F(0), magnitude), tail_exp(-magnitude), select(positive, F(1), F(-1))};
-  }
-};
-
-// log Gamma(x + 1) for x > -1, its derivative, and what it has besides x log x - x. By Stirling's series at z = x or,
-// where x is small, at z = x + shift, from which the product (x + 1) ... (x + shift) leads back.
-template <class F>
-struct LogFactorial {
-  F value, slope, rest;
-};
-
-template <class F>
-GK_INLINE LogFactorial<F> log_factorial(F x) {
-  using T = scalar_t<F>;
-  constexpr int shift = sizeof(T) == 8 ? 9 : 3;
-  constexpr T c[] = {T(1. / 12),   T(-1. / 360),      T(1. / 1260), T(-1. / 1680),
-                     T(1. / 1188), T(-691. / 360360), T(1. / 156)};
-  constexpr T d[] = {T(1. / 12), T(-1. / 120), T(1. / 252), T(-1. / 240), T(1. / 132), T(-691. / 32760), T(1. / 12)};
-  F product(T(1)), slope(T(0));
-  GK_UNROLL
-  for (int k = 1; k <= shift; ++k) {
-    slope = fma(slope, x + F(T(k)), product);
-    product = product * (x + F(T(k)));
-  }
-  const auto small = x < F(T(shift));
-  const auto nothing = (x == F(0)) | (x == F(1));
-  const F z = select(small, x + F(T(shift)), x), log_z = log(z), inverse = F(1) / z, square = inverse * inverse;
-  const F rest = fma(inverse, elementary::polynomial(square, c), F(0.5f) * (log_z + F(T(kLog2Pi))));
-  const F value = z * (log_z - F(1)) + rest - select(small, log(product), F(0));
-  const F by_z = log_z + fma(F(0.5f), inverse, -square * elementary::polynomial(square, d));
-  return {select(nothing, F(0), value), by_z - select(small, slope / product, F(0)), rest};
-}
-
-// -log p(x) = m - x l + log Gamma(x + 1) for a mean m, l = log m. Near the mean, with v = (m - x) / (m + x), the first
-// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000).
-template <class F>
-struct Poisson {
-  static constexpr int kNumbers = 2;
-  static constexpr bool kFlushes = false;
-  using T = scalar_t<F>;
-  bool log_rate, full;
-
-  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full) {}
-
-  GK_INLINE F value(F x, F rate) const {
-    const Terms t = terms(x, rate);
-    const F plain = t.mean - t.x * t.log;
-    if (!full) return plain;
-    constexpr T c[] = {T(1. / 3), T(1. / 5), T(1. / 7), T(1. / 9), T(1. / 11), T(1. / 13), T(1. / 15), T(1. / 17)};
-    const LogFactorial<F> f = log_factorial(t.x);
-    const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
-    const F near = fma(away, v, F(-2) * t.x * v * v2 * elementary::polynomial(v2, c)) + f.rest;
-    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, plain + f.value);
-  }
-  GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
-    const Terms t = terms(x, rate);
-    const F by_x = full ? log_factorial(t.x).slope - t.log : -t.log, ratio = t.x / t.mean;
-    if (log_rate) return {{by_x, t.mean - t.x}};
-    const auto near = abs(ratio - F(1)) < F(0.5f);
-    return {{by_x, select(t.x == F(0), F(1), select(near, (t.mean - t.x) / t.mean, F(1) - ratio))}};
-  }
-
- private:
-  struct Terms {
-    F x, mean, log;  // 0 for the logarithm of a mean of 0 where x is 0
-  };
-
-  GK_INLINE Terms terms(F x, F rate) const {
-    const F log_mean = log_rate ? rate : log(rate);
-    const auto certain = (x == F(0)) & (log_mean == F(T(kMinusInfinity)));
-    return {select(x > F(-1), x, x * F(T(elementary::kNaN))), log_rate ? exp(rate) : rate,
-            select(certain, F(0), log_mean)};
   }
 };
 

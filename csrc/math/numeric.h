@@ -13,6 +13,10 @@ template <class F>
 inline constexpr scalar_t<F> kLargest =
     static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38);
 
+// The smallest normal number.
+template <class F>
+inline constexpr scalar_t<F> kSmallest = static_cast<scalar_t<F>>(sizeof(scalar_t<F>) == 8 ? 0x1p-1022 : 0x1p-126);
+
 // The logarithm of the largest number.
 template <class F>
 inline constexpr scalar_t<F> kLogLargest =
@@ -45,6 +49,23 @@ GK_INLINE F finite_at_zero(F x, F factor) {
 template <class F>
 GK_INLINE F times(F x, F factor) {
   return x * finite_at_zero(x, factor);
+}
+
+// What the logarithm of the rounded sum 1 + x lacks, for |x| < 1/2: the part that rounding took, over the sum.
+template <class F>
+GK_INLINE F lost_of_sum(F x, F rounded) {
+  return (x - (rounded - F(1))) * fma(x, x - F(1), F(1));
+}
+
+// a b - c, rounded once or nearly so whether or not the machine multiplies and adds in one (Dekker 1971).
+template <class F>
+GK_INLINE F product_less(F a, F b, F c) {
+  using T = scalar_t<F>;
+  const F splitter(T(sizeof(T) == 8 ? 0x1p27 + 1 : 0x1p12 + 1)), product = a * b, wide_a = splitter * a,
+                                                                 wide_b = splitter * b;
+  const F high_a = wide_a - (wide_a - a), high_b = wide_b - (wide_b - b), low_a = a - high_a, low_b = b - high_b;
+  const F lost = ((high_a * high_b - product) + high_a * low_b + low_a * high_b) + low_a * low_b;
+  return (product - c) + lost;
 }
 
 // 1/2!, 1/3!, ...

@@ -30,11 +30,18 @@ struct GanTerm {
   double sign = 1.0, shift = 0.0, smoothing = 0.0, weight = 1.0;
 };
 
+// What is given of the mean of a negative binomial distribution: itself, its logarithm, or that of its ratio to the
+// inverse dispersion.
+enum class MeanParam : uint8_t { value, log, logits };
+
 // Options of terms (kernels.h).
 struct TermOptions {
-  double label_smoothing = 0.0;  // of a Bernoulli distribution
-  bool log_rate = false;         // of a Poisson distribution
-  bool full = true;              // with the term that no parameter changes
+  double label_smoothing = 0.0;       // of a Bernoulli distribution
+  bool log_rate = false;              // of a Poisson distribution
+  bool full = true;                   // with the term that no parameter changes
+  MeanParam mean = MeanParam::value;  // of a negative binomial distribution, with
+  bool log_dispersion = false;
+  bool by_x = false;  // whether a gradient by x is asked for
 };
 
 }  // namespace genkern

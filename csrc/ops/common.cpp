@@ -12,17 +12,21 @@ constexpr double kLn2 = 0.69314718055994530941723212145818;
 
 }  // namespace
 
-void check_tensors(at::ArrayRef<Tensor> tensors) {
+void check_tensors(at::ArrayRef<Tensor> tensors, bool of_counts) {
   for (const Tensor& tensor : tensors) {
+    const bool counts = of_counts;
+    of_counts = false;
     if (!tensor.defined()) continue;
     const auto type = tensor.scalar_type();
-    GK_REQUIRE(type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+    const bool integers = type == at::kShort || type == at::kInt || type == at::kLong;
+    GK_REQUIRE(type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf ||
+               (counts && integers));
     GK_REQUIRE(tensor.device() == tensors[0].device());
   }
 }
 
-at::DimVector broadcast(at::ArrayRef<Tensor> tensors) {
-  check_tensors(tensors);
+at::DimVector broadcast(at::ArrayRef<Tensor> tensors, bool of_counts) {
+  check_tensors(tensors, of_counts);
   at::DimVector shape(tensors[0].sizes());
   for (const Tensor& tensor : tensors)
     if (tensor.defined() && tensor.sizes() != at::IntArrayRef(shape))

@@ -28,11 +28,12 @@ T choose(std::string_view value, const std::pair<const char*, T> (&choices)[N]) 
   return found->second;
 }
 
-// Tensors are floating and on one device; those that are absent are undefined.
-void check_tensors(at::ArrayRef<Tensor> tensors);
+// Tensors are floating, the first of them integers where it may be `of_counts`, and on one device; those that are
+// absent are undefined.
+void check_tensors(at::ArrayRef<Tensor> tensors, bool of_counts = false);
 
 // The shape that tensors broadcast to, after that check.
-at::DimVector broadcast(at::ArrayRef<Tensor> tensors);
+at::DimVector broadcast(at::ArrayRef<Tensor> tensors, bool of_counts = false);
 
 ScaleOptions parse_scale(std::string_view param, double offset, std::optional<double> lo, std::optional<double> hi,
                          std::string_view mode);

@@ -17,6 +17,12 @@ DType storage_type(const at::Tensor& tensor) {
       return DType::bf16;
     case at::kHalf:
       return DType::f16;
+    case at::kShort:
+      return DType::i16;
+    case at::kInt:
+      return DType::i32;
+    case at::kLong:
+      return DType::i64;
     default:
       TORCH_INTERNAL_ASSERT(false, "unchecked dtype ", tensor.scalar_type());
   }

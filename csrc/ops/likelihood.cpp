@@ -24,12 +24,6 @@ void read_bernoulli(Terms<2>& a, Arguments& arguments) {
   GK_REQUIRE(a.options.label_smoothing >= 0.0 && a.options.label_smoothing <= 1.0);
 }
 
-void read_poisson(Terms<2>& a, Arguments& arguments) {
-  static constexpr std::pair<const char*, bool> params[] = {{"rate", false}, {"log", true}};
-  a.options.log_rate = choose(arguments.text(), params);
-  a.options.full = arguments.boolean();
-}
-
 using K = Kernels;
 
 GENKERN_OPS(m) {
@@ -38,7 +32,6 @@ GENKERN_OPS(m) {
   implement_loss<&K::discretized_gaussian_nll_forward, &K::discretized_gaussian_nll_backward, read_bins>(
       m, "discretized_gaussian_nll");
   implement_loss<&K::bernoulli_nll_forward, &K::bernoulli_nll_backward, read_bernoulli>(m, "bernoulli_nll");
-  implement_loss<&K::poisson_nll_forward, &K::poisson_nll_backward, read_poisson>(m, "poisson_nll");
   implement_loss<&K::gaussian_entropy_forward, &K::gaussian_entropy_backward, read_scale>(m, "gaussian_entropy");
 }
 

@@ -45,7 +45,8 @@ A arguments_of(KernelOf<A> kernel);
 
 // A loss over the elements that tensors broadcast to. The tensors and their gradients come in the order in which the
 // launch structs list their operands; read(a, arguments) reads the options between the tensors and the reduction.
-template <auto forward_kernel, auto backward_kernel, auto read>
+// kOfCounts: the first tensor may be one of integers.
+template <auto forward_kernel, auto backward_kernel, auto read, bool kOfCounts = false>
 struct ElementwiseLoss {
   using Forward = decltype(arguments_of(forward_kernel));
   using Backward = decltype(arguments_of(backward_kernel));
@@ -57,7 +58,8 @@ struct ElementwiseLoss {
   at::DimVector shape;
   Reduce reduce;
 
-  explicit ElementwiseLoss(Arguments& a) : tensors(read_tensors(a)), shape(broadcast(tensors)), reduce(read_loss(a)) {}
+  explicit ElementwiseLoss(Arguments& a)
+      : tensors(read_tensors(a)), shape(broadcast(tensors, kOfCounts)), reduce(read_loss(a)) {}
 
   Layout fill(Inputs& a) const {
     a = options;
@@ -71,6 +73,7 @@ struct ElementwiseLoss {
   Tensors gradients(Backward& a, Layout& layout, int64_t mask) const {
     Tensors found;
     for (const Tensor& tensor : tensors) found.push_back(wanted(tensor, mask, static_cast<int>(found.size())));
+    if constexpr (kOfCounts) a.options.by_x = found[0].defined();
     auto gradient = found.begin();
     size_t before = tensors.size() + 1;  // the operands of forward, and the gradient that arrives
     bool summed = false;

@@ -23,7 +23,14 @@ GK_INLINE auto with_indices(const Call& f) {
   return with_constants(f, std::make_integer_sequence<int, N>());
 }
 
-// Term<F>, of math/likelihood.h or math/discrete.h, is that of one element: its value and its gradient.
+// `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed. Such a term
+// has value_at_zero(the others) and gradient_at_zero(the others), in force where easy_at_zero() says so.
+template <class Term, class = void>
+inline constexpr bool kEasyAtZero = false;
+template <class Term>
+inline constexpr bool kEasyAtZero<Term, std::void_t<decltype(Term::kEasyAtZero)>> = Term::kEasyAtZero;
+
+// Term<F>, of math/likelihood.h, say, is that of one element: its value and its gradient.
 template <template <class> class Term>
 struct TermTiles {
   template <class E>
@@ -31,13 +38,32 @@ struct TermTiles {
     using F = typename E::F;
     static constexpr int N = Term<F>::kNumbers;
     static constexpr bool kFlushes = Term<F>::kFlushes;
-    typename E::Input in[N];
+    static constexpr int kMostElements = kEasyAtZero<Term<F>> ? 2 : 16;
+    using Input = std::conditional_t<Term<F>::kOfCounts, typename E::CountInput, typename E::Input>;
+    Input in[N];
     Term<F> term;
 
     GK_DEVICE explicit Inputs(const Terms<N>& a) : Inputs(a, std::make_integer_sequence<int, N>()) {}
 
     GK_DEVICE void fetch(const typename E::Span& s) {
       with_indices<N>([&](auto... k) { (in[k].fetch(s), ...); });
+    }
+
+    // hard(term, place, numbers...) for all elements; where zeros are easy, easy(term, place, the other numbers...) for
+    // all, then the former where the first number is not 0.
+    template <class Hard, class Easy>
+    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy) {
+      if constexpr (kEasyAtZero<Term<F>>) {
+        if (term.easy_at_zero()) {
+          GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+              with_indices<N - 1>([&](auto... k) { easy(term, i, F(in[k + 1][i])...); });
+          E::each_nonzero(s, in[0],
+                          [&](auto i) { with_indices<N>([&](auto... k) { hard(term, i, F(in[k][i])...); }); });
+          return;
+        }
+      }
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+          with_indices<N>([&](auto... k) { hard(term, i, F(in[k][i])...); });
     }
 
    private:
@@ -48,21 +74,22 @@ struct TermTiles {
   template <class E>
   struct Forward : Inputs<E> {
     using F = typename E::F;
-    using Inputs<E>::in, Inputs<E>::term, Inputs<E>::N;
+    using Inputs<E>::N;
 
     GK_DEVICE explicit Forward(const TermsForward<N>& a) : Inputs<E>(a) {}
 
     GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
       this->fetch(s);
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-          value->set(i, with_indices<N>([&](auto... k) { return term.value(F(in[k][i])...); }));
+      this->each(
+          s, [&](const auto& term, auto i, auto... x) { value->set(i, term.value(x...)); },
+          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_at_zero(x...)); });
     }
   };
 
   template <class E>
   struct Backward : Inputs<E> {
     using F = typename E::F;
-    using Inputs<E>::in, Inputs<E>::term, Inputs<E>::N;
+    using Inputs<E>::N;
     typename E::LossInput grad;
     F factor;
     typename E::Output d[N];
@@ -73,13 +100,9 @@ struct TermTiles {
       this->fetch(s);
       grad.fetch(s);
       with_indices<N>([&](auto... k) { (d[k].prepare(s), ...); });
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) {
-        const F g = grad[i] * factor;
-        with_indices<N>([&](auto... k) {
-          const Numbers<F, N> by = term.gradient(F(in[k][i])...);
-          (d[k].set(i, g * by.of[k]), ...);
-        });
-      }
+      this->each(
+          s, [&](const auto& term, auto i, auto... x) { set(i, term.gradient(x...)); },
+          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_at_zero(x...)); });
       with_indices<N>([&](auto... k) { (d[k].commit(s), ...); });
     }
 
@@ -87,6 +110,12 @@ struct TermTiles {
     template <int... k>
     GK_DEVICE Backward(const TermsBackward<N>& a, std::integer_sequence<int, k...>)
         : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d{a.d[k]...} {}
+
+    template <class Place>
+    GK_DEVICE void set(Place i, const Numbers<F, N>& by) {
+      const F g = grad[i] * factor;
+      with_indices<N>([&](auto... k) { (d[k].set(i, g * by.of[k]), ...); });
+    }
   };
 };
 

@@ -13,7 +13,7 @@ import genkern
 from genkern.cli.errors import CommandError
 from genkern.cli.job import console
 
-_FAMILIES = ("gaussian", "likelihood", "discrete", "mixture", "gan", "random")
+_FAMILIES = ("gaussian", "likelihood", "counts", "discrete", "mixture", "gan", "random")
 
 
 def bench(

@@ -13,7 +13,7 @@ from torch import Tensor
 import genkern as gk
 from genkern.reference.discrete import gumbel
 from support.backends import oracle
-from support.extended import logistic_mixture_gradients
+from support.extended import logistic_mixture_gradients, negative_binomial_gradients
 from support.inputs import REDUCTIONS, UNITS, Shape, cotangent, normal, numel, raw_scale
 
 Tensors = dict[str, Tensor]
@@ -298,6 +298,30 @@ def _mixture_formula(t: Tensors) -> tuple[Tensor, ...]:
     mass = torch.where(x < -0.999, b, torch.where(x > 0.999, 1 - a, b - a))
     return (-torch.logsumexp(torch.log_softmax(params[:2], 0) + torch.log(mass).sum(0), 0),)
 
+
+def _few_counts(shape: Shape) -> Tensors:
+    """Most of them 0, as of genes."""
+    x = (4 * normal(shape, 5).abs() - 3).clamp(min=0).round()
+    return {"x": x, "mean": normal(shape, 6).exp(), "inverse_dispersion": normal(shape, 7).exp()}
+
+
+def _negative_binomial(t: Tensors) -> Tensor:
+    x, mean, theta = t["x"], t["mean"], t["inverse_dispersion"]
+    gammas = torch.lgamma(theta) + torch.lgamma(x + 1) - torch.lgamma(x + theta)
+    return gammas - theta * torch.log(theta / (theta + mean)) - x * torch.log(mean / (theta + mean))
+
+
+def _zero_inflated(t: Tensors) -> Tensor:
+    rest, lost = _negative_binomial(t), torch.sigmoid(t["dropout_logits"])
+    return -torch.where(t["x"] == 0, (lost + (1 - lost) * torch.exp(-rest)).log(), torch.log1p(-lost) - rest)
+
+
+COUNT_PARAMS: tuple[Options, ...] = (
+    {},
+    {"mean_param": "log"},
+    {"mean_param": "logits", "dispersion_param": "log"},
+    {"mean_param": "log", "dispersion_param": "log"},
+)
 
 CLASSES = 6
 
@@ -600,6 +624,30 @@ CASES: tuple[Case, ...] = (
         ("loss",),
         ({}, {"rate_param": "log"}, {"full": False}, {"rate_param": "log", "full": False}),
         lambda t: (t["rate"] - t["x"] * t["rate"].log() + torch.lgamma(t["x"] + 1),),
+    ),
+    Case(
+        "negative_binomial_nll",
+        lambda shape, _: _few_counts(shape),
+        ("loss",),
+        COUNT_PARAMS,
+        lambda t: (_negative_binomial(t),),
+        extended=negative_binomial_gradients,
+    ),
+    Case(
+        "negative_binomial_nll-gene",
+        lambda shape, _: {**_few_counts(shape), "inverse_dispersion": normal(shape[-1:], 7).exp()},
+        ("loss",),
+        ({}, {"dispersion_param": "log"}),
+        lambda t: (_negative_binomial(t),),
+        extended=negative_binomial_gradients,
+    ),
+    Case(
+        "zero_inflated_negative_binomial_nll",
+        lambda shape, _: {**_few_counts(shape), "dropout_logits": normal(shape, 8)},
+        ("loss",),
+        COUNT_PARAMS,
+        lambda t: (_zero_inflated(t),),
+        extended=negative_binomial_gradients,
     ),
     Case(
         "gaussian_entropy",

@@ -1,7 +1,8 @@
-"""What float64 cannot be an oracle of for float64: the mixture of discretized logistics in numpy's extended precision.
+"""What float64 cannot be an oracle of for float64, in numpy's extended precision.
 
-A posterior weight is an exponential of a sum of log masses, and is off by as many ulp as these are large: in the
-definition no less than in a kernel.
+A posterior weight of a mixture of discretized logistics is an exponential of a sum of log masses, and is off by as many
+ulp as these are large: in the definition no less than in a kernel. The gradient by an inverse dispersion is a
+difference of digammas, which the definition takes as one.
 """
 
 from __future__ import annotations
@@ -61,6 +62,43 @@ def logistic_mixture_gradients(tensors: dict[str, Tensor], cotangent: Tensor, **
     )
     found = {"x": _narrow(d_x), "params": _narrow(d_params)}
     return {name: value.movedim(0, channel).to(tensors[name].device) for name, value in found.items()}
+
+
+def negative_binomial_gradients(tensors: dict[str, Tensor], cotangent: Tensor, **options: Any) -> dict[str, Tensor]:
+    """The gradients by all arguments, of whole counts; of a zero-inflated distribution where there are dropout_logits.
+
+    With sums of 1 / (theta + k) in place of digammas.
+    """
+    shape = torch.broadcast_shapes(*(t.shape for t in tensors.values()))
+    x, mean, theta, *logits = (np.broadcast_to(_wide(t), shape) for t in tensors.values())
+    log_theta, of_mean = options.get("dispersion_param", "value") == "log", options.get("mean_param", "mean")
+    theta = np.exp(theta) if log_theta else theta
+    mean = {"mean": lambda: mean, "log": lambda: np.exp(mean), "logits": lambda: theta * np.exp(mean)}[of_mean]()
+    steps = sum(np.where(k < x, 1 / (theta + k), 0) for k in range(int(x.max(initial=0))))
+    log_ratio = np.log1p(mean / theta)
+    by_log_mean = theta * (mean - x) / (theta + mean)
+    by_theta = log_ratio + (x - mean) / (theta + mean) - steps
+    harmonic = sum(np.where(k < x, np.longdouble(1) / (k + 1), 0) for k in range(int(x.max(initial=0))))
+    by_x = harmonic - _digamma_above_that_of_1(theta) - steps + np.log1p(theta / mean)
+    found = [by_x, by_log_mean / mean if of_mean == "mean" else by_log_mean]
+    found.append((by_theta + (by_log_mean / theta if of_mean == "logits" else 0)) * (theta if log_theta else 1))
+    if logits:
+        lost, fall = _sigmoid(logits[0]), np.exp(-theta * log_ratio)
+        zero, share = x == 0, _sigmoid(-logits[0]) * fall / (lost + _sigmoid(-logits[0]) * fall)
+        found = [np.where(zero, 0 if k == 0 else share * d, d) for k, d in enumerate(found)]
+        found.append(np.where(zero, -(1 - share) * _sigmoid(-logits[0]) * -np.expm1(-theta * log_ratio), lost))
+    share = _by_element(shape, 1, cotangent, options)
+    of_elements = (_narrow(d * _wide(share)) for d in found)
+    return {n: d.sum_to_size(t.shape).to(t.device) for (n, t), d in zip(tensors.items(), of_elements, strict=True)}
+
+
+def _digamma_above_that_of_1(z: Numbers) -> Numbers:
+    """digamma(z) - digamma(1), by the asymptotic series beyond z + 30."""
+    beyond = z + 30
+    square = 1 / (beyond * beyond)
+    series = square * (1 / np.longdouble(12) - square * (1 / np.longdouble(120) - square * (1 / np.longdouble(252))))
+    gamma = np.longdouble("0.57721566490153286060651209008240243")
+    return np.log(beyond) - 1 / (2 * beyond) - series - sum(1 / (z + k) for k in range(30)) + gamma
 
 
 def _by_element(shape: tuple[int, ...], colours: int, cotangent: Tensor, options: dict[str, Any]) -> Tensor:

@@ -1,0 +1,315 @@
+// Likelihoods of counts, an element at a time (sources and derivations: docs/numerics.md).
+#pragma once
+
+#include "math/gaussian.h"
+#include "math/options.h"
+
+namespace genkern {
+
+// log Gamma(x + 1) for x > -1, its derivative, and what it has besides x log x - x. By Stirling's series at z = x or,
+// where x is small, at z = x + shift, from which the product (x + 1) ... (x + shift) leads back.
+template <class F>
+struct LogFactorial {
+  F value, slope, rest;
+};
+
+template <class F>
+GK_INLINE LogFactorial<F> log_factorial(F x) {
+  using T = scalar_t<F>;
+  constexpr int shift = sizeof(T) == 8 ? 9 : 3;
+  constexpr T c[] = {T(1. / 12),   T(-1. / 360),      T(1. / 1260), T(-1. / 1680),
+                     T(1. / 1188), T(-691. / 360360), T(1. / 156)};
+  constexpr T d[] = {T(1. / 12), T(-1. / 120), T(1. / 252), T(-1. / 240), T(1. / 132), T(-691. / 32760), T(1. / 12)};
+  F product(T(1)), slope(T(0));
+  GK_UNROLL
+  for (int k = 1; k <= shift; ++k) {
+    slope = fma(slope, x + F(T(k)), product);
+    product = product * (x + F(T(k)));
+  }
+  const auto small = x < F(T(shift));
+  const auto nothing = (x == F(0)) | (x == F(1));
+  const F z = select(small, x + F(T(shift)), x), log_z = log(z), inverse = F(1) / z, square = inverse * inverse;
+  const F rest = fma(inverse, elementary::polynomial(square, c), F(0.5f) * (log_z + F(T(kLog2Pi))));
+  const F value = z * (log_z - F(1)) + rest - select(small, log(product), F(0));
+  const F by_z = log_z + fma(F(0.5f), inverse, -square * elementary::polynomial(square, d));
+  return {select(nothing, F(0), value), by_z - select(small, slope / product, F(0)), rest};
+}
+
+// -log p(x) = m - x l + log Gamma(x + 1) for a mean m, l = log m. Near the mean, with v = (m - x) / (m + x), the first
+// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000).
+template <class F>
+struct Poisson {
+  static constexpr int kNumbers = 2;
+  static constexpr bool kOfCounts = true;
+  static constexpr bool kFlushes = false;
+  using T = scalar_t<F>;
+  bool log_rate, full;
+
+  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full) {}
+
+  GK_INLINE F value(F x, F rate) const {
+    const Terms t = terms(x, rate);
+    const F plain = t.mean - t.x * t.log;
+    if (!full) return plain;
+    constexpr T c[] = {T(1. / 3), T(1. / 5), T(1. / 7), T(1. / 9), T(1. / 11), T(1. / 13), T(1. / 15), T(1. / 17)};
+    const LogFactorial<F> f = log_factorial(t.x);
+    const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
+    const F near = fma(away, v, F(-2) * t.x * v * v2 * elementary::polynomial(v2, c)) + f.rest;
+    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, plain + f.value);
+  }
+  GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
+    const Terms t = terms(x, rate);
+    const F by_x = full ? log_factorial(t.x).slope - t.log : -t.log, ratio = t.x / t.mean;
+    if (log_rate) return {{by_x, t.mean - t.x}};
+    const auto near = abs(ratio - F(1)) < F(0.5f);
+    return {{by_x, select(t.x == F(0), F(1), select(near, (t.mean - t.x) / t.mean, F(1) - ratio))}};
+  }
+
+ private:
+  struct Terms {
+    F x, mean, log;  // 0 for the logarithm of a mean of 0 where x is 0
+  };
+
+  GK_INLINE Terms terms(F x, F rate) const {
+    const F log_mean = log_rate ? rate : log(rate);
+    const auto certain = (x == F(0)) & (log_mean == F(T(kMinusInfinity)));
+    return {select(x > F(-1), x, x * F(T(elementary::kNaN))), log_rate ? exp(rate) : rate,
+            select(certain, F(0), log_mean)};
+  }
+};
+
+// What log Gamma(z + 1) has besides (z + 1/2) log z - z + log(2 pi) / 2, for z > 0, and its derivative. From 1 on, z
+// and z^2 times them are polynomials in 1 / z, by Chebyshev expansions (docs/fit.py); below, at z + 1.
+template <class F>
+struct StirlingError {
+  F value, slope;
+};
+
+template <class F>
+GK_INLINE StirlingError<F> stirling_error(F z) {
+  using T = scalar_t<F>;
+  const auto small = z < F(1);
+  const F at = select(small, z + F(1), z), inverse = F(1) / at, place = fma(F(2), inverse, F(-1));
+  StirlingError<F> found;
+  if constexpr (sizeof(T) == 8) {
+    constexpr T c[] = {
+        0.082681391910818612,   -0.0012300100649060367,  -0.00048510438810680478, 0.00010076829938315877,
+        -1.2621640739946877e-6, -6.4040426432190864e-6,  2.5473626784700119e-6,   -4.2740368220462396e-7,
+        -1.1714500431842724e-7, 1.2995811379479394e-7,   -6.0012778114366477e-8,  1.5495567040292991e-8,
+        1.5859066977998686e-9,  -4.4767521285459783e-9,  2.3298080493149754e-9,   -9.2784759473413939e-10,
+        1.1151509446971494e-9,  -4.7136548397545867e-10, -5.9078568821209339e-10, 4.4048868297137672e-10,
+        6.0716417951758339e-11, -7.5359042099767859e-11};
+    constexpr T d[] = {-0.08145138184591266,   0.0034302289060138824,  0.0011530082661819261,   -0.000398024540273605,
+                       3.8331033523510612e-5,  2.3140056709383937e-5,  -1.4839717878621306e-5,  4.3566429188208407e-6,
+                       -1.1523170179920317e-7, -7.0098604978255925e-7, 4.8906712043326302e-7,   -1.9937412102921686e-7,
+                       4.0029707647856657e-8,  1.707212760752668e-8,   -2.6797065404628123e-8,  1.6399782474773545e-8,
+                       -2.5914038505117281e-9, 6.405295922914414e-10,  -4.4349233925005495e-9,  6.9715394981058952e-10,
+                       3.8263865076018918e-9,  -1.7322450745052848e-9, -7.2146738069059295e-10, 4.3335401984191984e-10};
+    found = {elementary::polynomial(place, c) * inverse, elementary::polynomial(place, d) * (inverse * inverse)};
+  } else {
+    constexpr T c[] = {0.08268139374f,   -0.00123002687f,  -0.0004851612128f, 0.000100929892f,
+                       -9.916990106e-7f, -6.835171791e-6f, 2.161214717e-6f};
+    constexpr T d[] = {-0.08145138098f, 0.003430265224f,  0.001152964411f, -0.0003985027172f, 3.868840846e-5f,
+                       2.481859603e-5f, -1.586506461e-5f, 2.257247799e-6f, 1.09331803e-6f};
+    found = {elementary::polynomial(place, c) * inverse, elementary::polynomial(place, d) * (inverse * inverse)};
+  }
+  if (Masks<F>::any(small)) {
+    const F fall = log1p(F(1) / z);
+    found.value = found.value + select(small, fma(z + F(0.5f), fall, F(-1)), F(0));
+    found.slope = found.slope + select(small, fall - (z + F(0.5f)) / (z * (z + F(1))), F(0));
+  }
+  return found;
+}
+
+// log(1 + v), given 1 + v and its logarithm, and v less it, which is never negative. With w = v / (2 + v) that is
+// v w - 2 w^3 (1 / 3 + w^2 / 5 + ...) near 0.
+template <class F>
+struct LogAndLack {
+  F log, lack;
+};
+
+template <class F>
+GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v, F by_log) {
+  using T = scalar_t<F>;
+  constexpr T c[] = {T(1. / 3), T(1. / 5), T(1. / 7), T(1. / 9), T(1. / 11), T(1. / 13), T(1. / 15), T(1. / 17)};
+  const F w = v / (F(1) + one_and_v), w2 = w * w;
+  const F lack = fma(v, w, F(-2) * w * w2 * elementary::polynomial(w2, c));
+  const auto near = w2 < F(T(sizeof(T) == 8 ? 0.01 : 0.1));
+  return {select(near, v - lack, by_log), select(near, lack, v - by_log)};
+}
+template <class F>
+GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
+  return log_and_lack(v, one_and_v, log(one_and_v));
+}
+
+// -log p(x) of a negative binomial distribution of mean m and inverse dispersion t. With r = m / t, p = 1 / (1 + r) and
+// n = t + x it is, of a binomial distribution as Loader (2000) has it,
+//   t l(v) + x l(y) + log(2 pi x n / t) / 2 + d(t) + d(x) - d(n),   v = p (x - m) / t,   y = p (m - x) / x,
+// where l(v) = v - log(1 + v), d is stirling_error, 1 + v = p n / t and 1 + y = (1 + v) m / x: nothing cancels, and
+// what belongs to t alone vanishes as t grows. Below 1, where it is of order 1, by log Gamma. At 0 it is t log(1 + r).
+template <class F>
+struct NegativeBinomial {
+  using T = scalar_t<F>;
+  static constexpr int kNumbers = 3;
+  static constexpr bool kOfCounts = true;
+  static constexpr bool kFlushes = false;
+  static constexpr T kMost = static_cast<T>(sizeof(T) == 8 ? 1e150 : 1e30);  // inverse dispersion
+  MeanParam param;
+  bool log_dispersion, by_x;
+
+  GK_INLINE explicit NegativeBinomial(const TermOptions& o)
+      : param(o.mean), log_dispersion(o.log_dispersion), by_x(o.by_x) {}
+
+  // A count of 0 is known by this, unless a gradient by it is asked for.
+  static constexpr bool kEasyAtZero = true;
+  GK_INLINE bool easy_at_zero() const { return !by_x; }
+
+  // What is no mean and no inverse dispersion is nan. Beyond the largest inverse dispersion is the limit, a Poisson
+  // distribution; an infinite mean makes every count infinitely unlikely, with gradients of 0.
+  struct Terms {
+    F mean, theta, ratio, inverse, p, infinite;  // inverse: of mean + theta
+  };
+  GK_INLINE Terms terms(F given, F dispersion) const {
+    const F nan(T(elementary::kNaN)), most(kFarthest<F>);
+    const F positive = log_dispersion ? exp(dispersion) : select(dispersion > F(0), dispersion, nan);
+    const F theta = min(F(kMost), positive);
+    const F value = param == MeanParam::value ? select(given < F(0), nan, given) + F(0) : exp(given);
+    const F ratio = min(most, logits() ? value : value / theta);
+    const F mean = min(most, logits() ? ratio * theta : value), inverse = F(1) / (mean + theta);
+    return {mean, theta, ratio, inverse, theta * inverse, select(value == F(T(__builtin_huge_val())), value, F(0))};
+  }
+  // At 0, given log(1 + r).
+  GK_INLINE Numbers<F, 3> gradient_at_zero(const Terms& t, F log_ratio) const {
+    const LogAndLack<F> l = log_and_lack(-(t.mean * t.inverse), t.p, -log_ratio);
+    return by(t, F(0), F(0), t.p * t.mean, logits() ? log_ratio : l.lack);
+  }
+
+  GK_INLINE F value_at_zero(F mean, F dispersion) const {
+    const Terms t = terms(mean, dispersion);
+    return t.theta * log1p(t.ratio) + t.infinite;
+  }
+  GK_INLINE Numbers<F, 3> gradient_at_zero(F mean, F dispersion) const {
+    const Terms t = terms(mean, dispersion);
+    return gradient_at_zero(t, log1p(t.ratio));
+  }
+
+  GK_INLINE F value(F x, F mean, F dispersion) const {
+    const Terms t = terms(mean, dispersion);
+    const F n = t.theta + x, over = F(1) / t.theta, excess = t.p * (t.mean - x);
+    const auto low = x < F(1);
+    const F at = select(low, F(1), x), one_and_v = n * t.inverse;
+    const F d = stirling_error(t.theta).value - stirling_error(n).value;
+    const F of_y = select(t.mean == F(0), F(0), max(F(kSmallest<F>), one_and_v * t.mean / at));
+    F found =
+        t.theta * log_and_lack((x - t.mean) * t.inverse, one_and_v).lack + at * log_and_lack(excess / at, of_y).lack +
+        F(0.5f) * (log(F(T(6.283185307179586476925286766559)) * at) + log(n * over)) + stirling_error(at).value + d;
+    if (Masks<F>::any(low)) {
+      const F inside = select(x > F(-1), x, F(T(elementary::kNaN))), at_zero = t.theta * log1p(t.ratio);
+      const F beyond =
+          log_factorial(inside).value - x * log(one_and_v * t.mean) - (t.theta - F(0.5f)) * log1p(x * over) + x + d;
+      found = select(low, select(x == F(0), at_zero, at_zero + beyond), found);
+    }
+    return found + t.infinite;
+  }
+  GK_INLINE Numbers<F, 3> gradient(F x, F mean, F dispersion) const {
+    const Terms t = terms(mean, dispersion);
+    const F n = t.theta + x, over = F(1) / t.theta, by_log_mean = t.p * (t.mean - x), one_and_v = n * t.inverse;
+    const LogAndLack<F> l = log_and_lack((x - t.mean) * t.inverse, one_and_v);
+    const F slope_n = stirling_error(n).slope;
+    F by_theta = (logits() ? -l.log : l.lack) + (stirling_error(t.theta).slope - slope_n) - F(0.5f) * (x / n) * over;
+    // Where t is small, 1 / t is in all of them, and in digamma(t) and the derivative at the mean.
+    const auto low = (t.theta < F(1)) & !(x == F(0));
+    if (Masks<F>::any(low)) {
+      const F next = t.theta + F(1), rest = fma(-t.mean, t.theta, product_less(x - F(1), t.theta, t.mean));
+      const F digammas = log(next / n) - F(0.5f) / next + F(0.5f) / n + stirling_error(next).slope - slope_n;
+      by_theta = select(low, digammas + log1p(t.ratio) + (logits() ? -over : (rest * over) * t.inverse), by_theta);
+    }
+    F d_x(0);
+    if (by_x) {
+      const F next = select(x > F(-1), x + F(1), F(T(elementary::kNaN)));
+      const F chance = one_and_v * t.mean, rate = select((x == F(0)) & (chance == F(0)), F(1), chance);
+      d_x =
+          stirling_error(next).slope - F(0.5f) / next - (slope_n - F(0.5f) / n) + log(min(F(kLargest<F>), next / rate));
+    }
+    return by(t, x, d_x, by_log_mean, by_theta);
+  }
+
+ private:
+  GK_INLINE bool logits() const { return param == MeanParam::logits; }
+  GK_INLINE Numbers<F, 3> by(const Terms& t, F x, F d_x, F by_log_mean, F by_theta) const {
+    const auto beyond = t.infinite > F(0);
+    const F by_value = select(x == F(0), t.p, by_log_mean / t.mean);
+    const F by_mean = param == MeanParam::value ? by_value : by_log_mean;
+    const F d = select(beyond | (t.theta == F(kMost)), F(0), log_dispersion ? t.theta * by_theta : by_theta);
+    return {{select(beyond, F(0), d_x), select(beyond, F(0), by_mean), d}};
+  }
+};
+
+// The same where a count is 0 with the probability sigmoid(logit) whatever the rest says: -log of
+// s + (1 - s) exp(-b) = 1 - (1 - s) (1 - exp(-b)) at 0, of (1 - s) exp(-b) elsewhere.
+template <class F>
+struct ZeroInflated {
+  using T = scalar_t<F>;
+  static constexpr int kNumbers = 4;
+  static constexpr bool kOfCounts = true;
+  static constexpr bool kFlushes = false;
+  NegativeBinomial<F> rest;
+
+  GK_INLINE explicit ZeroInflated(const TermOptions& o) : rest(o) {}
+  static constexpr bool kEasyAtZero = true;
+  GK_INLINE bool easy_at_zero() const { return true; }
+
+  GK_INLINE F value_at_zero(F mean, F dispersion, F logit) const {
+    const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
+    const Zero z = zero(t.theta * log1p(t.ratio) + t.infinite, logit);
+    const auto near = z.missing < F(0.5f);
+    const F mass = select(near, F(1) - z.missing, z.mass);
+    F found = -(elementary::log_normal(mass) + select(near, lost_of_sum(-z.missing, mass), F(0)));
+    if (Masks<F>::any(z.tiny)) {
+      const F largest = max(logit, -z.b), rest = log1p(exp(-abs(logit + z.b)));
+      const F none = F(T(__builtin_huge_val()));
+      found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + rest)), found);
+    }
+    return found;
+  }
+  GK_INLINE Numbers<F, 4> gradient_at_zero(F mean, F dispersion, F logit) const {
+    const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
+    const F log_ratio = log1p(t.ratio);
+    const Zero z = zero(t.theta * log_ratio + t.infinite, logit);
+    const F inverse = F(1) / z.mass;
+    F share = z.kept * z.fall * inverse, lost = z.lost * inverse;
+    if (Masks<F>::any(z.tiny)) {
+      const F sum = logit + z.b, e = exp(-abs(sum));
+      share = select(z.tiny, sigmoid(-sum, e), share);
+      lost = select(z.tiny, sigmoid(sum, e), lost);
+    }
+    const Numbers<F, 3> d = rest.gradient_at_zero(t, log_ratio);
+    const auto part = [&](F by) { return select(by == F(0), F(0), share * by); };
+    return {{F(0), part(d.of[1]), part(d.of[2]), -(lost * z.missing)}};
+  }
+  GK_INLINE F value(F x, F mean, F dispersion, F logit) const {
+    return rest.value(x, mean, dispersion) + softplus(logit);
+  }
+  GK_INLINE Numbers<F, 4> gradient(F x, F mean, F dispersion, F logit) const {
+    const Numbers<F, 3> d = rest.gradient(x, mean, dispersion);
+    return {{d.of[0], d.of[1], d.of[2], sigmoid(logit)}};
+  }
+
+ private:
+  // s, 1 - s, b and exp(-b), of which the mass at 0 is made; what that lacks of 1; whether it is below all normal
+  // numbers (or nan).
+  struct Zero {
+    F lost, kept, b, fall, mass, missing;
+    decltype(F() < F()) tiny;
+  };
+  GK_INLINE Zero zero(F b, F logit) const {
+    const F e = tail_exp(-abs(logit)), of_less = F(1) / (F(1) + e), of_more = e * of_less;
+    const auto positive = logit >= F(0);
+    const F lost = select(positive, of_less, of_more), kept = select(positive, of_more, of_less);
+    const ExpRoot<F> fall = tail_root_terms(-b);
+    const F after = fall.root * fall.root, mass = fma(kept, after, lost);
+    return {lost, kept, b, after, mass, kept * -fall.square.value, !(mass > F(kNegligible<F>))};
+  }
+};
+
+}  // namespace genkern
