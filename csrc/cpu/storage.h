@@ -129,7 +129,7 @@ GK_INLINE Vec<T> load_as(const S* p) {
   return v;
 }
 
-// f(data): an operand's data as what they are stored as. Integers are read only.
+// f(data): an operand's data as what they are stored as; as integers, which are read only.
 template <class F>
 GK_INLINE void with_data(const Operand& o, const F& f) {
   switch (o.dtype) {
@@ -146,17 +146,10 @@ GK_INLINE void with_data(const Operand& o, const F& f) {
   }
 }
 template <class F>
-GK_INLINE void with_numbers(const Operand& o, const F& f) {
-  switch (o.dtype) {
-    case DType::i16:
-      return f(static_cast<const int16_t*>(o.data));
-    case DType::i32:
-      return f(static_cast<const int32_t*>(o.data));
-    case DType::i64:
-      return f(static_cast<const int64_t*>(o.data));
-    default:
-      return with_data(o, f);
-  }
+GK_INLINE void with_integers(const Operand& o, const F& f) {
+  if (o.dtype == DType::i16) return f(static_cast<const int16_t*>(o.data));
+  if (o.dtype == DType::i32) return f(static_cast<const int32_t*>(o.data));
+  f(static_cast<const int64_t*>(o.data));
 }
 
 // `count` stretches of n elements of an operand, `apart` from the beginning of one to that of the next.
@@ -224,26 +217,32 @@ GK_INLINE void scatter(const T* from, D* to, int64_t stride, int64_t n) {
 }
 
 // Runs to contiguous T, behind which there is room for a vector.
+template <class T, class S>
+GK_INLINE void load_runs_of(const S* data, int64_t stride, const Runs& runs, T* to) {
+  const int64_t n = runs.n;
+  const auto every = [&](const auto& load) {
+    for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, to += n) load();
+  };
+  if (stride == 0) {
+    every([&] {
+      T value;
+      copy<T>(data, &value, 1);
+      for (int64_t i = 0; i < n; i += Vec<T>::lanes) Vec<T>(value).store(to + i);
+    });
+  } else if (stride == 1) {
+    every([&] { copy<T>(data, to, n); });
+  } else {
+    every([&] { gather(data, stride, to, n); });
+  }
+}
+template <class T>
+[[gnu::noinline]] void load_counts(const Operand& o, int64_t shift, const Runs& runs, T* to) {
+  with_integers(o, [&](const auto* data) { load_runs_of(data + shift + runs.index, o.elem, runs, to); });
+}
 template <class T>
 void load_runs(const Operand& o, int64_t shift, const Runs& runs, T* to) {
-  const int64_t stride = o.elem, n = runs.n;
-  with_numbers(o, [&](const auto* data) {
-    data += shift + runs.index;
-    const auto every = [&](const auto& load) {
-      for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, to += n) load();
-    };
-    if (stride == 0) {
-      every([&] {
-        T value;
-        copy<T>(data, &value, 1);
-        for (int64_t i = 0; i < n; i += Vec<T>::lanes) Vec<T>(value).store(to + i);
-      });
-    } else if (stride == 1) {
-      every([&] { copy<T>(data, to, n); });
-    } else {
-      every([&] { gather(data, stride, to, n); });
-    }
-  });
+  if (o.dtype >= DType::i16) return load_counts(o, shift, runs, to);
+  with_data(o, [&](const auto* data) { load_runs_of(data + shift + runs.index, o.elem, runs, to); });
 }
 
 // Contiguous T to runs.
