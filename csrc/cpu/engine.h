@@ -150,12 +150,19 @@ class Output {
   Buffer<T> buffer_;
 };
 
-// The sum of n values, behind which there is room for a vector.
+// The sum of n values, behind which there is room for a vector: four sums, none of which waits for another.
 template <class T>
 double sum(const T* p, int64_t n) {
   constexpr int64_t lanes = Vec<T>::lanes;
-  Vec<T> total(T(0));
+  Vec<T> total(T(0)), second(T(0)), third(T(0)), fourth(T(0));
   int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    total = total + Vec<T>::load(p + i);
+    second = second + Vec<T>::load(p + i + lanes);
+    third = third + Vec<T>::load(p + i + 2 * lanes);
+    fourth = fourth + Vec<T>::load(p + i + 3 * lanes);
+  }
+  total = (total + second) + (third + fourth);
   for (; i + lanes <= n; i += lanes) total = total + Vec<T>::load(p + i);
   if (i < n) total = total + first_lanes(n - i, Vec<T>::load(p + i));
   return sum(total);
