@@ -91,10 +91,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Teller(config))
     config.addinivalue_line("markers", "full: run with --full alone")
     config.addinivalue_line("markers", "late: takes seconds, and comes behind the others")
     config.addinivalue_line("markers", "crossed: every combination is run without --full, too: see covering.py")
     config.addinivalue_line("markers", "covers(*properties, of, except_): see tests/support/matrix.py")
+
+
+class Teller:
+    """Names a test that fails when it fails, not when all others have run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None and terminal.verbosity <= 0:
+            terminal.write_line(f"\nFAILED {report.nodeid}", red=True)
 
 
 @pytest.hookimpl(trylast=True)  # what -k leaves is what is covered
