@@ -235,7 +235,7 @@ def _pixels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def _genes(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Cells × genes, nine in ten counts 0; an inverse dispersion by gene, means and logits of a loss by element."""
+    """Cells × genes, five in six counts 0; an inverse dispersion by gene, means and logits of a loss by element."""
     mean = (1.5 * _leaf(shape, dtype, 2).detach() - 2.5).exp()
     spread = (0.5 * _leaf(shape, torch.float32, 4).detach()).exp()
     x = torch.poisson(mean.float() * spread, torch.Generator(mean.device).manual_seed(5)).to(dtype)
@@ -435,7 +435,7 @@ OPERATIONS = (
         lambda x, mean, theta: (gk.negative_binomial_nll(x, mean, theta),),
         {EAGER: rivals.negative_binomial, DISTRIBUTIONS: rivals.distributions_negative_binomial},
         moved=(2, 4),  # the inverse dispersion is one a gene, its gradient one an element before it is summed
-        exps=(1.5, 1.5),  # of which zeros, nine in ten, take one
+        exps=(1.5, 1.5),  # of which zeros, five in six, take one
         **GENES,
     ),
     Operation(

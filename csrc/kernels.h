@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "math/options.h"
 #include "math/philox.h"
@@ -31,8 +32,9 @@ struct Operand {
 // The gradient of a loss, or what else has the type of arithmetic whatever the other operands have.
 struct LossOperand : Operand {};
 
-// A struct of arguments lists its operands and losses once: what(o) is called for each. From this list a GPU chooses
-// the kernels that fit their storage types and strides; an operand that is missing would be read as float.
+// A struct of arguments lists its operands, arrays of them and losses once: what(o) is called for each. From this list
+// a GPU chooses the kernels that fit their storage types and strides; an operand that is missing would be read as
+// float.
 #define GK_OPERANDS(...)                                \
   template <class What>                                 \
   constexpr void each_operand(const What& what) const { \
@@ -53,9 +55,17 @@ struct LossOperand : Operand {};
     Base::each_operand(what);                           \
     genkern::each(what, __VA_ARGS__);                   \
   }
+template <class What, class O>
+constexpr void each_of(const What& what, O& operands) {
+  if constexpr (std::is_array_v<O>) {
+    for (auto& operand : operands) what(operand);
+  } else {
+    what(operands);
+  }
+}
 template <class What, class... O>
 constexpr void each(const What& what, O&... operands) {
-  (what(operands), ...);
+  (each_of(what, operands), ...);
 }
 
 // The place of a launch's key: by value, or in the memory of its device. What is found may be the raw state of a
@@ -232,15 +242,7 @@ template <int N>
 struct Terms : Elements {
   Operand of[N];
   TermOptions options;
-
-  template <class What>
-  constexpr void each_operand(const What& what) const {
-    for (const Operand& o : of) what(o);
-  }
-  template <class What>
-  constexpr void each_operand(const What& what) {
-    for (Operand& o : of) what(o);
-  }
+  GK_OPERANDS(of)
 };
 
 template <int N>
@@ -249,17 +251,7 @@ struct TermsForward : LossOf<Terms<N>> {};
 template <int N>
 struct TermsBackward : GradientOf<Terms<N>> {
   Operand d[N];
-
-  template <class What>
-  constexpr void each_operand(const What& what) const {
-    GradientOf<Terms<N>>::each_operand(what);
-    for (const Operand& o : d) what(o);
-  }
-  template <class What>
-  constexpr void each_operand(const What& what) {
-    GradientOf<Terms<N>>::each_operand(what);
-    for (Operand& o : d) what(o);
-  }
+  GK_MORE_OPERANDS(GradientOf<Terms<N>>, d)
 };
 
 // Points against components, dense: z [B, D], loc [C, D], and of the type of arithmetic, as is all that follows.

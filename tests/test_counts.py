@@ -90,7 +90,9 @@ def check(found: list[Tensor], truth: Tensor, backend: Backend, arguments: list[
     dtype = found[0].dtype
     off = (torch.stack(found, 1).double() - truth).abs() / truth.abs().clamp(min=1)
     if backend.mode == "reference":
-        off = off[:, :1]  # autograd rounds what 1 / theta makes large, and leaves the range of float
+        # Autograd through the definition rounds what 1 / theta makes large, and leaves the range of float.
+        off[:, 1:] = torch.where(torch.tensor(dtype == torch.float32), 0.0, off[:, 1:])
+        off[:, 3] = torch.where(arguments[2] < 1, 0.0, off[:, 3])
     worst = off.max(0)
     place = worst.indices[worst.values.argmax()]
     assert (off <= RIGHT[dtype]).all(), (worst.values, [t[place].item() for t in arguments], truth[place])
@@ -121,8 +123,6 @@ def test_a_large_inverse_dispersion_is_a_poisson_distribution(every_isa: Backend
     x, mean, _, _ = problem()
     for theta in (1e16, 1e100, INF):
         nll = gk.negative_binomial_nll(x, mean, torch.tensor(theta, dtype=torch.float64), reduction="none")
-        if theta == INF and every_isa.mode == "reference":
-            continue  # infinity over infinity
         torch.testing.assert_close(nll, gk.poisson_nll(x, mean, reduction="none"), rtol=1e-13, atol=1e-14)
 
 

@@ -129,7 +129,7 @@ GK_INLINE Vec<T> load_as(const S* p) {
   return v;
 }
 
-// f(data): an operand's data as what they are stored as; as integers, which are read only.
+// f(data): an operand's data as what they are stored as. Integers are only ever read (load_counts).
 template <class F>
 GK_INLINE void with_data(const Operand& o, const F& f) {
   switch (o.dtype) {

@@ -6,6 +6,14 @@
 
 namespace genkern {
 
+// 1 / 3 + w^2 / 5 + ..., of artanh(w) = w + w^3 (1 / 3 + w^2 / 5 + ...) near 0, in w^2.
+template <class F>
+GK_INLINE F artanh_tail(F w2) {
+  using T = scalar_t<F>;
+  constexpr T c[] = {T(1. / 3), T(1. / 5), T(1. / 7), T(1. / 9), T(1. / 11), T(1. / 13), T(1. / 15), T(1. / 17)};
+  return elementary::polynomial(w2, c);
+}
+
 // log Gamma(x + 1) for x > -1, its derivative, and what it has besides x log x - x. By Stirling's series at z = x or,
 // where x is small, at z = x + shift, from which the product (x + 1) ... (x + shift) leads back.
 template <class F>
@@ -51,10 +59,9 @@ struct Poisson {
     const Terms t = terms(x, rate);
     const F plain = t.mean - t.x * t.log;
     if (!full) return plain;
-    constexpr T c[] = {T(1. / 3), T(1. / 5), T(1. / 7), T(1. / 9), T(1. / 11), T(1. / 13), T(1. / 15), T(1. / 17)};
     const LogFactorial<F> f = log_factorial(t.x);
     const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
-    const F near = fma(away, v, F(-2) * t.x * v * v2 * elementary::polynomial(v2, c)) + f.rest;
+    const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
     return select((v2 < F(0.01f)) & (t.x >= F(9)), near, plain + f.value);
   }
   GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
@@ -131,9 +138,8 @@ struct LogAndLack {
 template <class F>
 GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v, F by_log) {
   using T = scalar_t<F>;
-  constexpr T c[] = {T(1. / 3), T(1. / 5), T(1. / 7), T(1. / 9), T(1. / 11), T(1. / 13), T(1. / 15), T(1. / 17)};
   const F w = v / (F(1) + one_and_v), w2 = w * w;
-  const F lack = fma(v, w, F(-2) * w * w2 * elementary::polynomial(w2, c));
+  const F lack = fma(v, w, F(-2) * w * w2 * artanh_tail(w2));
   const auto near = w2 < F(T(sizeof(T) == 8 ? 0.01 : 0.1));
   return {select(near, v - lack, by_log), select(near, lack, v - by_log)};
 }
@@ -142,10 +148,10 @@ GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
   return log_and_lack(v, one_and_v, log(one_and_v));
 }
 
-// -log p(x) of a negative binomial distribution of mean m and inverse dispersion t. With r = m / t, p = 1 / (1 + r) and
+// -log p(x) of a negative binomial distribution of mean m and inverse dispersion t. With r = m / t, p = t / (t + m) and
 // n = t + x it is, of a binomial distribution as Loader (2000) has it,
-//   t l(v) + x l(y) + log(2 pi x n / t) / 2 + d(t) + d(x) - d(n),   v = p (x - m) / t,   y = p (m - x) / x,
-// where l(v) = v - log(1 + v), d is stirling_error, 1 + v = p n / t and 1 + y = (1 + v) m / x: nothing cancels, and
+//   t l(v) + x l(y) + log(2 pi x n / t) / 2 + d(t) + d(x) - d(n),   v = (x - m) / (t + m),   y = p (m - x) / x,
+// where l(v) = v - log(1 + v), d is stirling_error, 1 + v = n / (t + m) and 1 + y = (1 + v) m / x: nothing cancels, and
 // what belongs to t alone vanishes as t grows. Below 1, where it is of order 1, by log Gamma. At 0 it is t log(1 + r).
 template <class F>
 struct NegativeBinomial {
@@ -164,8 +170,8 @@ struct NegativeBinomial {
   static constexpr bool kEasyAtZero = true;
   GK_INLINE bool easy_at_zero() const { return !by_x; }
 
-  // What is no mean and no inverse dispersion is nan. Beyond the largest inverse dispersion is the limit, a Poisson
-  // distribution; an infinite mean makes every count infinitely unlikely, with gradients of 0.
+  // A mean below 0 is nan, as is an inverse dispersion that is not above 0. Beyond the largest inverse dispersion is
+  // the limit, a Poisson distribution; an infinite mean makes every count infinitely unlikely, with gradients of 0.
   struct Terms {
     F mean, theta, ratio, inverse, p, infinite;  // inverse: of mean + theta
   };
@@ -266,9 +272,9 @@ struct ZeroInflated {
     const F mass = select(near, F(1) - z.missing, z.mass);
     F found = -(elementary::log_normal(mass) + select(near, lost_of_sum(-z.missing, mass), F(0)));
     if (Masks<F>::any(z.tiny)) {
-      const F largest = max(logit, -z.b), rest = log1p(exp(-abs(logit + z.b)));
+      const F largest = max(logit, -z.b), other = log1p(exp(-abs(logit + z.b)));
       const F none = F(T(__builtin_huge_val()));
-      found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + rest)), found);
+      found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
     }
     return found;
   }
@@ -296,8 +302,7 @@ struct ZeroInflated {
   }
 
  private:
-  // s, 1 - s, b and exp(-b), of which the mass at 0 is made; what that lacks of 1; whether it is below all normal
-  // numbers (or nan).
+  // s, 1 - s, b and exp(-b), of which the mass at 0 is made; what that lacks of 1; whether it is all but 0, or nan.
   struct Zero {
     F lost, kept, b, fall, mass, missing;
     decltype(F() < F()) tiny;

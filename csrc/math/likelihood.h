@@ -17,8 +17,6 @@ GK_INLINE NllGradient<F> laplace_nll_gradient(F standard, F g) {
   return {g * sign, F(0.5f) * fma(-abs(standard), g, g)};
 }
 
-// -log p(x) of distributions with one parameter, and its derivatives by x and by that.
-
 // -log p(x) = softplus(l) - x' l for a logit l, x' = x (1 - s) + s / 2 with the smoothing s: |l| w + log1p(e) with
 // e = exp(-|l|), where w is what x' leaves to the less likely of the two outcomes. Nothing cancels. The derivatives are
 // -l (1 - s), and sigmoid(l) - x'.

@@ -14,13 +14,11 @@ constexpr double kLn2 = 0.69314718055994530941723212145818;
 
 void check_tensors(at::ArrayRef<Tensor> tensors, bool of_counts) {
   for (const Tensor& tensor : tensors) {
-    const bool counts = of_counts;
-    of_counts = false;
     if (!tensor.defined()) continue;
     const auto type = tensor.scalar_type();
-    const bool integers = type == at::kShort || type == at::kInt || type == at::kLong;
+    const bool counts = of_counts && &tensor == tensors.begin();
     GK_REQUIRE(type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kHalf ||
-               (counts && integers));
+               (counts && (type == at::kShort || type == at::kInt || type == at::kLong)));
     GK_REQUIRE(tensor.device() == tensors[0].device());
   }
 }

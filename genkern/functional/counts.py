@@ -93,8 +93,8 @@ def negative_binomial_nll(
     -----
     -log of Gamma(x + theta) / (Gamma(theta) x!) (theta / (theta + mu))^theta (mu / (theta + mu))^x, by the saddle-point
     form of Loader (2000), in which nothing cancels: right for theta from 1e-6 to 1e12 and counts to 1e6
-    (docs/numerics.md). The gradients are 1 - (x + theta) / (mu + theta) by log mu, that by theta a difference of
-    digammas, computed as such without cancellation. A count of 0 takes a logarithm and no Gamma.
+    (docs/numerics.md). The gradient by log mu is theta (mu - x) / (theta + mu), that by theta a difference of
+    digammas in which nothing cancels. A count of 0 takes a logarithm and no Gamma.
 
     Examples
     --------
