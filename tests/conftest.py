@@ -10,7 +10,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parent))  # for `from support import ...`
 
-from support import backends, cases, command, covering, matrix
+from support import cases, command, covering, matrix
 from support.backends import AUTO, BACKENDS, EVERY_ISA, NATIVE, REFERENCE, Backend
 from support.devices import located_on
 
@@ -113,25 +113,22 @@ class Teller:
 
 @pytest.hookimpl(trylast=True)  # what -k leaves is what is covered
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    kept = items[:]
-    if not config.option.full:
-        kept = covering.keep([item for item in items if not item.get_closest_marker("full")])
-        chosen = set(kept)
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = sorted(kept, key=turn)
+    kept = covering.keep([item for item in items if config.option.full or not item.get_closest_marker("full")])
+    chosen = {*kept}
+    others = [item for item in items if item not in chosen]
+    if config.option.full:
+        kept, chosen = kept + others, {*items}
+    else:
+        config.hook.pytest_deselected(items=others)
+    late = [item for item in items if item in chosen and item.get_closest_marker("late")]  # as their files have them
+    early = [item for item in kept if not item.get_closest_marker("late")]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for worker in range(workers) for item in share(early, late, worker, workers)]
 
 
-def turn(item: pytest.Item) -> int:
-    """The place of a test in the order: what fails most often and what is cheap comes first.
-
-    These are the tests of every operation; then the other ones of a process, those of emulated kernels, which may have
-    to be compiled, and what takes seconds each.
-    """
-    if item.get_closest_marker("late"):
-        return 3
-    if backends.EMULATED in item.name or "cuda_emulator" in item.path.parts:
-        return 2
-    return 0 if item.get_closest_marker("covers") else 1
+def share(early: list[pytest.Item], late: list[pytest.Item], worker: int, workers: int) -> list[pytest.Item]:
+    """What a worker begins with. Late tests stay together: what they are made of is made once for their file."""
+    return early[worker::workers] + late[worker * len(late) // workers : (worker + 1) * len(late) // workers]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -150,6 +150,7 @@ def test_an_exported_program_takes_other_batch_sizes(case: Case, chosen: Backend
             torch.testing.assert_close(value, right, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("name", ["gaussian_rsample_kl", "gaussian_nll"])
 def test_inductor_compiles_it_inside_a_model(name: str, native: Backend) -> None:
     torch._dynamo.reset()

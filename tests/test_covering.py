@@ -59,7 +59,7 @@ def test_of_items_that_are_no_full_cross_every_combination_that_occurs_is_kept(
     rows: list[tuple[int, ...]], strong: int | None
 ) -> None:
     places = covering(rows, strong, names(rows))
-    assert places == sorted(set(places))
+    assert len(places) == len(set(places))
     kept = [rows[place] for place in places]
     columns = [*combinations(range(4), 2)]
     columns += [c for c in combinations(range(4), 3) if strong in c]
@@ -79,10 +79,18 @@ print(covering(rows, 0, [f"test_x[{{row}}]" for row in rows]))
     assert done.stdout.strip() == str(covering(CROSSED, 0, names(CROSSED)))
 
 
-def test_items_keep_their_order_and_functions_are_apart() -> None:
+def test_what_is_chosen_first_meets_the_most() -> None:
+    kept = [CROSSED[place] for place in covering(CROSSED, 0, names(CROSSED))]
+    first = kept[: len(kept) // 4]
+    for columns in combinations(range(4), 2):
+        assert len(tuples(first, columns)) > 0.6 * len(tuples(CROSSED, columns))
+
+
+def test_functions_take_turns_and_are_apart() -> None:
     items = [item(test, a=a, b=b, c=c) for a, b, c in product(range(3), repeat=3) for test in ("test_x", "test_y")]
     kept = keep(items)
-    assert kept == [i for i in items if i in kept]
+    turns = [i.nodeid.partition("[")[0] for i in kept]
+    assert all({*pair} == {"test_x", "test_y"} for pair in zip(turns[0:12:2], turns[1:12:2], strict=True))
     for test in ("test_x", "test_y"):
         assert keep([i for i in items if i.nodeid.startswith(test)]) == [i for i in kept if i.nodeid.startswith(test)]
     assert len(kept) < len(items)
@@ -94,7 +102,7 @@ def test_what_is_not_crossed_is_kept() -> None:
     twice = [item("test_c", a=a, b=b) for a in range(3) for b in range(4)]
     on_backends = [item("test_d", backend=b, case=c, option=o) for b in BACKENDS for c in range(3) for o in range(4)]
     items = [alone, *once, *twice, *on_backends]
-    assert keep(items) == items
+    assert sorted(map(id, keep(items))) == sorted(map(id, items))
 
 
 def test_a_test_may_ask_for_every_combination() -> None:

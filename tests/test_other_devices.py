@@ -13,6 +13,8 @@ from support.once import made_once
 
 import genkern as gk
 
+pytestmark = pytest.mark.late
+
 GROUPS = list(dict.fromkeys(group for group, _, _ in elsewhere.calls(full=False)))
 
 

@@ -107,6 +107,7 @@ def rows(request: pytest.FixtureRequest) -> list[dict[str, Tensors]]:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.late
 @matrix.covers("DataLoader workers")
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 def test_workers_of_a_data_loader_compute_the_same(rows: list[dict[str, Tensors]], operation: Case | Noise) -> None:

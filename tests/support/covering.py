@@ -6,7 +6,8 @@ occurs that occurs in all of them, and every triple of values of which one is a 
 case with each dtype, each shape, each option, but not with each dtype and each shape at once. Two parameters, or a
 backend and two, are therefore never thinned. `--full` keeps everything.
 
-The set is chosen among the items that pytest collects, by a greedy choice that is the same in every process. A
+The set is chosen among the items that pytest collects, by a greedy choice that is the same in every process. What is
+chosen first meets the most, so it runs first, and the first minute of a run has tried nearly all that the run tries. A
 generator of covering arrays (allpairspy) would make combinations of its own, of factors that are free; here many are
 tied (a layout fits some shapes, an operation some dimensions), and what is kept must be tests of the full run.
 """
@@ -30,25 +31,25 @@ Row = tuple[int, ...]  # the value of each factor, as a number
 
 
 def keep(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The items of the default run, in their order."""
+    """The items of the default run: the first choice of each test function, then the second of each, and so on."""
     by_function: defaultdict[str, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
         by_function[item.nodeid.partition("[")[0]].append(place)
-    kept: list[int] = []
+    kept: list[tuple[int, int]] = []
     for places in by_function.values():
         of_function = [items[place] for place in places]
         if len(places) > 1 and not any(item.get_closest_marker("crossed") for item in of_function):
             rows, strong = factors([parameters(item) for item in of_function])
             names = [item.nodeid.partition("[")[2] for item in of_function]  # the same choice for the same parameters
             places = [places[row] for row in covering(rows, strong, names)]
-        kept += places
-    return [items[place] for place in sorted(kept)]
+        kept += enumerate(places)
+    return [items[place] for _, place in sorted(kept)]
 
 
 def keep_options(options: Sequence[Options]) -> list[Options]:
     """The same of options that a test crosses by itself: every pair of values that two of them have together."""
     rows, _ = factors(options)
-    return [options[place] for place in covering(rows, None, [repr(chosen) for chosen in options])]
+    return [options[place] for place in sorted(covering(rows, None, [repr(chosen) for chosen in options]))]
 
 
 def parameters(item: pytest.Item) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def factors(calls: Sequence[dict[str, Any]]) -> tuple[list[Row], int | None]:
 
 
 def covering(rows: Sequence[Row], strong: int | None, names: Sequence[str]) -> list[int]:
-    """Places of rows in which all interactions of all rows occur; among equals, the names decide.
+    """Places of rows in which all interactions of all rows occur, as they are chosen; among equals, the names decide.
 
     Each choice is a row with the most interactions that are not met yet. A row's number of them only falls, so it is
     counted again when the row's turn comes, and the row waits for a later turn if it has fallen.
@@ -89,7 +90,7 @@ def covering(rows: Sequence[Row], strong: int | None, names: Sequence[str]) -> l
                 unmet -= new
             else:
                 turns[len(new)].append(place)
-    return sorted(kept)
+    return kept
 
 
 def interactions(row: Row, strong: int | None) -> Iterator[tuple[int, ...]]:
