@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
 
-from benchmarks import drop_in, machine, memory, report, results, tables
+from benchmarks import drop_in, machine, memory, report, results, single_cell, tables
 from benchmarks.cases import COMPILE, EAGER, GENKERN, MAX_AUTOTUNE
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import Results
@@ -215,6 +215,19 @@ def test_drop_ins_are_measured_and_written(root: Path, monkeypatch: pytest.Monke
     assert _report(root) == 0
     assert (root / "docs" / "drop-in.md").read_text(encoding="utf-8") == text
     assert text.startswith("before") and text.endswith("after\n")
+
+
+def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
+    pytest.importorskip("scvi")
+    given = ["--cells", "70", "--genes", "20", "--rounds", "1", "--threads", "1"]
+    assert single_cell.main([*given, "--results", str(root / "results")]) == 0
+    assert _report(root) == 0
+    text = (root / "docs" / "counts.md").read_text(encoding="utf-8")
+    for likelihood in ("negative binomial", "zero-inflated negative binomial"):
+        row = next(line for line in text.splitlines() if line.startswith(f"| {likelihood} | 20 | 1 |"))
+        shares, bounds = row.split("|")[7:9], row.split("|")[11:13]
+        assert all(0 < float(share.strip(" %")) < 100 for share in shares)
+        assert all(float(bound) > 0 for bound in bounds)
 
 
 def test_several_machines_of_a_chapter_follow_each_other(root: Path) -> None:

@@ -20,6 +20,7 @@ LIBRARIES = {
     "diffusers_autoencoder": ("diffusers",),
     "pythae_models": ("pythae", "sklearn"),
     "pyro_inference": ("pyro",),
+    "scvi_models": ("scvi", "anndata"),
     "lightning_module": ("lightning", "sklearn"),
     "torch_distributions": ("sklearn",),
 }

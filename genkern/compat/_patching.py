@@ -4,8 +4,11 @@ import copyreg
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
+from types import MappingProxyType
 from typing import Any
+
+_INHERITED = object()
 
 
 class Patch:
@@ -17,11 +20,19 @@ class Patch:
     ----------
     replacements : mapping
         From ``(module, name)`` to the object that takes the place of the one there.
+    attributes : mapping
+        From ``(module, name)`` or ``(module, "Class.name")`` to what stands at this one place, and there alone.
     """
 
-    def __init__(self, replacements: Mapping[tuple[str, str], Any]) -> None:
+    def __init__(
+        self,
+        replacements: Mapping[tuple[str, str], Any],
+        attributes: Mapping[tuple[str, str], Any] = MappingProxyType({}),
+    ) -> None:
         self._replacements = dict(replacements)
+        self._attributes = dict(attributes)
         self._originals: dict[tuple[str, str], Any] = {}
+        self._own: list[tuple[Any, str, Any]] = []
 
     @property
     def active(self) -> bool:
@@ -38,6 +49,11 @@ class Patch:
             _replaced[place] = original
             if isinstance(original, type):
                 copyreg.pickle(original, partial(_reduce, place))
+        for (module, path), value in self._attributes.items():
+            *names, name = path.split(".")
+            owner = reduce(getattr, names, importlib.import_module(module))
+            self._own.append((owner, name, vars(owner).get(name, _INHERITED)))
+            setattr(owner, name, value)
 
     def undo(self) -> None:
         """Put the originals back, in modules that were imported meanwhile, too."""
@@ -46,6 +62,9 @@ class Patch:
             _rebind(place[1], self._replacements[place], original)
             del _replaced[place]
             copyreg.dispatch_table.pop(original, None)
+        while self._own:
+            owner, name, value = self._own.pop()
+            delattr(owner, name) if value is _INHERITED else setattr(owner, name, value)
 
 
 class Applied:

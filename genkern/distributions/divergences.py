@@ -21,7 +21,9 @@ _of_torch = torch.distributions
 @register_kl(Normal, _of_torch.Normal)
 @register_kl(_of_torch.Normal, Normal)
 def _normal(p: _of_torch.Normal, q: _of_torch.Normal) -> Tensor:
-    return functional.gaussian_kl(p.loc, p.scale, q.loc, q.scale, scale_param="std", reduction="none")
+    device = q.loc.device if not p.loc.dim() else p.loc.device  # of the one that is not made of two numbers
+    moments = [t if t.dim() else t.to(device) for t in (p.loc, p.scale, q.loc, q.scale)]
+    return functional.gaussian_kl(*moments, scale_param="std", reduction="none")
 
 
 @register_kl(DiagonalGaussian, DiagonalGaussian)

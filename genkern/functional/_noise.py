@@ -36,13 +36,19 @@ def _noise_by_row(
     like: Tensor, shape: Sequence[int], generators: Sequence[torch.Generator], draw: Callable[..., Tensor]
 ) -> Tensor:
     """Row i is drawn from generator i alone, so that it does not depend on its neighbours."""
+    dtype = _checks.compute_dtype(like)
+    keys = keys_by_row(shape, generators)
+    rows = [draw(key, tuple(shape[1:]), dtype=dtype, device=like.device) for key in keys]
+    return torch.stack(rows) if rows else like.new_empty(tuple(shape), dtype=dtype)
+
+
+def keys_by_row(shape: Sequence[int], generators: Sequence[torch.Generator]) -> list[Tensor]:
+    """A key of each generator, for the rows of a sample of that shape."""
     if not isinstance(generators, list | tuple) or not all(isinstance(g, torch.Generator) for g in generators):
         raise TypeError(f"generator: expected a torch.Generator or a list of them, got {_checks.type_name(generators)}")
     if not shape or len(generators) != shape[0]:
         raise ValueError(f"generator: expected one per row of the sample {tuple(shape)}, got {len(generators)}")
-    dtype = _checks.compute_dtype(like)
-    rows = [draw(random.reserve(g, g.device), tuple(shape[1:]), dtype=dtype, device=like.device) for g in generators]
-    return torch.stack(rows) if rows else like.new_empty(tuple(shape), dtype=dtype)
+    return [random.reserve(g, g.device) for g in generators]
 
 
 def widest(*tensors: Tensor) -> Tensor:

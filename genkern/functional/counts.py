@@ -1,12 +1,28 @@
-"""Likelihoods of counts."""
+"""Likelihoods and samples of counts."""
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from genkern._library import Operation
+from genkern import _checks, random
+from genkern._library import Op, Operation
+from genkern.functional._noise import Generators, keys_by_row
+from genkern.functional._variates import Pairs, gamma_over_shape, poisson
 from genkern.reference import counts as reference
-from genkern.reference.options import Loss, schema
+from genkern.reference.definition import Definition
+from genkern.reference.options import Loss, Result, schema
 
-__all__ = ["negative_binomial_nll", "poisson_nll", "zero_inflated_negative_binomial_nll"]
+__all__ = [
+    "negative_binomial_nll",
+    "negative_binomial_sample",
+    "poisson_nll",
+    "poisson_sample",
+    "zero_inflated_negative_binomial_nll",
+    "zero_inflated_negative_binomial_sample",
+]
 
 _poisson_nll = Operation(
     f'poisson_nll(Tensor x, Tensor rate, *, str rate_param="rate", bool full=True, {schema(Loss)}) -> Tensor',
@@ -21,6 +37,56 @@ _zero_inflated_negative_binomial_nll = Operation(
     "zero_inflated_negative_binomial_nll(Tensor x, Tensor mean, Tensor inverse_dispersion, Tensor dropout_logits, *, "
     f"{_OPTIONS}) -> Tensor",
     reference.zero_inflated_negative_binomial_nll,
+)
+
+
+@Definition
+def _poisson(
+    rate: Tensor, keys: list[Tensor], shape: Sequence[int], element_offset: int, rate_param: str
+) -> Iterator[Any]:
+    """A function of each element's rate, of a key and of the element's index."""
+    _checks.choice("rate_param", rate_param, reference.RATE_PARAMS)
+    sample = Result(shape, _checks.compute_dtype(rate), rate.device)
+    yield sample
+    mean = rate.to(torch.float64)
+    mean = (mean.exp() if rate_param == "log" else mean).expand(shape).flatten()
+    yield poisson(Pairs.of(keys, shape, element_offset, rate.device), mean).view(shape).to(sample.dtype)
+
+
+@Definition
+def _negative_binomial(
+    mean: Tensor,
+    inverse_dispersion: Tensor,
+    dropout_logits: Tensor | None,
+    keys: list[Tensor],
+    shape: Sequence[int],
+    element_offset: int,
+    mean_param: str,
+    dispersion_param: str,
+) -> Iterator[Any]:
+    """Poisson counts whose rates are the means times G / theta, G ~ Gamma(theta, 1), and 0 where they are lost."""
+    reference.check_params(mean_param, dispersion_param)
+    sample = Result(shape, _checks.compute_dtype(mean, inverse_dispersion, dropout_logits), mean.device)
+    yield sample
+    gammas, counts, lost = Pairs.of(keys, shape, element_offset, mean.device).split(3)
+    wide = [t.to(torch.float64) for t in (mean, inverse_dispersion)]
+    parameters = reference.parameters_of(*wide, mean_param, dispersion_param)
+    theta, value = (t.expand(shape).flatten() for t in (parameters.theta, parameters.mean))
+    found = poisson(counts, value * gamma_over_shape(gammas, theta)).view(shape)
+    found = torch.where(parameters.infinite & ~found.isnan(), math.inf, found)
+    if dropout_logits is not None:
+        logits = dropout_logits.to(torch.float64)
+        zero = lost.draw(0, random.uniform)[0].view(shape) < torch.sigmoid(logits)
+        found = torch.where(zero & ~found.isnan(), 0.0, found) + torch.where(logits.isnan(), math.nan, 0.0)
+    yield found.to(sample.dtype)
+
+
+_NOISE = "Tensor[] keys, SymInt[] shape, SymInt element_offset"
+_poisson_sample = Op(f"poisson_sample(Tensor rate, {_NOISE}, *, str rate_param) -> Tensor", _poisson)
+_negative_binomial_sample = Op(
+    f"negative_binomial_sample(Tensor mean, Tensor inverse_dispersion, Tensor? dropout_logits, {_NOISE}, *, "
+    "str mean_param, str dispersion_param) -> Tensor",
+    _negative_binomial,
 )
 
 
@@ -146,3 +212,143 @@ def zero_inflated_negative_binomial_nll(
     return _zero_inflated_negative_binomial_nll(
         x, mean, inverse_dispersion, dropout_logits, mean_param, dispersion_param, reduction, units, event_ndim
     )
+
+
+def poisson_sample(
+    rate: Tensor,
+    *,
+    rate_param: str = "rate",
+    sample_shape: Sequence[int] = (),
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+) -> Tensor:
+    """Draw Poisson counts.
+
+    Parameters
+    ----------
+    rate, rate_param
+        As in `poisson_nll`.
+    sample_shape, element_offset, key, generator
+        See `genkern.functional`.
+
+    Returns
+    -------
+    Tensor
+        ``[*sample_shape, *rate.shape]``, whole numbers as float32, or float64 where rate is; nan for a rate that is
+        negative or nan. No gradient.
+
+    Notes
+    -----
+    Exact, in float64: inversion for rates below 10, Hörmann's transformed rejection (1993) above. A count is a function
+    of the key and its index; on another device it is the same but where the rounding of a logarithm decides.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> gk.poisson_sample(torch.tensor([0.5, 20.0, 1e6]), key=gk.random.key(0)).shape
+    torch.Size([3])
+    """
+    return _drawn(_poisson_sample, {"rate": rate}, sample_shape, element_offset, key, generator, rate_param)
+
+
+def negative_binomial_sample(
+    mean: Tensor,
+    inverse_dispersion: Tensor,
+    *,
+    mean_param: str = "mean",
+    dispersion_param: str = "value",
+    sample_shape: Sequence[int] = (),
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+) -> Tensor:
+    """Draw negative binomial counts.
+
+    Parameters
+    ----------
+    mean, inverse_dispersion, mean_param, dispersion_param
+        As in `negative_binomial_nll`.
+    sample_shape, element_offset, key, generator
+        See `genkern.functional`.
+
+    Returns
+    -------
+    Tensor
+        ``[*sample_shape, *broadcast]``, whole numbers as float32, or float64 where an argument is; nan for parameters
+        that are none. No gradient.
+
+    Notes
+    -----
+    Poisson counts of the rates mean * G / inverse_dispersion with G ~ Gamma(inverse_dispersion, 1), both exact
+    (Marsaglia & Tsang 2000 and `poisson_sample`).
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> x = gk.negative_binomial_sample(torch.full((1000, 50), 3.0), torch.tensor(2.0), key=gk.random.key(0))
+    >>> bool(abs(x.mean() - 3) < 0.1), bool(abs(x.var() - (3 + 9 / 2)) < 0.3)
+    (True, True)
+    """
+    tensors = {"mean": mean, "inverse_dispersion": inverse_dispersion, "dropout_logits": None}
+    how = (mean_param, dispersion_param)
+    return _drawn(_negative_binomial_sample, tensors, sample_shape, element_offset, key, generator, *how)
+
+
+def zero_inflated_negative_binomial_sample(
+    mean: Tensor,
+    inverse_dispersion: Tensor,
+    dropout_logits: Tensor,
+    *,
+    mean_param: str = "mean",
+    dispersion_param: str = "value",
+    sample_shape: Sequence[int] = (),
+    element_offset: int = 0,
+    key: Tensor | None = None,
+    generator: Generators | None = None,
+) -> Tensor:
+    """Draw negative binomial counts of which some are lost: 0 with the probability sigmoid(dropout_logits).
+
+    The arguments and the result are those of `negative_binomial_sample`, whose counts of the same key these are where
+    they are not lost.
+
+    Examples
+    --------
+    >>> import genkern as gk, torch
+    >>> mean, logits = torch.full((1000, 50), 30.0), torch.tensor(0.0)
+    >>> x = gk.zero_inflated_negative_binomial_sample(mean, torch.tensor(9.0), logits, key=gk.random.key(0))
+    >>> bool(abs((x == 0).float().mean() - 0.5) < 0.01)
+    True
+    """
+    tensors = {"mean": mean, "inverse_dispersion": inverse_dispersion, "dropout_logits": dropout_logits}
+    _checks.tensors(**tensors)
+    how = (mean_param, dispersion_param)
+    return _drawn(_negative_binomial_sample, tensors, sample_shape, element_offset, key, generator, *how)
+
+
+def _drawn(
+    op: Op,
+    tensors: dict[str, Tensor | None],
+    sample_shape: Sequence[int],
+    element_offset: int,
+    key: Tensor | None,
+    generator: Generators | None,
+    *options: str,
+) -> Tensor:
+    """What an op draws of the parameters, from a key for all elements or one for each row."""
+    given = {name: t for name, t in tensors.items() if t is not None or name != "dropout_logits"}
+    _checks.tensors(**given)
+    like = next(iter(given.values()))
+    shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(**given))
+    offset = _checks.integer("element_offset", element_offset, minimum=0)
+    _checks.key("key", key, device=like.device, optional=True)
+    if key is not None and generator is not None:
+        raise ValueError("key, generator: expected at most one of the two")
+    if key is not None:
+        keys = [key]
+    elif generator is None or isinstance(generator, torch.Generator):
+        keys = [random.reserve(generator, like.device)]
+    else:
+        keys, offset = keys_by_row(shape, generator), 0
+    with torch.no_grad():
+        return op(*tensors.values(), keys, shape, offset, *options)

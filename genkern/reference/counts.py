@@ -49,7 +49,7 @@ def negative_binomial_nll(
     nll = _checked(x, tensors, mean_param, dispersion_param, loss)
     yield nll
     x, mean, inverse_dispersion = (t.to(nll.dtype) for t in (x, mean, inverse_dispersion))
-    yield reduce(_negative_binomial(x, _parameters(mean, inverse_dispersion, mean_param, dispersion_param)), loss)
+    yield reduce(_negative_binomial(x, parameters_of(mean, inverse_dispersion, mean_param, dispersion_param)), loss)
 
 
 @Definition
@@ -67,7 +67,7 @@ def zero_inflated_negative_binomial_nll(
     nll = _checked(x, tensors, mean_param, dispersion_param, loss)
     yield nll
     x, mean, inverse_dispersion, logits = (t.to(nll.dtype) for t in (x, mean, inverse_dispersion, dropout_logits))
-    parameters = _parameters(mean, inverse_dispersion, mean_param, dispersion_param)
+    parameters = parameters_of(mean, inverse_dispersion, mean_param, dispersion_param)
     zero = x == 0
     rest = _negative_binomial(torch.where(zero, 1.0, x), parameters)
     # -log of s + (1 - s) exp(-b) = 1 - (1 - s) (1 - exp(-b)): of whichever is accurate.
@@ -79,7 +79,7 @@ def zero_inflated_negative_binomial_nll(
     yield reduce(torch.where(zero, at_zero, rest + softplus(logits)), loss)
 
 
-class _Parameters(NamedTuple):
+class Parameters(NamedTuple):
     mean: Tensor
     theta: Tensor
     over: Tensor  # 1 / theta
@@ -92,12 +92,16 @@ def _checked(x: Tensor, tensors: dict[str, Tensor], mean_param: str, dispersion_
     _checks.counts("x", x)
     _checks.tensors(**tensors)
     _checks.same_device(x=x, **tensors)
-    _checks.choice("mean_param", mean_param, MEAN_PARAMS)
-    _checks.choice("dispersion_param", dispersion_param, DISPERSION_PARAMS)
+    check_params(mean_param, dispersion_param)
     return loss.result(_checks.broadcast(x=x, **tensors), x, *tensors.values())
 
 
-def _parameters(mean: Tensor, inverse_dispersion: Tensor, mean_param: str, dispersion_param: str) -> _Parameters:
+def check_params(mean_param: str, dispersion_param: str) -> None:
+    _checks.choice("mean_param", mean_param, MEAN_PARAMS)
+    _checks.choice("dispersion_param", dispersion_param, DISPERSION_PARAMS)
+
+
+def parameters_of(mean: Tensor, inverse_dispersion: Tensor, mean_param: str, dispersion_param: str) -> Parameters:
     most_theta, most = (1e150, 1e300) if mean.dtype == torch.float64 else (1e30, 1e37)
     if dispersion_param == "log":
         theta = inverse_dispersion.exp()
@@ -109,7 +113,7 @@ def _parameters(mean: Tensor, inverse_dispersion: Tensor, mean_param: str, dispe
     infinite = value == math.inf
     ratio = _at_most(value if mean_param == "logits" else value * over, most)
     value = _at_most(ratio * theta if mean_param == "logits" else value, most)
-    return _Parameters(value, theta, over, ratio, 1 / (1 + ratio), infinite)
+    return Parameters(value, theta, over, ratio, 1 / (1 + ratio), infinite)
 
 
 def _at_most(x: Tensor, most: float) -> Tensor:
@@ -117,17 +121,17 @@ def _at_most(x: Tensor, most: float) -> Tensor:
     return torch.where(x > most, most, x)
 
 
-def _infinite(t: _Parameters, elements: Tensor) -> Tensor:
+def _infinite(t: Parameters, elements: Tensor) -> Tensor:
     return torch.where(t.infinite & ~elements.isnan(), math.inf, elements)
 
 
-def _at_zero(t: _Parameters) -> Tensor:
+def _at_zero(t: Parameters) -> Tensor:
     """theta log(1 + mean / theta), in two parts whose derivatives do not cancel."""
     below = t.p * t.mean
-    return _lack_of_log(t.theta, -below, -t.ratio * t.p, t.p, -torch.log1p(t.ratio)) + below
+    return lack_of_log(t.theta, -below, -t.ratio * t.p, t.p, -torch.log1p(t.ratio)) + below
 
 
-def _negative_binomial(x: Tensor, t: _Parameters) -> Tensor:
+def _negative_binomial(x: Tensor, t: Parameters) -> Tensor:
     """Without cancellation, and so that no gradient of it cancels either: see docs/numerics.md."""
     x = x + torch.where(x <= -1, math.nan, 0.0)
     low = x < 1
@@ -135,20 +139,20 @@ def _negative_binomial(x: Tensor, t: _Parameters) -> Tensor:
     log_p, log_n = -torch.log1p(t.ratio), torch.log1p(above * t.over)
     one_and_v = (1 + above * t.over) * t.p
     excess = t.p * (t.mean - above)
-    of_theta = _lack_of_log(t.theta, -excess, -excess * t.over, one_and_v, log_n + log_p)
+    of_theta = lack_of_log(t.theta, -excess, -excess * t.over, one_and_v, log_n + log_p)
     log_y = log_n + log_p + torch.log(t.mean) - torch.log(above)
-    of_x = _lack_of_log(above, excess, excess / above, one_and_v * t.mean / above, log_y)
-    size = 0.5 * torch.log(2 * math.pi * above) + 0.5 * log_n + _stirling_error(above)
+    of_x = lack_of_log(above, excess, excess / above, one_and_v * t.mean / above, log_y)
+    size = 0.5 * torch.log(2 * math.pi * above) + 0.5 * log_n + stirling_error(above)
     n = t.theta + x
     rate = (1 + below * t.over) * t.p * t.mean
     rate = torch.where((below == 0) & (rate == 0), 1.0, rate)
     beyond = torch.lgamma(below + 1) - below * rate.log() - (t.theta - 0.5) * torch.log1p(below * t.over) + below
-    errors = _stirling_error(t.theta) - _stirling_error(n)
+    errors = stirling_error(t.theta) - stirling_error(n)
     elements = torch.where(low, _at_zero(t) + beyond, of_theta + of_x + size) + errors
     return _infinite(t, elements)
 
 
-def _lack_of_log(scale: Tensor, product: Tensor, v: Tensor, one_and_v: Tensor, log: Tensor) -> Tensor:
+def lack_of_log(scale: Tensor, product: Tensor, v: Tensor, one_and_v: Tensor, log: Tensor) -> Tensor:
     """scale (v - log(1 + v)), never negative; product is scale v. Near 0 by 2 artanh(w), w = v / (2 + v)."""
     w = v / (1 + one_and_v)
     near = w * w < (0.01 if v.dtype == torch.float64 else 0.2)
@@ -159,7 +163,7 @@ def _lack_of_log(scale: Tensor, product: Tensor, v: Tensor, one_and_v: Tensor, l
     return torch.where(near, scale * (w * (v - 2 * square * series)), product - scale * log)
 
 
-def _stirling_error(z: Tensor) -> Tensor:
+def stirling_error(z: Tensor) -> Tensor:
     """What log Gamma(z + 1) has besides (z + 1/2) log z - z + log(2 pi) / 2."""
     large = z > (10 if z.dtype == torch.float64 else 3)
     inverse = 1 / torch.where(large, z, 10.0)

@@ -37,7 +37,7 @@ def has_operators_of_the_library(module: nn.Module, *inputs: Tensor) -> bool:
 
 
 def vae(likelihood: str = "gaussian") -> VAE:
-    channels = 30 if likelihood == "discretized_logistic" else 1
+    channels = {"discretized_logistic": 30, "zero_inflated_negative_binomial": 2}.get(likelihood, 1)
     return VAE(MLPEncoder(IMAGE, 2), MLPDecoder((channels, 8, 8), 2), likelihood=likelihood).eval()
 
 

@@ -1,10 +1,10 @@
-"""Likelihoods against torch.distributions, and what each σ means."""
+"""Likelihoods against torch.distributions, what each σ means, and where each θ comes from."""
 
 import math
 
 import pytest
 import torch
-from torch.distributions import Bernoulli, Laplace, Normal
+from torch.distributions import Bernoulli, Laplace, NegativeBinomial, Normal, Poisson
 
 import genkern as gk
 from genkern.nn import (
@@ -15,9 +15,13 @@ from genkern.nn import (
     GaussianLikelihood,
     LaplaceLikelihood,
     Likelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
     make_likelihood,
 )
 
+CHANNELS = {"discretized_logistic": 30, "zero_inflated_negative_binomial": 2}  # of the parameters of one; else 1
+OF_ONE_PARAMETER = sorted(LIKELIHOODS.keys() - CHANNELS.keys())
 X = torch.rand(4, 2, 5, 3, generator=torch.Generator().manual_seed(0))
 LOC = torch.randn(4, 2, 5, 3, generator=torch.Generator().manual_seed(1))
 
@@ -143,7 +147,7 @@ def test_bernoulli_is_finite_for_extreme_logits(logit):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", sorted(LIKELIHOODS.keys() - {"discretized_logistic"}))  # of other parameters
+@pytest.mark.parametrize("name", OF_ONE_PARAMETER)
 def test_log_prob_of_half_precision_is_float32(name, dtype):
     log_prob = make_likelihood(name).log_prob(X.to(dtype), LOC.to(dtype))
     assert log_prob.dtype == torch.float32
@@ -158,6 +162,8 @@ def test_log_prob_of_half_precision_is_float32(name, dtype):
         BernoulliLikelihood(),
         LaplaceLikelihood(0.3),
         DiscretizedGaussianLikelihood(0.3),
+        PoissonLikelihood(),
+        NegativeBinomialLikelihood(),
     ],
 )
 def test_a_draw_is_a_pure_function_of_the_key_and_splits_over_ranks(likelihood):
@@ -183,6 +189,78 @@ def test_draws_have_the_likelihoods_mean_and_spread():
     assert abs(bernoulli.mean() - loc[0, 0].sigmoid()) < 5 * 0.5 / math.sqrt(loc.numel())
 
 
+COUNTS = torch.randint(6, (4, 3), generator=torch.Generator().manual_seed(2))
+OUTPUT = torch.randn(4, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int16, torch.int32, torch.int64])
+def test_poisson(dtype):
+    likelihood, params = PoissonLikelihood(), OUTPUT[:, :3]
+    expected = Poisson(params.exp()).log_prob(COUNTS.double()).sum(1)
+    torch.testing.assert_close(likelihood.log_prob(COUNTS.to(dtype), params), expected)
+    assert torch.equal(likelihood.mean(params), params.exp())
+
+
+DISPERSIONS = {  # what the decoder gives, and where log μ, log θ and the logits are in it; θ of its own is 2.5
+    "one": (NegativeBinomialLikelihood(init=2.5), 3, None),
+    "a gene": (NegativeBinomialLikelihood(genes=3, init=2.5), 3, None),
+    "a cell": (NegativeBinomialLikelihood(dispersion="cell"), 4, slice(3, 4)),
+    "decoder": (NegativeBinomialLikelihood(dispersion="decoder"), 6, slice(3, 6)),
+}
+
+
+@pytest.mark.parametrize("zero_inflated", [False, True])
+@pytest.mark.parametrize("dispersion", DISPERSIONS)
+def test_negative_binomial_takes_what_the_decoder_gives(dispersion, zero_inflated):
+    likelihood, size, place = DISPERSIONS[dispersion]
+    likelihood = NegativeBinomialLikelihood(
+        zero_inflated, likelihood.dispersion, genes=likelihood.genes, init=2.5 if likelihood.dispersion == "gene" else 1
+    )
+    params = OUTPUT[:, : size + 3 * zero_inflated]
+    theta = params[:, place].exp() if place else torch.tensor(2.5, dtype=torch.float64)
+    mean = params[:, :3].exp()
+    expected = NegativeBinomial(theta, logits=(mean / theta).log(), validate_args=False).log_prob(COUNTS)
+    if zero_inflated:
+        lost = params[:, size:].sigmoid()
+        expected = torch.where(COUNTS == 0, (lost + (1 - lost) * expected.exp()).log(), (1 - lost).log() + expected)
+        mean = mean * (1 - lost)
+    torch.testing.assert_close(likelihood.log_prob(COUNTS, params), expected.sum(1), rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(likelihood.mean(params), mean)
+
+
+@pytest.mark.parametrize("zero_inflated", [False, True])
+@pytest.mark.parametrize("dispersion", ["gene", "cell", "decoder"])
+def test_draws_of_counts_have_the_likelihoods_mean_and_spread(dispersion, zero_inflated):
+    rows, theta, lost = 20_000, 2.0, 0.25 * zero_inflated
+    parts = [torch.tensor([1.0, 3.0, 8.0]).log()]
+    if dispersion != "gene":
+        parts.append(torch.full((3 if dispersion == "decoder" else 1,), math.log(theta)))
+    if zero_inflated:
+        parts.append(torch.full((3,), math.log(lost / (1 - lost))))
+    params = torch.cat(parts).expand(rows, -1)
+    init = {"init": theta} if dispersion == "gene" else {}
+    x = NegativeBinomialLikelihood(zero_inflated, dispersion, **init).sample(params, key=gk.random.key(1)).double()
+    mean = parts[0].exp().double()
+    variance = (1 - lost) * (mean + mean.square() / theta + lost * mean.square())
+    fourth = (x - x.mean(0)).pow(4).mean(0)
+    # Five standard errors.
+    assert ((x.mean(0) - (1 - lost) * mean).abs() < 5 * (variance / rows).sqrt()).all()
+    assert ((x.var(0) - variance).abs() < 5 * ((fourth - variance.square()) / rows).sqrt()).all()
+
+
+def test_a_learned_dispersion_finds_that_of_the_data():
+    mean, theta = torch.full((400, 3), 5.0).log(), torch.tensor([0.5, 2.0, 8.0])
+    x = gk.negative_binomial_sample(mean, theta, mean_param="log", key=gk.random.key(0))
+    likelihood = NegativeBinomialLikelihood(genes=3)
+    optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-likelihood.log_prob(x, mean).mean()).backward()
+        optimizer.step()
+    found = likelihood.log_theta.detach().exp()
+    assert ((found / theta).log().abs() < math.log(1.5)).all(), found
+
+
 def test_a_new_likelihood_is_one_entry(monkeypatch):
     class Cauchy(Likelihood):
         pass
@@ -204,6 +282,16 @@ def test_bad_options_are_refused_by_name():
         LaplaceLikelihood("optimal")
     with pytest.raises(ValueError, match="^bins: expected an int >= 2"):
         DiscretizedGaussianLikelihood(bins=1)
+    with pytest.raises(ValueError, match="^dispersion: expected one of 'gene', 'cell', 'decoder'"):
+        NegativeBinomialLikelihood(dispersion="genes")
+    with pytest.raises(ValueError, match="^genes: expected None unless dispersion is 'gene', got 3"):
+        NegativeBinomialLikelihood(dispersion="cell", genes=3)
+    with pytest.raises(ValueError, match="^params: expected 6 values, 2 for each of 3 genes, along dimension 1, got"):
+        NegativeBinomialLikelihood(True, genes=3).mean(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="^params: expected 1 [+] 2 values for each gene along dimension 1, got"):
+        NegativeBinomialLikelihood(True, "cell").mean(torch.zeros(2, 4))
+    with pytest.raises(TypeError, match="^x: expected a floating dtype, int16, int32 or int64, got torch.bool"):
+        PoissonLikelihood().log_prob(torch.ones(2, 3, dtype=torch.bool), torch.zeros(2, 3))
     with pytest.raises(ValueError, match="^likelihood: expected one of"):
         make_likelihood("gausian")
     with pytest.raises(TypeError, match="^likelihood: expected a name or a Likelihood, got int"):
@@ -249,7 +337,7 @@ def test_the_running_variance_has_the_same_bits_for_every_number_of_threads(shap
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+@pytest.mark.parametrize("name", sorted(name for name in LIKELIHOODS if "binomial" not in name))  # by rejection
 def test_draws_at_the_ends_of_the_noise_are_finite_and_of_the_datas_range(name, dtype, monkeypatch):
     likelihood = make_likelihood(name)
     params = torch.zeros(1, 30 if name == "discretized_logistic" else 2, 1, 1, dtype=dtype)
@@ -261,6 +349,8 @@ def test_draws_at_the_ends_of_the_noise_are_finite_and_of_the_datas_range(name, 
     if name == "laplace":
         lowest, low, middle, high = drawn
         assert torch.equal(lowest, low) and torch.equal(low, -high) and (middle == 0).all()
+    if name == "poisson":
+        assert [d.unique().tolist() for d in drawn] == [[0.0], [0.0], [1.0], [10.0]]  # of rate 1
     if name == "bernoulli":
         assert [d.unique().tolist() for d in drawn] == [[1.0], [1.0], [0.0], [0.0]]  # u < 1/2
 
@@ -281,7 +371,7 @@ def test_a_parameter_that_is_not_a_number_is_seen_in_the_draw(name):
 
 
 LIKELIHOODS_OF_PARAMETERS = {
-    **{name: (lambda name=name: make_likelihood(name), 3) for name in LIKELIHOODS if name != "discretized_logistic"},
+    **{name: (lambda name=name: make_likelihood(name), 3) for name in OF_ONE_PARAMETER},
     "gaussian, fixed": (lambda: GaussianLikelihood(0.3), 3),
     "gaussian, optimal": (lambda: GaussianLikelihood("optimal"), 3),
     "gaussian, a channel": (lambda: GaussianLikelihood(channels=3), 3),
@@ -290,6 +380,12 @@ LIKELIHOODS_OF_PARAMETERS = {
     "discretized_gaussian, decoder": (lambda: DiscretizedGaussianLikelihood("decoder"), 6),
     "discretized_logistic, coupled": (lambda: DiscretizedLogisticMixtureLikelihood(2), 20),
     "discretized_logistic, uncoupled": (lambda: DiscretizedLogisticMixtureLikelihood(2, rgb_coupling=False), 14),
+    "negative_binomial, a gene": (lambda: NegativeBinomialLikelihood(genes=3), 3),
+    "negative_binomial, cell": (lambda: NegativeBinomialLikelihood(dispersion="cell"), 4),
+    "negative_binomial, decoder": (lambda: NegativeBinomialLikelihood(dispersion="decoder"), 6),
+    "zero-inflated": (lambda: make_likelihood("zero_inflated_negative_binomial"), 6),
+    "zero-inflated, cell": (lambda: NegativeBinomialLikelihood(True, "cell"), 7),
+    "zero-inflated, decoder": (lambda: NegativeBinomialLikelihood(True, "decoder"), 9),
 }
 
 

@@ -53,6 +53,10 @@ def log_prob(module: gnn.Likelihood, x: Tensor, params: Tensor) -> Tensor:
     return module.log_prob(x, params)
 
 
+def log_prob_of_counts(module: nn.Module, x: Tensor, params: Tensor) -> Tensor:
+    return module.log_prob(x.square(), params)
+
+
 def with_key(module: nn.Module, value: Tensor) -> Any:
     return module(value, key=KEY)
 
@@ -102,6 +106,12 @@ MODULES: dict[str, list[Form]] = {
     ],
     "BernoulliLikelihood": [
         Form(gnn.BernoulliLikelihood, lambda m, x, y: m.log_prob(x.sigmoid(), y), (ROWS,) * 2, "BernoulliLikelihood()")
+    ],
+    "PoissonLikelihood": [Form(gnn.PoissonLikelihood, log_prob_of_counts, (ROWS,) * 2, "PoissonLikelihood()")],
+    "NegativeBinomialLikelihood": [
+        Form(lambda: gnn.NegativeBinomialLikelihood(genes=6), log_prob_of_counts, (ROWS,) * 2, "genes=6"),
+        Form(lambda: gnn.NegativeBinomialLikelihood(True, "cell"), log_prob_of_counts, (ROWS, (4, 13)), "'cell'"),
+        Form(lambda: gnn.NegativeBinomialLikelihood(True, "decoder"), log_prob_of_counts, (ROWS, (4, 18)), "=True"),
     ],
     "ELBO": [Form(lambda: gnn.ELBO(capacity=2.0, warmup=5), call, ((4,),) * 2, "capacity=2.0")],
     "IWAE": [Form(lambda: gnn.IWAE(4, "renyi", alpha=0.5), call, (ROWS,), "alpha=0.5")],

@@ -10,6 +10,7 @@ import torch
 import genkern as gk
 from genkern import _checks
 from genkern.functional.bounds import ESTIMATORS
+from genkern.reference.counts import DISPERSION_PARAMS, MEAN_PARAMS, RATE_PARAMS
 from genkern.reference.gan import KINDS, WITH_LABELS
 from genkern.reference.gan import REDUCTIONS as GAN_REDUCTIONS
 from genkern.reference.likelihood import CDFS
@@ -165,6 +166,35 @@ def discretized_logistic_mixture_sample(d: Draw) -> None:
         d.options["element_offset"] = offset
     shape = (*pixels, 1 + channels)
     d.noisy(Noise(gk.random.uniform, shape, ("params",), offset // channels * (1 + channels)), "uniform")
+
+
+def put_counts(d: Draw, *names: str) -> None:
+    shape = d.shape()
+    for name in names:
+        d.tensor(name, d.part(shape), "real" if name == "dropout_logits" else "positive")
+    d.option("sample_shape", ((2,), (0, 3), ()), 0.2)
+    d.option("element_offset", OFFSETS, 0.2)
+    if d.chance(0.5):
+        put_key(d)
+    else:
+        d.options["generator"] = Seeds((d.random.getrandbits(60),), False)
+
+
+def poisson_sample(d: Draw) -> None:
+    put_counts(d, "rate")
+    d.option("rate_param", RATE_PARAMS)
+
+
+def negative_binomial_sample(d: Draw) -> None:
+    put_counts(d, "mean", "inverse_dispersion")
+    d.option("mean_param", MEAN_PARAMS)
+    d.option("dispersion_param", DISPERSION_PARAMS)
+
+
+def zero_inflated_negative_binomial_sample(d: Draw) -> None:
+    put_counts(d, "mean", "inverse_dispersion", "dropout_logits")
+    d.option("mean_param", MEAN_PARAMS)
+    d.option("dispersion_param", DISPERSION_PARAMS)
 
 
 def gaussian_mixture_log_prob(d: Draw) -> None:
@@ -393,8 +423,11 @@ DRAWS: dict[str, Callable[[Draw], None]] = {
         log_mean_exp,
         minibatch_stddev,
         mmd,
+        negative_binomial_sample,
+        poisson_sample,
         total_correlation,
         zero_centered_penalty,
+        zero_inflated_negative_binomial_sample,
     )
 }
 DRAWS["LogMeanExp"] = accumulated

@@ -132,6 +132,20 @@ def _logistics(source: Callable[[str], Options], **options: Any) -> Call:
     return call
 
 
+def _counts(source: Callable[[str], Options]) -> Call:
+    mean, logits = normal((2, 3), 1), normal((2, 3), 2)
+
+    def call(place: str) -> Tensors:
+        torch.manual_seed(5)
+        parameters = (10 * mean.exp().to(place), torch.tensor([0.5, 5.0, 50.0]).to(place), logits.to(place))
+        return {
+            "poisson": gk.poisson_sample(parameters[0], **source(place)),
+            "negative binomial": gk.zero_inflated_negative_binomial_sample(*parameters, **source(place)),
+        }
+
+    return call
+
+
 def _average(place: str) -> Tensors:
     averages, params = ([normal((3, 2), seed).to(place), normal((5,), seed).to(place)] for seed in (1, 2))
     gk.ema_update_(averages, params, 0.75)
@@ -162,6 +176,7 @@ FUNCTIONS: dict[str, Call] = {
     "discretized_logistic_mixture_sample eps": _logistics(
         lambda place: {"eps": gk.random.uniform(KEY, (2, 3, 4)).to(place)}
     ),
+    **{f"zero_inflated_negative_binomial_sample {source}": _counts(noise) for source, noise in MIXTURE_NOISE.items()},
     "gaussian_mixture_log_prob": _differentiated(gk.gaussian_mixture_log_prob, *POINTS),
     "gaussian_mixture_log_prob marginals": _differentiated(
         gk.gaussian_mixture_log_prob, *POINTS, marginals=True, scale_offset=0.1, clamp=(-1.0, 1.0)

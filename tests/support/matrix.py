@@ -130,11 +130,14 @@ PROPERTIES: dict[str, Callable[[Row], str | None]] = {
     "bad input": public,
 }
 
-# Public functions that are no rows, and the tests that show them: those of pairs of points and components, which have
-# neither elements nor reductions, those that only call other operations, those of a few log weights, and one that
+# Public functions that are no rows, and the tests that show them: those that draw without a gradient, those of pairs of
+# points and components, which have neither elements nor reductions, those that only call other operations, those of a few log weights, and one that
 # changes lists of tensors in place, without a result.
 APART = {
     "discretized_logistic_mixture_sample": "tests/test_logistic_mixture.py",
+    "negative_binomial_sample": "tests/test_count_samples.py",
+    "poisson_sample": "tests/test_count_samples.py",
+    "zero_inflated_negative_binomial_sample": "tests/test_count_samples.py",
     "gaussian_mixture_log_prob": "tests/test_mixture.py",
     "kde_log_prob": "tests/test_mixture.py",
     "total_correlation": "tests/test_mixture.py",
@@ -144,7 +147,7 @@ APART = {
     "importance_weighted_bound": "tests/test_bounds.py",
     "log_mean_exp": "tests/test_bounds.py",
 }
-APART_OPS = {"gaussian_mixture", "mmd", "ema_update_"}
+APART_OPS = {"gaussian_mixture", "mmd", "ema_update_", "negative_binomial_sample", "poisson_sample"}
 
 
 def covers(*properties: str, of: Iterable[str] = (), except_: Mapping[str, str] | None = None) -> pytest.MarkDecorator:

@@ -83,6 +83,12 @@ def score(likelihood: gnn.GaussianLikelihood) -> Tensor:
     return likelihood.log_prob(ones(2, channels, 3), ones(2, 2 if likelihood.sigma == "decoder" else channels, 3))
 
 
+def score_counts(likelihood: gnn.NegativeBinomialLikelihood) -> Tensor:
+    genes = likelihood.genes or 3
+    parts = 1 + likelihood.zero_inflated + (likelihood.dispersion == "decoder")
+    return likelihood.log_prob(ones(2, genes), ones(2, genes * parts + (likelihood.dispersion == "cell")))
+
+
 def made_likelihood(likelihood: str | gnn.Likelihood) -> Tensor:
     return gnn.make_likelihood(likelihood).mean(ROWS)
 
@@ -215,6 +221,14 @@ CALLS: dict[str, Call] = {
     "BernoulliLikelihood.log_prob": method(gnn.BernoulliLikelihood, "log_prob", x=ROWS, params=ROWS),
     "BernoulliLikelihood.mean": method(gnn.BernoulliLikelihood, "mean", params=ROWS),
     "BernoulliLikelihood.sample": method(gnn.BernoulliLikelihood, "sample", params=ROWS, key=KEY),
+    "PoissonLikelihood": constructor(gnn.PoissonLikelihood, lambda m: m.log_prob(ROWS, ROWS)),
+    "PoissonLikelihood.log_prob": method(gnn.PoissonLikelihood, "log_prob", x=ROWS, params=ROWS),
+    "PoissonLikelihood.mean": method(gnn.PoissonLikelihood, "mean", params=ROWS),
+    "PoissonLikelihood.sample": method(gnn.PoissonLikelihood, "sample", params=ROWS, key=KEY),
+    "NegativeBinomialLikelihood": constructor(gnn.NegativeBinomialLikelihood, score_counts),
+    "NegativeBinomialLikelihood.log_prob": method(gnn.NegativeBinomialLikelihood, "log_prob", x=ROWS, params=ROWS),
+    "NegativeBinomialLikelihood.mean": method(gnn.NegativeBinomialLikelihood, "mean", params=ROWS),
+    "NegativeBinomialLikelihood.sample": method(gnn.NegativeBinomialLikelihood, "sample", params=ROWS, key=KEY),
     "make_likelihood": Call(made_likelihood, {"likelihood": "gaussian"}),
     "ELBO": constructor(gnn.ELBO, lambda m: m(ones(2), ones(2))),
     "ELBO.forward": method(gnn.ELBO, "forward", reconstruction=ones(2), kl=ones(2)),
