@@ -170,8 +170,8 @@ def block(measured: Measured, picture: str | None) -> str:
     lines = [
         f"{provenance(measured)}. {measured['cells']} cells, of whose counts {shares} are 0, in batches of "
         f"{measured['batch']}; scvi's defaults. Medians over epochs that alternate; the share is that of the "
-        "likelihood, forward and backward; memory is what a batch adds at its peak; the bound is that of the last of as "
-        "many epochs, whose noise differs. Unclear: the spread exceeds the difference.",
+        "likelihood, forward and backward; memory is what a batch adds at its peak; the bound is that of the last of "
+        "as many epochs, whose noise differs. Unclear: the spread exceeds the difference.",
         "",
         "| likelihood | genes | threads | epoch, without | with | × | its share, without | with | memory | with | "
         "bound, nats | with |",

@@ -1,4 +1,4 @@
-"""The figures and the picture of docs/counts.md: three laws fitted to counts of two made genes, by genkern's operations.
+"""The figures and the picture of docs/counts.md: three laws fitted to counts of made genes by genkern's operations.
 
 python docs/counts.py            # writes both
 python docs/counts.py --check    # says whether the page has the figures that come out

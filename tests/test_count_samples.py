@@ -22,7 +22,7 @@ DRAWS = 100_000
 
 
 def assert_drawn_from(x: Tensor, law: Any) -> None:
-    """A chi-squared test on some 30 intervals of equal probability; one in 10^5 fails by chance, and seeds are fixed."""
+    """A chi-squared test on some 30 intervals of equal probability: one in 10^5 fails by chance; seeds are fixed."""
     edges = np.unique(law.ppf(np.linspace(0, 1, 31)[1:-1]))
     seen = np.bincount(np.searchsorted(edges, x.flatten().numpy()), minlength=len(edges) + 1)
     expected = np.diff(np.concatenate([[0.0], law.cdf(edges), [1.0]])) * x.numel()

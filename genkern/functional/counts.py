@@ -48,7 +48,7 @@ def _poisson(
     _checks.choice("rate_param", rate_param, reference.RATE_PARAMS)
     sample = Result(shape, _checks.compute_dtype(rate), rate.device)
     yield sample
-    mean = rate.to(torch.float64)
+    mean = rate.double()
     mean = (mean.exp() if rate_param == "log" else mean).expand(shape).flatten()
     yield poisson(Pairs.of(keys, shape, element_offset, rate.device), mean).view(shape).to(sample.dtype)
 
@@ -69,22 +69,21 @@ def _negative_binomial(
     sample = Result(shape, _checks.compute_dtype(mean, inverse_dispersion, dropout_logits), mean.device)
     yield sample
     gammas, counts, lost = Pairs.of(keys, shape, element_offset, mean.device).split(3)
-    wide = [t.to(torch.float64) for t in (mean, inverse_dispersion)]
-    parameters = reference.parameters_of(*wide, mean_param, dispersion_param)
+    parameters = reference.parameters_of(mean.double(), inverse_dispersion.double(), mean_param, dispersion_param)
     theta, value = (t.expand(shape).flatten() for t in (parameters.theta, parameters.mean))
     found = poisson(counts, value * gamma_over_shape(gammas, theta)).view(shape)
     found = torch.where(parameters.infinite & ~found.isnan(), math.inf, found)
     if dropout_logits is not None:
-        logits = dropout_logits.to(torch.float64)
+        logits = dropout_logits.double()
         zero = lost.draw(0, random.uniform)[0].view(shape) < torch.sigmoid(logits)
         found = torch.where(zero & ~found.isnan(), 0.0, found) + torch.where(logits.isnan(), math.nan, 0.0)
     yield found.to(sample.dtype)
 
 
-_NOISE = "Tensor[] keys, SymInt[] shape, SymInt element_offset"
-_poisson_sample = Op(f"poisson_sample(Tensor rate, {_NOISE}, *, str rate_param) -> Tensor", _poisson)
+_KEYS = "Tensor[] keys, SymInt[] shape, SymInt element_offset"
+_poisson_sample = Op(f"poisson_sample(Tensor rate, {_KEYS}, *, str rate_param) -> Tensor", _poisson)
 _negative_binomial_sample = Op(
-    f"negative_binomial_sample(Tensor mean, Tensor inverse_dispersion, Tensor? dropout_logits, {_NOISE}, *, "
+    f"negative_binomial_sample(Tensor mean, Tensor inverse_dispersion, Tensor? dropout_logits, {_KEYS}, *, "
     "str mean_param, str dispersion_param) -> Tensor",
     _negative_binomial,
 )
@@ -214,6 +213,7 @@ def zero_inflated_negative_binomial_nll(
     )
 
 
+@torch.no_grad()
 def poisson_sample(
     rate: Tensor,
     *,
@@ -249,9 +249,11 @@ def poisson_sample(
     >>> gk.poisson_sample(torch.tensor([0.5, 20.0, 1e6]), key=gk.random.key(0)).shape
     torch.Size([3])
     """
-    return _drawn(_poisson_sample, {"rate": rate}, sample_shape, element_offset, key, generator, rate_param)
+    noise = _noise({"rate": rate}, sample_shape, element_offset, key, generator)
+    return _poisson_sample(rate, *noise, rate_param)
 
 
+@torch.no_grad()
 def negative_binomial_sample(
     mean: Tensor,
     inverse_dispersion: Tensor,
@@ -290,11 +292,12 @@ def negative_binomial_sample(
     >>> bool(abs(x.mean() - 3) < 0.1), bool(abs(x.var() - (3 + 9 / 2)) < 0.3)
     (True, True)
     """
-    tensors = {"mean": mean, "inverse_dispersion": inverse_dispersion, "dropout_logits": None}
-    how = (mean_param, dispersion_param)
-    return _drawn(_negative_binomial_sample, tensors, sample_shape, element_offset, key, generator, *how)
+    tensors = {"mean": mean, "inverse_dispersion": inverse_dispersion}
+    noise = _noise(tensors, sample_shape, element_offset, key, generator)
+    return _negative_binomial_sample(mean, inverse_dispersion, None, *noise, mean_param, dispersion_param)
 
 
+@torch.no_grad()
 def zero_inflated_negative_binomial_sample(
     mean: Tensor,
     inverse_dispersion: Tensor,
@@ -321,34 +324,29 @@ def zero_inflated_negative_binomial_sample(
     True
     """
     tensors = {"mean": mean, "inverse_dispersion": inverse_dispersion, "dropout_logits": dropout_logits}
-    _checks.tensors(**tensors)
-    how = (mean_param, dispersion_param)
-    return _drawn(_negative_binomial_sample, tensors, sample_shape, element_offset, key, generator, *how)
+    noise = _noise(tensors, sample_shape, element_offset, key, generator)
+    return _negative_binomial_sample(*tensors.values(), *noise, mean_param, dispersion_param)
 
 
-def _drawn(
-    op: Op,
-    tensors: dict[str, Tensor | None],
+def _noise(
+    tensors: dict[str, Tensor],
     sample_shape: Sequence[int],
     element_offset: int,
     key: Tensor | None,
     generator: Generators | None,
-    *options: str,
-) -> Tensor:
-    """What an op draws of the parameters, from a key for all elements or one for each row."""
-    given = {name: t for name, t in tensors.items() if t is not None or name != "dropout_logits"}
-    _checks.tensors(**given)
-    like = next(iter(given.values()))
-    shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(**given))
+) -> tuple[list[Tensor], Sequence[int], int]:
+    """A key for all elements or one for each row, the shape of the sample, and the index of its first element."""
+    for name, value in tensors.items():
+        _checks.tensor(name, value)
+    _checks.same_device(**tensors)
+    like = next(iter(tensors.values()))
+    shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(**tensors))
     offset = _checks.integer("element_offset", element_offset, minimum=0)
     _checks.key("key", key, device=like.device, optional=True)
     if key is not None and generator is not None:
         raise ValueError("key, generator: expected at most one of the two")
     if key is not None:
-        keys = [key]
-    elif generator is None or isinstance(generator, torch.Generator):
-        keys = [random.reserve(generator, like.device)]
-    else:
-        keys, offset = keys_by_row(shape, generator), 0
-    with torch.no_grad():
-        return op(*tensors.values(), keys, shape, offset, *options)
+        return [key], shape, offset
+    if generator is None or isinstance(generator, torch.Generator):
+        return [random.reserve(generator, like.device)], shape, offset
+    return keys_by_row(shape, generator), shape, 0

@@ -131,8 +131,8 @@ PROPERTIES: dict[str, Callable[[Row], str | None]] = {
 }
 
 # Public functions that are no rows, and the tests that show them: those that draw without a gradient, those of pairs of
-# points and components, which have neither elements nor reductions, those that only call other operations, those of a few log weights, and one that
-# changes lists of tensors in place, without a result.
+# points and components, which have neither elements nor reductions, those that only call other operations, those of a
+# few log weights, and one that changes lists of tensors in place, without a result.
 APART = {
     "discretized_logistic_mixture_sample": "tests/test_logistic_mixture.py",
     "negative_binomial_sample": "tests/test_count_samples.py",
