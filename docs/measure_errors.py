@@ -338,6 +338,64 @@ def gan_rows() -> Iterator[Row]:
     )  # fmt: skip
 
 
+def count_rows() -> Iterator[Row]:
+    """Errors are relative to the larger of 1 and the truth. Means lie within a factor of 100 of the counts, or far."""
+    random = torch.Generator().manual_seed(1)
+
+    def powers(lo: float, hi: float) -> Tensor:
+        return (10 ** (lo + (hi - lo) * torch.rand(POINTS, generator=random, dtype=torch.float64))).to(DTYPE)
+
+    def counts(most: float) -> Tensor:
+        return torch.where(torch.rand(POINTS, generator=random) < 0.5, 0.0, powers(0, most).round()).to(DTYPE)
+
+    def at_least_one(truth: Callable[..., mpf]) -> Callable[..., mpf]:
+        return lambda *given: max(mpf(1), abs(truth(*given)))
+
+    near, far = (counts(6), counts(6))
+    for name, x, mean in (
+        ("mean about the count", near, ((near + 0.5) * powers(-2, 2)).to(DTYPE)),
+        ("mean 1e-30 … 1e30", far, powers(-30, 30)),
+    ):
+        text = f"{name}, θ 1e-6 … 1e12"
+        arguments = (mean, powers(-6, 12), x)
+        for what, ours, written, truth in (
+            ("negative binomial nll", binomial, binomial_as_written, binomial_truth),
+            ("its derivative by the mean", slope(binomial), slope(binomial_as_written), by_mean),
+        ):
+            yield Row(what, text, arguments, ours, written, truth, at_least_one(truth))
+        by_dispersion = (arguments[1], arguments[0], x)
+        yield Row(
+            "its derivative by θ", text, by_dispersion, slope(swapped(binomial)), slope(swapped(binomial_as_written)),
+            by_theta, at_least_one(by_theta),
+        )  # fmt: skip
+
+
+def swapped(of: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda theta, mean, x: of(mean, theta, x)
+
+
+def binomial(mean: Tensor, theta: Tensor, x: Tensor) -> Tensor:
+    return gk.negative_binomial_nll(x, mean, theta, reduction="none")
+
+
+def binomial_as_written(m: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    gammas = torch.lgamma(x + t) - torch.lgamma(t) - torch.lgamma(x + 1)
+    return -(gammas + t * (t.log() - (t + m).log()) + x * (m.log() - (t + m).log()))
+
+
+def binomial_truth(m: mpf, t: mpf, x: mpf) -> mpf:
+    gammas = mp.loggamma(x + t) - mp.loggamma(t) - mp.loggamma(x + 1)
+    return -(gammas + t * mp.log(t / (t + m)) + x * mp.log(m / (t + m)))
+
+
+def by_mean(m: mpf, t: mpf, x: mpf) -> mpf:
+    return t * (m - x) / (m * (t + m))
+
+
+def by_theta(t: mpf, m: mpf, x: mpf) -> mpf:
+    return mp.digamma(t) - mp.digamma(x + t) - mp.log(t / (t + m)) - (m - x) / (t + m)
+
+
 def averaged(average: Tensor, value: Tensor) -> Tensor:
     updated = average.clone()
     gk.ema_update_([updated], [value], 0.999)
@@ -412,7 +470,7 @@ def main() -> None:
     isas = _backend.native.isas() if _backend.native else []
     print("| operation | range | as written | reference | " + " | ".join(isas) + " |")
     print("|---|---|" + "---:|" * (2 + len(isas)))
-    for row in (*rows(), *gan_rows(), normals()):
+    for row in (*rows(), *gan_rows(), *count_rows(), normals()):
         exact = [[mpf(v) for v in a.tolist()] for a in row.arguments]
         true = [row.truth(*v) for v in zip(*exact, strict=True)]
         size = [row.largest_term(*v) for v in zip(*exact, strict=True)] if row.largest_term else true
