@@ -16,6 +16,24 @@ void ema_span(const Span& s, const Operand& average, const Operand& value, Vec<T
   after.commit(s);
 }
 
+// The same of numbers that are stored alike: they go through no buffer.
+template <class T, class S>
+void ema_alike(S* average, const S* value, int64_t n, Vec<T> weight) {
+  constexpr int lanes = Vec<T>::lanes;
+  const auto update = [&](S* to, const S* towards) {
+    const Vec<T> before = load_as<T>(to);
+    store(fma(weight, load_as<T>(towards) - before, before), to);
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) update(average + i, value + i);
+  if (i == n) return;
+  S last[lanes] = {}, towards[lanes] = {};
+  copy_rest<lanes / 2>(average + i, last, n - i);
+  copy_rest<lanes / 2>(value + i, towards, n - i);
+  update(last, towards);
+  copy_rest<lanes / 2>(last, average + i, n - i);
+}
+
 template <class T>
 void ema_update(const EmaUpdate& a, const Launch& launch) {
   const auto chunks_of = [](const EmaTensor& t) { return Chunks(Extent{1, 1, t.numel}).count(); };
@@ -30,7 +48,16 @@ void ema_update(const EmaUpdate& a, const Launch& launch) {
       const Extent extent{1, 1, t->numel};
       const Operand average{t->average, t->average_type, 0, 0, 1};
       const Operand value{const_cast<void*>(t->value), t->value_type, 0, 0, 1};
-      each_tile(extent, Chunks(extent), chunk - before, [&](const Span& s) { ema_span<T>(s, average, value, weight); });
+      const Chunks chunks(extent);
+      const int64_t first = chunks.first(chunk - before), last = chunks.last(chunk - before);
+      if (average.dtype == value.dtype) {
+        with_data(average, [&](auto* to) {
+          using S = std::remove_pointer_t<decltype(to)>;
+          ema_alike<T>(to + first, static_cast<const S*>(t->value) + first, last - first, weight);
+        });
+        continue;
+      }
+      each_tile(extent, chunks, chunk - before, [&](const Span& s) { ema_span<T>(s, average, value, weight); });
     }
   });
 }

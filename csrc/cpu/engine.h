@@ -62,15 +62,20 @@ struct Span {
 template <class T>
 inline constexpr DType kNative = sizeof(T) == 8 ? DType::f64 : DType::f32;
 
+// Whether the span's elements lie one behind the other, and where the first one does.
+inline bool side_by_side(const Span& s, const Operand& o) {
+  const Extent& e = s.extent;
+  const bool dense = (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
+  return o.elem == 1 && (dense || s.elem + s.n <= e.length);
+}
+inline int64_t place_of(const Span& s, const Operand& o) { return s.row * o.row + s.run * o.run + s.elem; }
+
 // The span's first element in the operand, or null where it must pass through a buffer: elements of another type
 // or apart, a span over several runs that do not follow one another, a last vector that would leave the tensor.
 template <class T>
 T* in_place(const Span& s, const Operand& o, int64_t shift) {
-  if (o.dtype != kNative<T> || o.elem != 1 || s.n % Vec<T>::lanes != 0) return nullptr;
-  const Extent& e = s.extent;
-  const bool dense = (e.runs == 1 || o.run == e.length) && (e.rows == 1 || o.row == e.event());
-  if (!dense && s.elem + s.n > e.length) return nullptr;
-  return static_cast<T*>(o.data) + shift + s.row * o.row + s.run * o.run + s.elem;
+  if (o.dtype != kNative<T> || s.n % Vec<T>::lanes != 0 || !side_by_side(s, o)) return nullptr;
+  return static_cast<T*>(o.data) + shift + place_of(s, o);
 }
 
 // A buffer for a tile, with room for the vector that the last element lies in.
@@ -83,6 +88,33 @@ struct alignas(64) Buffer {
 struct Places {
   const uint16_t* at;
 };
+
+// The sum of f(value) over n values, f(0) = 0: four sums, none of which waits for another.
+template <class T, class S, class F>
+GK_INLINE double sum_of(const S* p, int64_t n, const F& f) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  Vec<T> total(T(0)), second(T(0)), third(T(0)), fourth(T(0));
+  const auto at = [&](int64_t i) { return f(load_as<T>(p + i)); };
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    total = total + at(i);
+    second = second + at(i + lanes);
+    third = third + at(i + 2 * lanes);
+    fourth = fourth + at(i + 3 * lanes);
+  }
+  total = (total + second) + (third + fourth);
+  for (; i + lanes <= n; i += lanes) total = total + at(i);
+  if (i < n) {
+    S rest[lanes] = {};
+    copy_rest<lanes / 2>(p + i, rest, n - i);
+    total = total + f(load_as<T>(rest));
+  }
+  return sum(total);
+}
+template <class T>
+double sum(const T* p, int64_t n) {
+  return sum_of<T>(p, n, [](Vec<T> v) { return v; });
+}
 
 // An argument's tile: in place or gathered; shift is an offset of the whole operand (one sample of several).
 template <class T>
@@ -114,10 +146,24 @@ class Input {
   }
   const T* data() const { return at_; }
 
+  // For sums alone: elements that are stored as another type are read where they lie.
+  void point(const Span& s) {
+    stored_ = operand_.dtype != kNative<T> && side_by_side(s, operand_);
+    stored_ ? void(place_ = place_of(s, operand_)) : fetch(s);
+  }
+  template <class F>
+  double sum_of(int64_t at, int64_t n, const F& f) const {
+    double found = 0.0;
+    if (!stored_) return GENKERN_ISA::sum_of<T>(at_ + at, n, f);
+    with_data(operand_, [&](const auto* data) { found = GENKERN_ISA::sum_of<T>(data + place_ + at, n, f); });
+    return found;
+  }
+
  private:
   const Operand& operand_;
   const T* at_ = nullptr;
-  int64_t shift_ = 0;
+  int64_t shift_ = 0, place_ = 0;
+  bool stored_ = false;
   Buffer<T> buffer_;
 };
 
@@ -149,24 +195,6 @@ class Output {
   T* at_ = nullptr;
   Buffer<T> buffer_;
 };
-
-// The sum of n values, behind which there is room for a vector: four sums, none of which waits for another.
-template <class T>
-double sum(const T* p, int64_t n) {
-  constexpr int64_t lanes = Vec<T>::lanes;
-  Vec<T> total(T(0)), second(T(0)), third(T(0)), fourth(T(0));
-  int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    total = total + Vec<T>::load(p + i);
-    second = second + Vec<T>::load(p + i + lanes);
-    third = third + Vec<T>::load(p + i + 2 * lanes);
-    fourth = fourth + Vec<T>::load(p + i + 3 * lanes);
-  }
-  total = (total + second) + (third + fourth);
-  for (; i + lanes <= n; i += lanes) total = total + Vec<T>::load(p + i);
-  if (i < n) total = total + first_lanes(n - i, Vec<T>::load(p + i));
-  return sum(total);
-}
 
 // One value an element: written out, or kept for the sum of the tile.
 template <class T>
@@ -301,19 +329,30 @@ Status reduce_tiles(const Arguments& a, const Loss* const (&losses)[kLosses], co
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       double partial[kLosses] = {};
       each_tile(a.extent, chunks, chunk, [&](const Span& s) {
-        for (Values<T>& v : values) v.prepare(s);
-        tile(s, values);
-        for (Values<T>& v : values) v.commit(s);
-        if (reduction == Reduction::none) return;
+        constexpr bool kDirect = kSums<Tile>;
+        if (!kDirect || reduction == Reduction::none) {
+          for (Values<T>& v : values) v.prepare(s);
+          tile(s, values);
+          for (Values<T>& v : values) v.commit(s);
+          if (reduction == Reduction::none) return;
+        } else if constexpr (kDirect) {
+          tile.point(s);
+        }
+        const auto sum_of_part = [&]([[maybe_unused]] int k, int64_t at, int64_t n) {
+          if constexpr (kDirect)
+            return tile.sum(at, n);
+          else
+            return sum(values[k].data() + at, n);
+        };
         for (int k = 0; k < kLosses; ++k) {
           if (!by_row) {
-            partial[k] += sum(values[k].data(), s.n);
+            partial[k] += sum_of_part(k, 0, s.n);
             continue;
           }
           int64_t row = s.row, left = chunks.event - (s.first - s.row * chunks.event);
           for (int64_t at = 0; at < s.n; ++row, left = chunks.event) {
             const int64_t take = least(left, s.n - at);
-            partial[k] += sum(values[k].data() + at, take);
+            partial[k] += sum_of_part(k, at, take);
             at += take;
             if (take == left) {
               put(k, row, partial[k]);

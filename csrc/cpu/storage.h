@@ -20,8 +20,15 @@ typedef uint16_t U16Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES / 2
 GK_INLINE U32 load_words(const uint16_t* p) {
   return __builtin_convertvector((U16) * reinterpret_cast<const U16Anywhere*>(p), U32);
 }
+// Words below 2^16.
 GK_INLINE void store_words(U32 words, uint16_t* p) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  const __m256i all = (__m256i)words;
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+#else
   *reinterpret_cast<U16Anywhere*>(p) = __builtin_convertvector(words, U16);
+#endif
 }
 
 // load(p, v) and store(v, p): a vector of numbers, and where they lie side by side.
@@ -34,7 +41,7 @@ GK_INLINE void load(const Bfloat16* p, F32& v) { v = (F32::Native)(load_words(&p
 // To nearest, ties to even; NaN stays NaN.
 GK_INLINE void store(F32 v, Bfloat16* p) {
   const U32 u = (U32)v.v, rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
-  store_words((u & 0x7FFFFFFFu) > 0x7F800000u ? U32{} + 0x7FC0u : rounded, &p->bits);
+  store_words(v.v != v.v ? U32{} + 0x7FC0u : rounded, &p->bits);
 }
 
 #if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64

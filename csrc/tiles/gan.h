@@ -160,6 +160,12 @@ struct SquaredNormTile {
       squares->set(i, value * value);
     }
   }
+
+  static constexpr bool kSums = true;
+  void point(const typename E::Span& s) { x.point(s); }
+  double sum(int64_t at, int64_t n) const {
+    return x.sum_of(at, n, [](F value) { return value * value; });
+  }
 };
 
 template <class E>

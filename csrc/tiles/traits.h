@@ -25,6 +25,13 @@ inline constexpr bool kFlushes = false;
 template <class Tile>
 inline constexpr bool kFlushes<Tile, std::void_t<decltype(Tile::kFlushes)>> = Tile::kFlushes;
 
+// `static constexpr bool kSums = true`: where a CPU sums, behind `point(span)` it calls `sum(place, n)` of a stretch of
+// the tile instead of the tile itself, whose values need not be there.
+template <class Tile, class = void>
+inline constexpr bool kSums = false;
+template <class Tile>
+inline constexpr bool kSums<Tile, std::void_t<decltype(Tile::kSums)>> = Tile::kSums;
+
 // `static constexpr int kMostElements = 4`: a GPU's thread takes no more at once, since the tile's many tensors would
 // not fit its registers.
 template <class Tile, class = void>
