@@ -358,7 +358,7 @@ def test_unusable_folder_of_images_is_refused_before_anything_is_written(genkern
         return genkern("demo", "--data", data, "--out", out, "--steps", "1")
 
     assert_refused(demo(tmp_path / "nowhere"), "--data", "nowhere", "No such file")
-    assert_refused(demo(folder / "0.png"), "--data", "0.png", "Not a directory")
+    assert_refused(demo(folder / "0.png"), "--data", "expected 'faces'", "0.png")
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "notes.txt").write_text("no image")

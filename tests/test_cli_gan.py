@@ -304,7 +304,7 @@ def test_quality_is_that_of_the_formulas():
 
 def test_copies_of_training_images_show():
     images = tiny_images(num=30)
-    everything = torch.cat([images.train, images.train.flip(-1)])
+    everything = torch.cat([images.train[:], images.train[:].flip(-1)])
     figures = quality(images, lambda num: everything[:num])
     assert figures["samples"]["nearest_training_ratio"] == pytest.approx(0, abs=1e-5)
     for name in ("mmd", "precision", "recall"):

@@ -1,6 +1,7 @@
 """What the commands are made of: data, baselines, the plain-torch rival, units."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from support.command import tiny_images
 
 import genkern as gk
 from genkern.cli.augmentation import augmented
-from genkern.cli.data import load_images
+from genkern.cli.data import Pixels, load_images
 from genkern.cli.errors import CommandError
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.evaluation import evaluate
@@ -29,14 +30,14 @@ def test_faces_are_the_first_hundred_and_every_fifth_is_held_out():
     images = load_images("faces", 64)
     assert images.shape == (1, 25, 25)
     assert (len(images.train), len(images.held_out)) == (80, 20)
-    assert images.augment and images.train.min() >= 0 and images.train.max() <= 1
+    assert images.augment and images.train[:].min() >= 0 and images.train[:].max() <= 1
 
 
 def test_digits_are_in_the_unit_interval():
     images = load_images("digits", 64)
     assert images.shape == (1, 8, 8)
     assert len(images.train) + len(images.held_out) == 1797
-    assert images.train.max() == 1.0 and not images.augment
+    assert images.train[:].max() == 1.0 and not images.augment
 
 
 def test_folder_images_are_cropped_about_their_centre(tmp_path):
@@ -51,10 +52,11 @@ def test_folder_images_are_cropped_about_their_centre(tmp_path):
 
 
 def test_fingerprint_tells_data_apart():
-    images, same = tiny_images(), tiny_images()
-    assert images.fingerprint() == same.fingerprint()
-    same.train[0, 0, 0, 0] += 0.5
-    assert images.fingerprint() != same.fingerprint()
+    images = tiny_images()
+    assert images.fingerprint() == tiny_images().fingerprint()
+    pixels = images.train[:]
+    pixels[0, 0, 0, 0] += 0.5
+    assert images.fingerprint() != replace(images, train=Pixels.of(pixels)).fingerprint()
 
 
 def test_every_epoch_shows_every_image_once():
@@ -62,7 +64,7 @@ def test_every_epoch_shows_every_image_once():
     trainer = VAETrainer(tiny_settings(), images)
     shown = []
     for trainer.step in range(6):
-        shown += [int((images.train == x).flatten(1).all(1).nonzero()) for x in trainer.batches.at(trainer.step)]
+        shown += [int((images.train[:] == x).flatten(1).all(1).nonzero()) for x in trainer.batches.at(trainer.step)]
     epochs = [shown[at : at + 8] for at in range(0, 24, 8)]
     assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
     assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
@@ -89,7 +91,7 @@ def test_plain_torch_rival_computes_the_same_loss(options, channels, monkeypatch
     vae = build_vae(tiny_settings(beta=2.0, **options), images)
     key = gk.random.key(5)
     monkeypatch.setattr(torch, "randn_like", lambda loc: gk.random.normal(key, loc.shape))
-    torch.testing.assert_close(plain_loss(vae, images.train), vae.loss(images.train, key=key))
+    torch.testing.assert_close(plain_loss(vae, images.train[:]), vae.loss(images.train[:], key=key))
 
 
 def test_timing_leaves_the_model_alone(monkeypatch):
@@ -97,7 +99,7 @@ def test_timing_leaves_the_model_alone(monkeypatch):
     images = tiny_images()
     vae = build_vae(tiny_settings(), images)
     before = {name: value.clone() for name, value in vae.state_dict().items()}
-    times = compare_step_times(vae, images.train)
+    times = compare_step_times(vae, images.train[:])
     assert times["rounds"] == 3
     assert times["plain_over_genkern"] == times["plain_torch_ms"] / times["genkern_ms"]
     assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
@@ -120,13 +122,13 @@ def test_a_fresh_model_decodes_near_the_average_image(model, likelihood, channel
     with torch.no_grad():
         shown = vae.likelihood.mean(vae.decode(torch.zeros(1, 2)))
     # Other layers' random start moves it a little.
-    assert (shown.mean() - images.train.mean()).abs() < 0.2
+    assert (shown.mean() - images.train[:].mean()).abs() < 0.2
 
 
 def test_baselines_are_scikit_learns_and_torchs():
     images = tiny_images(augment=False, num=40)
     held_out = evaluate(VAETrainer(tiny_settings(), images))
-    train, test = images.train.flatten(1).double(), images.held_out.flatten(1).double()
+    train, test = images.train[:].flatten(1).double(), images.held_out[:].flatten(1).double()
     expected = PCA(2, svd_solver="full").fit(train.numpy()).score(test.numpy())
     assert held_out["baselines_nats"]["ppca_2"] == pytest.approx(expected)
     pixel = torch.distributions.Normal(train.mean(0), train.std(0)).log_prob(test).sum(1).mean().item()
@@ -169,7 +171,7 @@ def test_examination_agrees_with_the_runs_own_figures(options):
 def test_examined_latents_are_those_of_the_exact_aggregate_posterior():
     trainer = trained()
     latent = examine(trainer, 1, untracked)["latent"]
-    loc, logvar = (t.double() for t in trainer.average.encode(trainer.images.train))
+    loc, logvar = (t.double() for t in trainer.average.encode(trainer.images.train[:]))
     q = torch.distributions.Normal(loc, (0.5 * logvar).exp())
     closed_form = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1).mean().item()
     # By many more draws than the examination's 20 of each of 20 images, of noise of its own.
@@ -198,9 +200,9 @@ def test_examined_parzen_window_is_scikit_learns():
     key = gk.random.split(gk.random.key(0), 10)[-1]
     samples = trainer.average.sample(parzen["samples"], key=key).flatten(1).double().numpy()
     window = KernelDensity(bandwidth=parzen["bandwidth"], leaf_size=len(samples)).fit(samples)
-    held_out = window.score_samples(trainer.images.held_out.flatten(1).double().numpy()).mean()
+    held_out = window.score_samples(trainer.images.held_out[:].flatten(1).double().numpy()).mean()
     assert parzen["log_likelihood_nats"] == pytest.approx(held_out, rel=1e-4)
-    train = trainer.images.train.flatten(1).double().numpy()
+    train = trainer.images.train[:].flatten(1).double().numpy()
 
     def score(bandwidth):
         return KernelDensity(bandwidth=bandwidth, leaf_size=len(samples)).fit(samples).score_samples(train).mean()
@@ -230,7 +232,7 @@ def test_a_probability_of_grey_levels_has_no_eight_bits_added(likelihood):
     assert set(held_out["baselines_nats"]) == {"discretized_gaussian_per_pixel"}
     # As good as the density of the same Gaussian times the width of a level, to what the rounding changes.
     density = evaluate(VAETrainer(tiny_settings(), tiny_images()))["baselines_nats"]["gaussian_per_pixel"]
-    expected = density - tiny_images().held_out[0].numel() * math.log(255)
+    expected = density - tiny_images().held_out.dims * math.log(255)
     assert held_out["baselines_nats"]["discretized_gaussian_per_pixel"] == pytest.approx(expected, rel=1e-3)
 
 

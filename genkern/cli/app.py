@@ -15,7 +15,7 @@ from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console, set_threads
-from genkern.cli.options import Data, LatentDim, Out, Resume, Seed, Size, Steps, Threads
+from genkern.cli.options import BadImages, Cache, Data, LatentDim, Out, Resume, Seed, Size, Steps, Threads
 from genkern.cli.parallel import is_first
 from genkern.cli.session import CHECKPOINT, Interrupted
 from genkern.cli.trainer import family_of
@@ -75,19 +75,21 @@ def demo(
     steps: Steps = None,
     seed: Seed = None,
     size: Size = None,
+    bad_images: BadImages = None,
+    cache: Cache = None,
     threads: Threads = None,
     resume: Resume = "auto",
 ) -> None:
     """Train a model on real images, evaluate it on images it never saw, and draw what it learned."""
-    shared = {"latent_dim": latent_dim, "seed": seed, "size": size}
+    shared = {"latent_dim": latent_dim, "seed": seed, "size": size, "bad_images": bad_images}
     of_vae = {"likelihood": likelihood, "sigma": sigma, "objective": objective}
     if model == "gan":
         for name, value in of_vae.items():
             if value is not None:
                 raise CommandError(f"--{name}: expected --model conv, mlp or hybrid, got 'gan'")
-        demo_gan(data, out, steps, threads, resume, **shared)
+        demo_gan(data, out, steps, threads, resume, cache, **shared)
     else:
-        demo_vae(data, out, steps, threads, resume, model=model, **shared, **of_vae)
+        demo_vae(data, out, steps, threads, resume, cache, model=model, **shared, **of_vae)
 
 
 @app.command("evaluate")
@@ -96,6 +98,7 @@ def evaluate_checkpoint(
     samples: Annotated[int, typer.Option(help="Importance samples for each held-out image, for a VAE.")] = 5000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file, too.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's images are now, if they have moved.")] = None,
+    cache: Cache = None,
     threads: Threads = None,
 ) -> None:
     """Measure a trained VAE (bounds of log p(x), what its latents carry, a Parzen window about its samples) or the
@@ -108,6 +111,6 @@ def evaluate_checkpoint(
     path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
     tensors, metadata = load_checkpoint(path)
     if family_of(metadata) == GANTrainer.family:
-        evaluate_gan(GANTrainer.restored(tensors, metadata, str(path), data), path, json_file)
+        evaluate_gan(GANTrainer.restored(tensors, metadata, str(path), data, cache), path, json_file)
     else:
-        evaluate_vae(VAETrainer.restored(tensors, metadata, str(path), data), path, samples, json_file)
+        evaluate_vae(VAETrainer.restored(tensors, metadata, str(path), data, cache), path, samples, json_file)

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from genkern import random
+from genkern.cli.data import Pixels
 from genkern.cli.parallel import Ranks
 
 
 class Batches:
     """Batches of `size` images; of each, this rank's rows."""
 
-    def __init__(self, images: Tensor, size: int, key: Tensor, ranks: Ranks) -> None:
+    def __init__(self, images: Pixels, size: int, key: Tensor, ranks: Ranks) -> None:
         ranks.require_shares(size)
         self.images = images
         self.size = size

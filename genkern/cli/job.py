@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from genkern.cli.checkpoint import replace_file
-from genkern.cli.data import load_images
+from genkern.cli.data import is_named, load_images
 from genkern.cli.errors import CommandError
 from genkern.cli.parallel import joined
 from genkern.cli.session import CHECKPOINT, fit, prepare_folder
@@ -26,7 +26,7 @@ Recipes = Mapping[str, tuple[SettingsT, int]]
 
 def console(quiet: bool = False) -> Console:
     """Wide enough for a table where nobody's window is."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, quiet=quiet)
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, quiet=quiet)
 
 
 def settings_for(recipes: Recipes[SettingsT], data: str, steps: int | None, **options: Any) -> tuple[SettingsT, int]:
@@ -34,7 +34,7 @@ def settings_for(recipes: Recipes[SettingsT], data: str, steps: int | None, **op
     settings, usual = recipes.get(data, recipes["folder"])
     if steps is not None and steps < 1:
         raise CommandError(f"--steps: expected at least 1, got {steps}")
-    settings = settings.changed(data=data if data in recipes else os.path.abspath(data), **options)
+    settings = settings.changed(data=data if data in recipes or is_named(data) else os.path.abspath(data), **options)
     return settings, usual if steps is None else steps
 
 
@@ -53,6 +53,7 @@ def run(
     steps: int,
     threads: int | None,
     resume: str,
+    cache: Path | None,
     *,
     measure: Callable[[TrainerT], dict[str, Any]],
     report: Callable[[dict[str, Any], Console], None],
@@ -67,31 +68,51 @@ def run(
         first = ranks.rank == 0
         tell = console(quiet=not first)
         set_threads(threads)
-        images = load_images(settings.data, settings.size)
+        images = ranks.one_first(
+            lambda: load_images(settings.data, settings.size, bad=settings.bad_images, cache=cache, console=tell)
+        )
         if first:
             prepare_folder(out)
         tell.print(
             f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
             f"{', mirrored and jittered' if images.augment else ''}; {len(images.held_out)} held out"
+            f"{f'; {len(images.classes)} classes' if images.classes else ''}"
         )
+        for note in images.notes:
+            tell.print(note)
         trainer = trainer_type(settings, images, ranks)
         fit(trainer, out, steps, resume=resume, console=tell)
         if not first:
             return
-        figures = measure(trainer)
+        failed: dict[str, str] = {}
+        figures = _tried("figures", lambda: measure(trainer), failed) or {}
         for name, draw in pictures.items():
-            draw(trainer, out / name)
+            _tried(name, lambda draw=draw, path=out / name: draw(trainer, path), failed)  # type: ignore[misc]
         metrics = {
             "settings": settings.to_dict(),
             "steps": trainer.step,
             "data": {"name": images.name, "train": len(images.train), "fingerprint": images.fingerprint()},
             "history": trainer.records(),
             **figures,
+            **({"failed": failed} if failed else {}),
         }
         _write_json(out / "metrics.json", metrics)
-        report(figures, tell)
-        *others, last = CHECKPOINT, "metrics.json", *pictures
+        if figures:
+            report(figures, tell)
+        *others, last = CHECKPOINT, "metrics.json", *(name for name in pictures if name not in failed)
         tell.print(f"wrote {', '.join(others)} and {last} into {out}")
+        if failed:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+            raise CommandError(f"the model is trained and saved, but not all could be made of it: {reasons}")
+
+
+def _tried(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:
+    """What comes after training loses nothing else where it fails."""
+    try:
+        return make()
+    except Exception as error:  # whatever it is, the run is kept and the reason told
+        failed[name] = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+        return None
 
 
 def figures_of(trainer: Trainer[Any], checkpoint: Path, figures: dict[str, Any]) -> dict[str, Any]:

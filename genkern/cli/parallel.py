@@ -1,14 +1,17 @@
 """The processes of a run, as torchrun starts them: each trains on its rows of every batch, the first one speaks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
 
 from genkern.cli.errors import CommandError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Ranks:
         value = torch.tensor(number)
         distributed.all_reduce(value, distributed.ReduceOp.MAX)
         return int(value)
+
+    def one_first(self, make: Callable[[], T]) -> T:
+        """What each rank makes, the first one before the others: what it leaves on the disk they find."""
+        made = make() if self.rank == 0 else None
+        self.highest(0)
+        return make() if made is None else made
 
     def require_shares(self, batch_size: int) -> None:
         if batch_size % self.count:

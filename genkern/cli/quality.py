@@ -3,6 +3,7 @@
 Distances are taken in the principal components of the training images, which are the same for every model and run.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,14 @@ from rich.table import Table
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.cli.data import Images
+from genkern.cli.data import Images, Pixels
 from genkern.cli.errors import optional
 
 _DIMS = 16
 _MOST = 2000
+_EXACT = 500
+_AT_ONCE = 4096
+_NO_VARIANCE = 1e-300
 _NEIGHBOURS = 3  # Kynkäänniemi et al. 2019
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Scales of the kernels, in median squared distances of two training images."""
@@ -26,24 +30,41 @@ class Space:
     """The first principal components of the training images, mirrored ones included where they are as good."""
 
     def __init__(self, images: Images, dims: int = _DIMS) -> None:
-        decomposition = optional("sklearn.decomposition", "the quality of samples")
         self.mirrored = images.augment
-        self.train_images = self._with_mirrored(images.train)
+        self._images = images.train
         fitted = self._with_mirrored(images.train[:_MOST]).flatten(1).double()
-        dims = min(dims, len(fitted) - 1, fitted.shape[1])
-        fit = decomposition.PCA(dims, svd_solver="full").fit(fitted.numpy())
+        fit = principal_components(fitted, min(dims, len(fitted) - 1, fitted.shape[1]))
         self._mean, self._axes = torch.as_tensor(fit.mean_), torch.as_tensor(fit.components_)
-        self.dims = dims
-        self.explained = float(fit.explained_variance_ratio_.sum())
-        self.train = self(self.train_images)
+        self.dims = fit.n_components_
+        self.explained = float(fit.explained_variance_.sum() / max(fitted.var(dim=0).sum().item(), _NO_VARIANCE))
+        self.train = self._with_mirrored_points(images.train)
         self.held_out = self(self._with_mirrored(images.held_out[:_MOST]))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images as points ``[N, dims]``, float64."""
         return (images.flatten(1).double() - self._mean) @ self._axes.T
 
+    def training_images(self, which: Tensor) -> Tensor:
+        """Those whose points these rows of `train` are."""
+        images = self._images[which % len(self._images)]
+        return torch.where((which < len(self._images)).view(-1, 1, 1, 1), images, images.flip(-1))
+
+    def _with_mirrored_points(self, images: Pixels) -> Tensor:
+        """The points of all images, and behind them those of mirrored ones."""
+        parts = [[self(part), *[self(part.flip(-1))] * self.mirrored] for _, part in images.parts(1024)]
+        return torch.cat([torch.cat(column) for column in zip(*parts, strict=True)])
+
     def _with_mirrored(self, images: Tensor) -> Tensor:
         return torch.cat([images, images.flip(-1)]) if self.mirrored else images
+
+
+def principal_components(rows: Tensor, count: int) -> Any:
+    """scikit-learn's PCA of float64 rows: exact for few, by a random projection, always the same, for many."""
+    decomposition = optional("sklearn.decomposition", "principal components")
+    solver = "full" if min(rows.shape) <= _EXACT else "randomized"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of rows that are all alike
+        return decomposition.PCA(count, svd_solver=solver, random_state=0).fit(rows.numpy())
 
 
 @torch.no_grad()
@@ -57,7 +78,8 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
     train = space.train[:_MOST]
     samples = space(sample(len(train)))
     sets = {"samples": samples, "training": train, "gaussian": _gaussian(space.train, len(train))}
-    scale = torch.pdist(train).square().median().item()
+    distances = torch.pdist(train).square()
+    scale = distances.median().item() or distances.mean().item() or 1.0  # of images that are all alike
     scales = [factor * scale for factor in _SCALES]
     usual = nearest(space.held_out, space.train)[0].median()
     figures: dict[str, Any] = {
@@ -74,7 +96,7 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
         }
         if name != "training":
             distance = nearest(points, space.train)[0].median()
-            figures[name]["nearest_training_ratio"] = (distance / usual).item()
+            figures[name]["nearest_training_ratio"] = (distance / usual).item() if usual else None
     return figures
 
 
@@ -91,8 +113,14 @@ def coverage(points: Tensor, of: Tensor, neighbours: int = _NEIGHBOURS) -> float
 
 def nearest(points: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
     """The distance of each point to the nearest one of the other set, and which one that is."""
-    found = [torch.cdist(part, of).min(dim=1) for part in points.split(256)]
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+    best = torch.full((len(points),), torch.inf, dtype=points.dtype)
+    which = torch.zeros(len(points), dtype=torch.int64)
+    for first, others in zip(range(0, len(of), _AT_ONCE), of.split(_AT_ONCE), strict=True):
+        found = [torch.cdist(part, others).min(dim=1) for part in points.split(256)]
+        values, indices = torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+        nearer = values < best
+        best, which = torch.where(nearer, values, best), torch.where(nearer, indices + first, which)
+    return best, which
 
 
 def _gaussian(points: Tensor, num: int) -> Tensor:
@@ -123,6 +151,8 @@ def report_quality(figures: dict[str, Any], console: Console) -> None:
         *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
     )
     console.print(table)
+    if ratios[0] is None:
+        return
     console.print(
         f"The median sample is {ratios[0]:.2f} times as far from its nearest training image as a new image is; "
         "copies would be 0 times as far."

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
+from genkern.cli.data import BAD_IMAGES
 from genkern.cli.errors import CommandError
 
 Self = TypeVar("Self", bound="RunSettings")
@@ -19,10 +20,12 @@ class RunSettings:
     learning_rate: float = 1e-3
     interval: int = 100
     seed: int = 0
+    bad_images: str = "stop"
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "size", "batch_size", "interval")
         self.require_at_least(0, "learning_rate")
+        self.require_one_of(BAD_IMAGES, "bad_images")
 
     def changed(self: Self, **values: Any) -> Self:
         """Settings with the given values in place, but for those that are None."""
@@ -32,8 +35,10 @@ class RunSettings:
         return asdict(self)
 
     def require_same(self, stored: Mapping[str, Any], where: str) -> None:
-        """Refuse to continue a run that was made with other settings."""
+        """Refuse to continue a run that was made with other settings; of the data it is the images that count."""
         for field in fields(self):
+            if field.name == "data":
+                continue
             mine, theirs = getattr(self, field.name), stored.get(field.name, field.default)
             if mine != theirs:
                 raise CommandError(
@@ -49,4 +54,6 @@ class RunSettings:
 
     def require_one_of(self, allowed: tuple[str, ...], name: str) -> None:
         if getattr(self, name) not in allowed:
-            raise CommandError(f"--{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+            raise CommandError(
+                f"--{name.replace('_', '-')}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}"
+            )

@@ -5,6 +5,7 @@ This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.c
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -59,7 +60,12 @@ class Trainer(ABC, Generic[SettingsT]):
 
     @classmethod
     def restored(
-        cls: type[Self], tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, data: str | None = None
+        cls: type[Self],
+        tensors: dict[str, Tensor],
+        metadata: dict[str, Any],
+        where: str,
+        data: str | None = None,
+        cache: Path | None = None,
     ) -> Self:
         """The trainer of a :meth:`state`, by its settings; its images are found at `data` if not where they say."""
         try:
@@ -67,7 +73,7 @@ class Trainer(ABC, Generic[SettingsT]):
         except (KeyError, TypeError) as error:
             raise CommandError(f"{where}: its settings are not those of a run of this version ({error})") from error
         found = settings.data if data is None else data
-        images = load_images(found, settings.size)
+        images = load_images(found, settings.size, bad=settings.bad_images, cache=cache)
         if metadata.get("data") != images.fingerprint():
             raise CommandError(f"{where}: the run was made with other images than those of {found!r}; see --data")
         trainer = cls(settings, images)

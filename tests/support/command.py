@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from genkern.cli import main
-from genkern.cli.data import Images
+from genkern.cli.data import Images, Pixels
 
 PATIENCE = 120.0  # seconds after which a run hangs
 
@@ -29,7 +29,7 @@ def save_colour_images(folder: Path, number: int = 10) -> None:
 def tiny_images(augment: bool = True, num: int = 10, channels: int = 1) -> Images:
     generator = torch.Generator().manual_seed(0)
     train, held_out = (torch.rand(count, channels, 7, 6, generator=generator) for count in (num, 3))
-    return Images("tiny", train, held_out, augment)
+    return Images("tiny", Pixels.of(train), Pixels.of(held_out), augment)
 
 
 def run_here(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:

@@ -50,6 +50,8 @@ def train_gan(
     steps: options.Steps = None,
     seed: options.Seed = None,
     size: options.Size = None,
+    bad_images: options.BadImages = None,
+    cache: options.Cache = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
 ) -> None:
@@ -57,15 +59,17 @@ def train_gan(
     given: dict[str, Any] = {"loss": loss, "penalty": penalty, "penalty_weight": penalty_weight}
     given |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
     given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
-    given |= {"ema": ema, "interval": interval, "seed": seed, "size": size}
+    given |= {"ema": ema, "interval": interval, "seed": seed, "size": size, "bad_images": bad_images}
     settings, steps = _settings(data, steps, **given)
-    run(GANTrainer, settings, out, steps, threads, resume, measure=_measure, report=_report, pictures={})
+    run(GANTrainer, settings, out, steps, threads, resume, cache, measure=_measure, report=_report, pictures={})
 
 
-def demo_gan(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
+def demo_gan(
+    data: str, out: Path, steps: int | None, threads: int | None, resume: str, cache: Path | None, **options: Any
+) -> None:
     """Train a GAN on real images, compare its samples with images it never saw, and draw them."""
     settings, steps = _settings(data, steps, **options)
-    run(GANTrainer, settings, out, steps, threads, resume, measure=_measure, report=_report, pictures=PICTURES)
+    run(GANTrainer, settings, out, steps, threads, resume, cache, measure=_measure, report=_report, pictures=PICTURES)
 
 
 def evaluate_gan(trainer: GANTrainer, path: Path, json_file: Path | None) -> None:

@@ -36,7 +36,7 @@ def draw_neighbours(trainer: GANTrainer, path: Path) -> None:
     """The first samples of samples.png, each above the training image nearest to it: what is a copy shows."""
     samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, trainer.key("samples"))[: 3 * COLUMNS]
     space = Space(trainer.images)
-    found = space.train_images[nearest(space(samples), space.train)[1]]
+    found = space.training_images(nearest(space(samples), space.train)[1])
     draw_grid(
         path,
         [samples, found],

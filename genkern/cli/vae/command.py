@@ -50,21 +50,42 @@ def train_vae(
     steps: options.Steps = None,
     seed: options.Seed = None,
     size: options.Size = None,
+    bad_images: options.BadImages = None,
+    cache: options.Cache = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
 ) -> None:
     """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
     given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
     given |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
-    given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
+    given |= {
+        "learning_rate": learning_rate,
+        "interval": interval,
+        "seed": seed,
+        "size": size,
+        "bad_images": bad_images,
+    }
     settings, steps = _settings(data, steps, **given)
-    run(VAETrainer, settings, out, steps, threads, resume, measure=_held_out, report=report, pictures={})
+    run(VAETrainer, settings, out, steps, threads, resume, cache, measure=_held_out, report=report, pictures={})
 
 
-def demo_vae(data: str, out: Path, steps: int | None, threads: int | None, resume: str, **options: Any) -> None:
+def demo_vae(
+    data: str, out: Path, steps: int | None, threads: int | None, resume: str, cache: Path | None, **options: Any
+) -> None:
     """Train a VAE on real images, evaluate it on images it never saw, and draw what it learned."""
     settings, steps = _settings(data, steps, **options)
-    run(VAETrainer, settings, out, steps, threads, resume, measure=_demo_figures, report=report, pictures=PICTURES)
+    run(
+        VAETrainer,
+        settings,
+        out,
+        steps,
+        threads,
+        resume,
+        cache,
+        measure=_demo_figures,
+        report=report,
+        pictures=PICTURES,
+    )
 
 
 def _held_out(trainer: VAETrainer) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.cli.data import Images
-from genkern.cli.errors import optional
+from genkern.cli.data import Images, Pixels
+from genkern.cli.quality import principal_components
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
 from genkern.cli.vae.trainer import VAETrainer
 from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
@@ -21,6 +21,7 @@ ELBO_DRAWS = 20
 _DRAWS_A_CALL = 64
 _IMPORTANCE_SAMPLES = 500
 _FINEST_GREY_LEVEL = 1 / 256
+_MOST_FITTED = 2000
 
 
 def _untracked(items: list[Any], description: str) -> list[Any]:
@@ -45,24 +46,27 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     """ELBO and importance-weighted bound, in memory that does not depend on their number or on that of images."""
     vae, x = trainer.average, trainer.images.held_out
     size = math.prod(vae.latent_shape or ())
-    rows = max(_DRAWS_A_CALL, min(4096, 2**21 // x[0].numel()))  # to a call of the decoder
+    rows = max(_DRAWS_A_CALL, min(4096, 2**21 // x.dims))  # to a call of the decoder
     sums = torch.zeros(3, dtype=torch.float64)
     draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
-    for first, part in track(list(batches(x, rows)), "ELBO"):
+    for first in track(list(range(0, len(x), rows)), "ELBO"):
+        part = x[first : first + rows]
         for key in draws:
             sums += torch.stack([t.double().sum() for t in vae.elbo(part, key=key, element_offset=first * size)])
     elbo, reconstruction, kl = (sums / (len(x) * len(draws))).tolist()
 
     chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
-    parts = list(batches(x, max(1, rows // min(num_samples, _DRAWS_A_CALL))))
-    work = [(part, chunk) for part in parts for chunk in chunks]
+    few = max(1, rows // min(num_samples, _DRAWS_A_CALL))
+    work = [(first, chunk) for first in range(0, len(x), few) for chunk in chunks]
     log_likelihood, total = 0.0, functional.LogMeanExp()
-    for (first, part), chunk in track(work, f"{num_samples} importance samples"):
-        total.update(vae.log_weights(part, chunk, element_offset=first * size))
+    shown: Tensor | None = None
+    for first, chunk in track(work, f"{num_samples} importance samples"):
+        shown = x[first : first + few] if shown is None else shown
+        total.update(vae.log_weights(shown, chunk, element_offset=first * size))
         if total.count == num_samples:
             log_likelihood += total.compute().double().sum().item() / len(x)
-            total = functional.LogMeanExp()
-    dims = x[0].numel()
+            total, shown = functional.LogMeanExp(), None
+    dims = x.dims
     return {
         "images": len(x),
         "elbo_nats": elbo,
@@ -75,7 +79,7 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     }
 
 
-def batches(x: Tensor, rows: int) -> Iterator[tuple[int, Tensor]]:
+def batches(x: Tensor | Pixels, rows: int) -> Iterator[tuple[int, Tensor]]:
     """Parts of `x`, each with the number of its first row."""
     for first in range(0, len(x), rows):
         yield first, x[first : first + rows]
@@ -107,18 +111,19 @@ def _baselines(images: Images, latent_dim: int, likelihood: str) -> dict[str, fl
 
     Beside a Gaussian stands probabilistic PCA with as many latents; for probabilities it is rounded as the model is.
     """
-    train, held_out = _training_rows(images), images.held_out.flatten(1).double()
+    train, held_out = _training_rows(images), images.held_out.sample(_MOST_FITTED)[:].flatten(1).double()
     mean = train.mean(dim=0)
     if likelihood == "bernoulli":
         logits = mean.clamp(1e-3, 1 - 1e-3).logit().expand_as(held_out)
         return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, logits).item()}
-    std = train.std(dim=0).clamp(min=_half_a_grey_level(images.train))
+    grain = _half_a_grey_level(images.train.sample(_MOST_FITTED)[:])
+    std = train.std(dim=0).clamp(min=grain)
     if measure(likelihood) == _PROBABILITY:
         rounded = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
         return {"discretized_gaussian_per_pixel": -rounded(held_out, mean, std).item()}
     return {
         "gaussian_per_pixel": -GaussianNLLLoss(scale_param="std")(held_out, mean, std).item(),
-        f"ppca_{latent_dim}": _ppca_log_likelihood(train, held_out, latent_dim),
+        f"ppca_{latent_dim}": _ppca_log_likelihood(train, held_out, latent_dim, grain**2),
     }
 
 
@@ -129,18 +134,20 @@ def _half_a_grey_level(images: Tensor) -> float:
 
 
 def _training_rows(images: Images) -> Tensor:
-    """The training images as the model saw them, mirrored ones included."""
-    rows = images.train.double()
+    """Training images as the model saw them, mirrored ones included; of many, some that are evenly spread."""
+    rows = images.train.sample(_MOST_FITTED)[:].double()
     return (torch.cat([rows, rows.flip(-1)]) if images.augment else rows).flatten(1)
 
 
-def _ppca_log_likelihood(train: Tensor, held_out: Tensor, components: int) -> float:
-    """Tipping & Bishop 1999, equation 4, by scikit-learn's fit and the eigenvalues: no D × D matrix is formed."""
-    decomposition = optional("sklearn.decomposition", "the PPCA baseline")
+def _ppca_log_likelihood(train: Tensor, held_out: Tensor, components: int, least: float) -> float:
+    """Tipping & Bishop 1999, equation 4, by scikit-learn's fit and the eigenvalues: no D × D matrix is formed.
+
+    No direction has less than the `least` variance, that of rounding.
+    """
     dims = train.shape[1]
-    count = min(components, dims - 1, len(train) - 1)
-    fit = decomposition.PCA(count, svd_solver="full").fit(train.numpy())
-    variances, noise = torch.as_tensor(fit.explained_variance_), float(fit.noise_variance_)
+    fit = principal_components(train, min(components, dims - 1, len(train) - 1))
+    count = fit.n_components_
+    variances, noise = torch.as_tensor(fit.explained_variance_).clamp(min=least), max(float(fit.noise_variance_), least)
     centred = held_out - torch.as_tensor(fit.mean_)
     scores = centred @ torch.as_tensor(fit.components_).T
     residual = centred.square().sum(dim=1) - scores.square().sum(dim=1)

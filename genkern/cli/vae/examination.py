@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.cli.data import Images
+from genkern.cli.data import Images, Pixels
 from genkern.cli.sampling import drawn
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
@@ -33,9 +34,9 @@ def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, An
     }
 
 
-def _latents(vae: VAE, x: Tensor, key: Tensor, track: Track) -> dict[str, Any]:
+def _latents(vae: VAE, x: Pixels, key: Tensor, track: Track) -> dict[str, Any]:
     """KL = mutual information + total correlation + dimension-wise KL, q(z) being exact for these images."""
-    x = x[:_MOST_COMPONENTS]
+    x = x.some(np.arange(min(len(x), _MOST_COMPONENTS)))
     loc, scale = (
         torch.cat(parts).flatten(1) for parts in zip(*(vae.encode(part) for _, part in batches(x, 256)), strict=True)
     )
@@ -70,7 +71,7 @@ def _latents(vae: VAE, x: Tensor, key: Tensor, track: Track) -> dict[str, Any]:
 
 def _parzen(vae: VAE, images: Images, key: Tensor, track: Track) -> dict[str, Any]:
     """Held-out log-likelihood of Gaussians about the model's samples, as wide as suits the training images best."""
-    dims = images.train[0].numel()
+    dims = images.train.dims
     num = max(256, min(_MOST_SAMPLES, 2**24 // dims))
     centres = drawn(vae, num, key, lambda parts: track(parts, "samples")).flatten(1)
     # A few hundred images tell widths apart; the work stays that of some 2^29 differences for each.

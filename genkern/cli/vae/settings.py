@@ -81,7 +81,7 @@ def build_vae(settings: VAESettings, images: Images) -> nn.VAE:
         else:
             encoder = nn.ConvEncoder(shape, settings.latent_dim, width=16)
         decoder: torch.nn.Module
-        mean = images.train.mean(dim=0)
+        mean = images.train.mean()
         if settings.model == "conv":
             decoder = nn.ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs)
             _start_at(decoder.head.bias, mean.mean(dim=(1, 2)), likelihood)

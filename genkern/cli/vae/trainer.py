@@ -21,6 +21,7 @@ from genkern.nn import ELBO, average_gradients
 _WARMUP_STEPS = 100
 _AVERAGE_DECAY = 0.995
 _ENCODER_NOISE = 0.1
+_HELD_OUT_ROWS = 1024
 
 
 class VAETrainer(Trainer[VAESettings]):
@@ -46,7 +47,7 @@ class VAETrainer(Trainer[VAESettings]):
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.learning_rate, fused=True)
 
     def line(self) -> str:
-        value, dims = self.records()[-1], self.images.train[0].numel()
+        value, dims = self.records()[-1], self.images.train.dims
         return (
             f"step {value['step']:6.0f}"
             f"  ELBO {value['elbo']:8.1f} = {value['reconstruction']:8.1f} − {value['kl']:5.1f}"
@@ -101,8 +102,11 @@ class VAETrainer(Trainer[VAESettings]):
 
     @torch.no_grad()
     def _held_out(self) -> Sequence[float]:
-        terms = self.average.elbo(self.images.held_out, key=self.key("held_out"))
-        return [float(term.double().mean()) for term in terms]
+        size, sums = math.prod(self.average.latent_shape or ()), torch.zeros(3, dtype=torch.float64)
+        for first, part in self.images.held_out.parts(_HELD_OUT_ROWS):
+            terms = self.average.elbo(part, key=self.key("held_out"), element_offset=first * size)
+            sums += torch.stack([term.double().sum() for term in terms])
+        return (sums / len(self.images.held_out)).tolist()
 
     def _parts(self) -> dict[str, Any]:
         return {"model": self.vae, "average": self.average, "adam": self.optimizer}

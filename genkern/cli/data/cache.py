@@ -1,0 +1,176 @@
+"""Decoded images in one file, made once, so that a run needs memory for a batch and not for the set.
+
+The file is written beside and renamed; its description, renamed last, says that it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from genkern.cli.checkpoint import replace_file
+from genkern.cli.data.decode import Kind, Unreadable, decode, kind_of
+from genkern.cli.data.pixels import Pixels
+from genkern.cli.data.sources import Files
+from genkern.cli.errors import CommandError
+
+_FORMAT = 1
+_FEW = 256
+"""Files that one process decodes before others would have started."""
+_MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Described:
+    """What lies in the file of a set."""
+
+    shape: tuple[int, int, int]
+    dtype: str
+    white: float
+    count: int
+    digest: str
+    classes: list[str]
+    labels: list[int]
+    skipped: list[str]
+    transparent: int
+
+
+def decoded(files: Files, size: int, folder: Path | None, bad: str, console: Console) -> tuple[Pixels, Described]:
+    """The images of the files, from the cache if it has them."""
+    path = _folder_for(files.where, folder) / f"{files.stamp}-{size}-{bad}.pixels"
+    described = _read(path)
+    if described is None:
+        described = _write(files, size, path, bad, console)
+    return Pixels.in_file(path, described.shape, described.dtype, described.count, described.white), described
+
+
+def _folder_for(where: Path, given: Path | None) -> Path:
+    """The folder that is given, one beside the data, or the user's, the first that can be written into."""
+    beside = where / ".genkern-cache" if where.is_dir() else where.with_name(f".{where.name}.genkern-cache")
+    candidates = [given] if given is not None else [beside, Path.home() / ".cache" / "genkern"]
+    for folder in candidates:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    raise CommandError(f"--cache: cannot write into {' or '.join(repr(str(folder)) for folder in candidates)}")
+
+
+def _description(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read(path: Path) -> Described | None:
+    try:
+        found = json.loads(_description(path).read_text(encoding="utf-8"))
+        if found.pop("format") != _FORMAT:
+            return None
+        described = Described(**{**found, "shape": tuple(found["shape"])})
+        size = int(np.prod(described.shape)) * np.dtype(described.dtype).itemsize * described.count
+        return described if path.stat().st_size == size else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> Described:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        kinds = list(bar.track(_mapped(_Heads(files)), total=len(files.names), description="images found"))
+        _stop_at(zip(files.names, kinds, strict=True), bad)
+        kind = reduce(or_, (found for found in kinds if isinstance(found, Kind)), Kind())
+        beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # of each run its own
+        digest, kept, skipped = hashlib.sha256(), [], []
+        try:
+            with beside.open("wb") as file:
+                squares = bar.track(_mapped(_Squares(files, size, kind)), total=len(kinds), description="decoded")
+                for name, square in zip(files.names, squares, strict=True):
+                    _stop_at([(name, square)], bad)
+                    if isinstance(square, str):
+                        skipped.append(f"{name}: {square}")
+                        continue
+                    kept.append(name)
+                    digest.update(square.tobytes())
+                    file.write(square.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError as error:
+            raise CommandError(f"--cache: cannot write {str(path)!r} ({error.strerror or error})") from error
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+    by_name = dict(zip(files.names, files.classes(), strict=True))
+    classes = sorted({by_name[name] for name in kept})
+    described = Described(
+        (kind.channels, size, size),
+        kind.dtype,
+        kind.white,
+        len(kept),
+        digest.hexdigest(),
+        classes,
+        [classes.index(by_name[name]) for name in kept],
+        skipped,
+        sum(isinstance(found, Kind) and found.transparent for found in kinds),
+    )
+    replace_file(_description(path), (json.dumps({"format": _FORMAT, **asdict(described)}) + "\n").encode())
+    return described
+
+
+def _stop_at(found: Iterable[tuple[str, object]], bad: str) -> None:
+    """Where one file that cannot be read stops the run, the first is named."""
+    for name, reason in found:
+        if isinstance(reason, str) and bad == "stop":
+            raise CommandError(f"--data: cannot read the image {name!r}: {reason}; --bad-images skip leaves it out")
+
+
+class _Heads:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files.names)
+
+    def __getitem__(self, at: int) -> Kind | str:
+        try:
+            return kind_of(self._files.read(self._files.names[at]))
+        except (Unreadable, OSError) as error:
+            return str(error)
+
+
+class _Squares(_Heads):
+    def __init__(self, files: Files, size: int, kind: Kind) -> None:
+        super().__init__(files)
+        self._size, self._kind = size, kind
+
+    def __getitem__(self, at: int) -> Any:
+        try:
+            return decode(self._files.read(self._files.names[at]), self._size, self._kind)
+        except (Unreadable, OSError) as error:
+            return str(error)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _mapped(items: _Heads) -> Iterator[Any] | Iterable[Any]:
+    """Every item in its order, made by as many processes as there are cores."""
+    if len(items) < _FEW:
+        return (items[at] for at in range(len(items)))
+    from torch.utils.data import DataLoader  # which takes a moment
+
+    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+    dataset: Any = items  # anything that is indexed and has a length
+    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=_as_it_is))

@@ -1,0 +1,105 @@
+"""Images as they are read: a few at a time, from memory or from a file, whatever their number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_AT_ONCE = 4096
+Rows = Callable[[np.ndarray], np.ndarray]
+
+
+class Pixels:
+    """Images ``[N, C, H, W]``; what is indexed comes as float32 in [0, 1].
+
+    Parameters
+    ----------
+    shape : ``(C, H, W)``
+    rows : the stored images of an array of places
+    places : which of the stored images these are, in their order
+    white : the stored number that is 1
+    """
+
+    def __init__(self, shape: tuple[int, int, int], rows: Rows, places: np.ndarray, white: float = 1.0) -> None:
+        self.image_shape = shape
+        self._rows = rows
+        self._places = places
+        self._white = white
+
+    @classmethod
+    def of(cls, images: Tensor) -> Pixels:
+        """Those of a tensor in memory."""
+        channels, height, width = images.shape[1:]
+        return cls((channels, height, width), images.numpy().__getitem__, np.arange(len(images)))
+
+    @classmethod
+    def in_file(cls, path: Path, shape: tuple[int, int, int], dtype: str, count: int, white: float) -> Pixels:
+        """Those that lie in a file, one behind the other. They are read, not mapped: memory holds what is in use."""
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape)) * kind.itemsize
+
+        def rows(places: np.ndarray) -> np.ndarray:
+            found = np.empty((len(places), *shape), kind)
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                for row, place in enumerate(places):
+                    os.lseek(descriptor, int(place) * size, os.SEEK_SET)
+                    found[row] = np.frombuffer(os.read(descriptor, size), kind).reshape(shape)
+            finally:
+                os.close(descriptor)
+            return found
+
+        return cls(shape, rows, np.arange(count), white)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (len(self), *self.image_shape)
+
+    @property
+    def dims(self) -> int:
+        """Numbers of an image."""
+        return int(np.prod(self.image_shape))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, which: int | slice | Tensor) -> Tensor:
+        if isinstance(which, int):
+            return self[which : which + 1 or None][0]
+        stored = self._rows(self._places[which if isinstance(which, slice) else which.numpy()])
+        images = torch.from_numpy(np.ascontiguousarray(stored).astype(np.float32, copy=False))
+        return images if self._white == 1.0 else images / self._white
+
+    def some(self, places: np.ndarray) -> Pixels:
+        """Those at these places."""
+        return Pixels(self.image_shape, self._rows, self._places[places], self._white)
+
+    def sample(self, most: int) -> Pixels:
+        """So many at most, evenly spread."""
+        if len(self) <= most:
+            return self
+        return self.some(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+
+    def parts(self, rows: int = _AT_ONCE) -> Iterator[tuple[int, Tensor]]:
+        """All of them, part by part, each with the number of its first row."""
+        for first in range(0, len(self), rows):
+            yield first, self[first : first + rows]
+
+    def mean(self) -> Tensor:
+        """The mean image."""
+        if len(self) <= _AT_ONCE:
+            return self[:].mean(dim=0)
+        total = torch.zeros(self.image_shape, dtype=torch.float64)
+        for _, part in self.parts():
+            total += part.double().sum(dim=0)
+        return (total / len(self)).float()
+
+    def bytes(self) -> Iterator[bytes]:
+        """As float32, part by part."""
+        for _, part in self.parts():
+            yield part.contiguous().numpy().tobytes()

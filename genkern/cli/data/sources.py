@@ -1,0 +1,229 @@
+"""What ``--data`` names: a folder or an archive of image files, or an array of images."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from genkern.cli.errors import CommandError, optional
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_IDX_TYPES = {8: np.dtype(np.uint8)}
+EXPECTED = (
+    "'faces', 'digits', a folder, zip or tar of images, an array (.npy, .npz), IDX files as MNIST has them, "
+    "torchvision:NAME or huggingface:NAME"
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files, each read when it is its turn; they lie in `where`, or are parts of it."""
+
+    where: Path
+    names: Sequence[str]
+    read: Callable[[str], bytes]
+    stamp: str
+    """Changes when a file does."""
+
+    def classes(self) -> list[str]:
+        """The first folder of each file, if there are folders; else one class without a name."""
+        return [PurePosixPath(name).parts[0] if "/" in name else "" for name in self.names]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images in memory, ``[N, C, H, W]`` uint8, uint16 or floating in [0, 1]; the held-out ones, if they are apart."""
+
+    train: np.ndarray
+    held_out: np.ndarray | None = None
+
+
+def is_named(data: str) -> bool:
+    """Whether it is the name of a data set that a package has, and no path."""
+    package, colon, _ = data.partition(":")
+    return bool(colon) and package in ("torchvision", "huggingface")
+
+
+def find(data: str) -> Files | Arrays:
+    """CommandError for what is neither."""
+    package, _, name = data.partition(":")
+    if is_named(data):
+        return _torchvision(name) if package == "torchvision" else _huggingface(name)
+    path = Path(data)
+    try:
+        if path.is_dir():
+            idx = _idx_of_folder(path)
+            return idx if idx is not None else _folder(path)
+        if path.name.endswith(_TARS):
+            return _tar(path)
+        if path.suffix == ".zip":
+            return _zip(path)
+        if path.suffix in (".npy", ".npz"):
+            return Arrays(_as_images(_load_array(path), data))
+        if "idx3" in path.name or "idx4" in path.name:
+            return Arrays(_as_images(_idx(path), data))
+        path.stat()
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
+        raise CommandError(f"--data: expected {EXPECTED}, got {data!r} ({reason})") from error
+    raise CommandError(f"--data: expected {EXPECTED}, got {data!r}")
+
+
+def _is_image(name: str) -> bool:
+    """Hidden files and folders are none, such as those that macOS puts beside each file."""
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def _files(where: Path, found: dict[str, str], read: Callable[[str], bytes]) -> Files:
+    """Files by name, each with what changes when it does."""
+    if not found:
+        raise CommandError(f"--data: no images ({', '.join(sorted(SUFFIXES))}) in {str(where)!r}")
+    names = sorted(found)
+    stamp = hashlib.sha256("\n".join(f"{name} {found[name]}" for name in names).encode()).hexdigest()[:16]
+    return Files(where, names, read, stamp)
+
+
+def _folder(folder: Path) -> Files:
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if _is_image(name) and path.is_file():
+            stat = path.stat()
+            found[name] = f"{stat.st_size} {stat.st_mtime_ns}"
+    return _files(folder, found, _Reader(folder))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Of a class, so that workers of a DataLoader that are started anew can have it."""
+
+    folder: Path
+
+    def __call__(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+
+@dataclass(frozen=True)
+class _ZipReader:
+    archive: Path
+
+    def __call__(self, name: str) -> bytes:
+        with zipfile.ZipFile(self.archive) as file:
+            return file.read(name)
+
+
+@dataclass(frozen=True)
+class _TarReader:
+    archive: Path
+    places: dict[str, tuple[int, int]]
+
+    def __call__(self, name: str) -> bytes:
+        first, size = self.places[name]
+        with self.archive.open("rb") as file:
+            file.seek(first)
+            return file.read(size)
+
+
+def _zip(path: Path) -> Files:
+    with zipfile.ZipFile(path) as file:
+        found = {info.filename: f"{info.CRC}" for info in file.infolist() if _is_image(info.filename)}
+    return _files(path, found, _ZipReader(path))
+
+
+def _tar(path: Path) -> Files:
+    stat = path.stat()
+    stamp, content = f"{stat.st_size} {stat.st_mtime_ns}", {}
+    with tarfile.open(path) as file:
+        members = [member for member in file if member.isfile() and _is_image(member.name)]
+        places = {member.name: (member.offset_data, member.size) for member in members}
+        if path.suffix != ".tar":  # no place in it can be read by itself
+            content = {member.name: file.extractfile(member).read() for member in members}  # type: ignore[union-attr]
+    read: Callable[[str], bytes] = content.__getitem__ if content else _TarReader(path, places)
+    return _files(path, dict.fromkeys(places, stamp), read)
+
+
+def _load_array(path: Path) -> np.ndarray:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    arrays = [name for name in loaded.files if loaded[name].ndim >= 3]
+    if len(arrays) != 1:
+        raise ValueError(f"expected one array of images in it, got {', '.join(loaded.files) or 'none'}")
+    return loaded[arrays[0]]
+
+
+def _as_images(array: np.ndarray, data: str) -> np.ndarray:
+    """``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` as the last, in levels of which the largest is white."""
+    shape = array.shape
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+        raise CommandError(f"--data: expected images [N, H, W], [N, H, W, C] or [N, C, H, W], got {shape} in {data!r}")
+    if array.dtype in (np.uint8, np.uint16):
+        return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+        return np.ascontiguousarray(array, np.float32)
+    found = f"{array.dtype} from {array.min():g} to {array.max():g}" if array.dtype.kind in "iuf" else str(array.dtype)
+    raise CommandError(f"--data: expected uint8, uint16, bool or floating numbers from 0 to 1, got {found} in {data!r}")
+
+
+def _idx_of_folder(folder: Path) -> Arrays | None:
+    """The four files of MNIST and its kin, as they are distributed; images alone are needed."""
+    parts = []
+    for prefix in ("train", "t10k"):
+        found = sorted(path for path in folder.glob(f"{prefix}-images*idx3-ubyte*") if path.is_file())
+        parts.append(_as_images(_idx(found[0]), str(found[0])) if found else None)
+    train, held_out = parts
+    return None if train is None else Arrays(train, held_out)
+
+
+def _idx(path: Path) -> np.ndarray:
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
+        raise ValueError("not an IDX file of bytes")
+    ndim = content[3]
+    shape = np.frombuffer(content, ">i4", ndim, 4)
+    return np.frombuffer(content, _IDX_TYPES[content[2]], int(np.prod(shape)), 4 + 4 * ndim).reshape(shape)
+
+
+def _torchvision(name: str) -> Arrays:
+    datasets = optional("torchvision.datasets", f"--data torchvision:{name}")
+    if not hasattr(datasets, name):
+        raise CommandError(f"--data: expected a dataset of torchvision, got {name!r}")
+    root = Path.home() / ".cache" / "genkern" / "torchvision"
+    train, held_out = (getattr(datasets, name)(str(root), train=train, download=True) for train in (True, False))
+    return Arrays(*(_of_pil(part, lambda item: item[0], name) for part in (train, held_out)))
+
+
+def _huggingface(name: str) -> Arrays:
+    parts = optional("datasets", f"--data huggingface:{name}").load_dataset(name)
+    train = parts["train"]
+    column = next((key for key in ("image", "img") if key in train.column_names), None)
+    if column is None:
+        raise CommandError(
+            f"--data: expected a column 'image' or 'img' in {name!r}, got {', '.join(train.column_names)}"
+        )
+    found = [_of_pil(parts[key], lambda item: item[column], name) for key in ("train", "test") if key in parts]
+    return Arrays(*found)
+
+
+def _of_pil(part: Any, image_of: Callable[[Any], Any], name: str) -> np.ndarray:
+    images = [np.asarray(image_of(part[at])) for at in range(len(part))]
+    if len({image.shape for image in images}) != 1:
+        raise CommandError(f"--data: expected images of one size in {name!r}; save them into a folder and give that")
+    return _as_images(np.stack(images), name)
