@@ -317,9 +317,7 @@ def test_what_comes_after_training_stands_images_that_are_all_alike(
         array[0 if kind == "two" else slice(0, 3), 0, 0] = 129
     np.save(tmp_path / "alike.npy", array)
     demo = ("--model", "gan") if model == "gan" else ("--model", "mlp")
-    code, _, error = genkern(
-        "demo", "--data", tmp_path / "alike.npy", "--out", tmp_path / "out", "--steps", "2", *demo
-    )
+    code, _, error = genkern("demo", "--data", tmp_path / "alike.npy", "--out", tmp_path / "out", "--steps", "2", *demo)
     assert code == 0, error
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert "failed" not in metrics and metrics["quality"]["samples"]["mmd"] is not None

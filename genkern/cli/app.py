@@ -18,6 +18,7 @@ from genkern.cli.job import console, set_threads
 from genkern.cli.options import BadImages, Cache, Data, LatentDim, Out, Resume, Seed, Size, Steps, Threads
 from genkern.cli.parallel import is_first
 from genkern.cli.session import CHECKPOINT, Interrupted
+from genkern.cli.trained import export, interpolate, sample
 from genkern.cli.trainer import family_of
 from genkern.cli.vae.command import Likelihood, Objective, Sigma, demo_vae, evaluate_vae, train_vae
 from genkern.cli.vae.trainer import VAETrainer
@@ -34,6 +35,9 @@ train_app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup
 train_app.command("vae")(train_vae)
 train_app.command("gan")(train_gan)
 app.add_typer(train_app, name="train")
+app.command("sample")(sample)
+app.command("interpolate")(interpolate)
+app.command("export")(export)
 app.command("bench")(bench)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from genkern.cli.checkpoint import replace_file
 from genkern.cli.data import is_named, load_images
 from genkern.cli.errors import CommandError
+from genkern.cli.lock import alone_in
 from genkern.cli.parallel import joined
 from genkern.cli.session import CHECKPOINT, fit, prepare_folder
 from genkern.cli.settings import RunSettings
@@ -64,7 +66,7 @@ def run(
     The first process then writes metrics.json, of what was run, its history and its figures, draws the pictures by
     their names, and reports.
     """
-    with joined() as ranks:
+    with joined() as ranks, ExitStack() as held:
         first = ranks.rank == 0
         tell = console(quiet=not first)
         set_threads(threads)
@@ -73,6 +75,7 @@ def run(
         )
         if first:
             prepare_folder(out)
+            held.enter_context(alone_in(out))
         tell.print(
             f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
             f"{', mirrored and jittered' if images.augment else ''}; {len(images.held_out)} held out"

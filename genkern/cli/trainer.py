@@ -115,6 +115,7 @@ class Trainer(ABC, Generic[SettingsT]):
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
         metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint()}
+        metadata["images"] = {"shape": list(self.images.shape), "train": len(self.images.train)}
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:

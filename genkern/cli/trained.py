@@ -1,0 +1,175 @@
+"""What a checkpoint is good for without its data: samples, paths between them, programs for other libraries."""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor, nn
+
+from genkern import random
+from genkern.cli.checkpoint import load_checkpoint, replace_file
+from genkern.cli.data import Images, Pixels
+from genkern.cli.errors import CommandError, optional
+from genkern.cli.gan.pictures import slerp
+from genkern.cli.gan.settings import GANSettings, build_gan
+from genkern.cli.gan.trainer import GANTrainer
+from genkern.cli.job import console
+from genkern.cli.sampling import drawn
+from genkern.cli.session import CHECKPOINT, prepare_folder
+from genkern.cli.trainer import family_of
+from genkern.cli.vae.settings import VAESettings, build_vae
+from genkern.nn import GAN, VAE
+
+Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run.")]
+Seed = Annotated[int, typer.Option(help="Every number drawn is a function of it.")]
+_LEVELS = 255
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The averaged model of a run, and the shape of its images."""
+
+    model: VAE | GAN
+    image_shape: tuple[int, int, int]
+
+    def pictures_of(self, z: Tensor) -> Tensor:
+        """Mean images of points of the latent space."""
+        if isinstance(self.model, VAE):
+            return self.model.likelihood.mean(self.model.decode(z))
+        return (self.model.average or self.model.generator)(z)
+
+
+def load(checkpoint: Path) -> Trained:
+    """CommandError for what is no checkpoint of a run."""
+    path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    tensors, metadata = load_checkpoint(path)
+    try:
+        of_images = metadata["images"]
+        channels, height, width = (int(size) for size in of_images["shape"])
+        gan = family_of(metadata) == GANTrainer.family
+        settings: Any = (GANSettings if gan else VAESettings)(**metadata["settings"])
+        images = _of_no_pixels((channels, height, width), int(of_images["train"]))
+        model = build_gan(settings, images) if gan else build_vae(settings, images)
+        prefix = "gan." if gan else "average."
+        model.load_state_dict({key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CommandError(f"{path}: not a checkpoint of a run of this version ({reason})") from error
+    return Trained(model.eval().requires_grad_(False), (channels, height, width))
+
+
+def _of_no_pixels(shape: tuple[int, int, int], count: int) -> Images:
+    """As many images as the run had, for what is made of their number and shape."""
+    pixels = Pixels(shape, lambda places: np.zeros((len(places), *shape), np.float32), np.arange(count))
+    return Images("", pixels, pixels, augment=False)
+
+
+@torch.no_grad()
+def sample(
+    checkpoint: Checkpoint,
+    num: Annotated[int, typer.Option("--num", "-n", help="How many.")] = 64,
+    out: Annotated[Path, typer.Option(help="A .png of all, or a folder of one each.")] = Path("samples.png"),
+    seed: Seed = 0,
+) -> None:
+    """Draw images from a trained model, at temperature 1 and without picking."""
+    if num < 1:
+        raise CommandError(f"--num: expected at least 1, got {num}")
+    images = drawn(load(checkpoint).model, num, random.key(seed))
+    if out.suffix.lower() == ".png":
+        _save_grid(out, images, math.ceil(math.sqrt(num)))
+    else:
+        prepare_folder(out)
+        digits = len(str(num - 1))
+        for index, image in enumerate(images):
+            _save(out / f"{index:0{digits}}.png", image)
+    console().print(f"wrote {num} samples into {out}")
+
+
+@torch.no_grad()
+def interpolate(
+    checkpoint: Checkpoint,
+    paths: Annotated[int, typer.Option(help="Paths, a row each.")] = 6,
+    steps: Annotated[int, typer.Option(help="Images of a path.")] = 10,
+    out: Annotated[Path, typer.Option(help="A .png.")] = Path("interpolation.png"),
+    seed: Seed = 0,
+) -> None:
+    """Draw spherical paths between pairs of draws of z."""
+    for name, value, least in (("paths", paths, 1), ("steps", steps, 2)):
+        if value < least:
+            raise CommandError(f"--{name}: expected at least {least}, got {value}")
+    trained = load(checkpoint)
+    start, end = random.normal(random.key(seed), (2, paths, *(trained.model.latent_shape or ())))
+    z = torch.stack([slerp(start, end, step / (steps - 1)) for step in range(steps)], dim=1).flatten(0, 1)
+    _save_grid(out, trained.pictures_of(z), steps)
+    console().print(f"wrote {paths} paths into {out}")
+
+
+def export(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Folder of the programs.")] = Path("genkern-export"),
+) -> None:
+    """Write a model as programs that need no genkern: torch.export's .pt2, and .onnx where onnx is installed.
+
+    Of a VAE `encoder` (images to moments of q) and `decoder` (z to mean images); of a GAN `generator` (z to images).
+    """
+    trained = load(checkpoint)
+    model, z = trained.model, torch.zeros(2, *(trained.model.latent_shape or ()))
+    programs: dict[str, tuple[nn.Module, Tensor]]
+    if isinstance(model, VAE):
+        x = torch.zeros(2, *trained.image_shape)
+        programs = {"encoder": (_Call(model, model.encode), x), "decoder": (_Call(model, trained.pictures_of), z)}
+    else:
+        programs = {"generator": (_Call(model, trained.pictures_of), z)}
+    prepare_folder(out)
+    written = []
+    for name, (program, example) in programs.items():
+        exported = torch.export.export(program, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+        buffer = io.BytesIO()
+        torch.export.save(exported, buffer)
+        replace_file(out / f"{name}.pt2", buffer.getvalue())
+        written.append(f"{name}.pt2")
+        if _has_onnx():
+            onnx = torch.onnx.export(program, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+            assert onnx is not None
+            replace_file(out / f"{name}.onnx", onnx.model_proto.SerializeToString())
+            written.append(f"{name}.onnx")
+    console().print(f"wrote {', '.join(written)} into {out}")
+
+
+class _Call(nn.Module):
+    """A function of a model as a module, which is what is exported."""
+
+    def __init__(self, model: nn.Module, call: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.model, self._call = model, call
+
+    def forward(self, value: Tensor) -> Any:
+        return self._call(value)
+
+
+def _has_onnx() -> bool:
+    try:
+        optional("onnxscript", "ONNX")
+    except CommandError:
+        return False
+    return True
+
+
+def _save_grid(path: Path, images: Tensor, columns: int) -> None:
+    """Side by side, in rows; a short last row ends in white."""
+    missing = -len(images) % columns
+    tiles = torch.cat([images, images.new_ones(missing, *images.shape[1:])]).unflatten(0, (-1, columns))
+    _save(path, tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2))
+
+
+def _save(path: Path, image: Tensor) -> None:
+    levels = (image.clamp(0, 1) * _LEVELS).round().byte().movedim(0, -1).squeeze(-1).numpy()
+    buffer = io.BytesIO()
+    optional("PIL.Image", "a picture").fromarray(levels).save(buffer, "PNG")
+    replace_file(path, buffer.getvalue())
