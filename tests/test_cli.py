@@ -15,6 +15,7 @@ from support.command import assert_refused, contents, start, wait_for
 import genkern as gk
 from genkern.cli import main
 from genkern.cli.checkpoint import load_checkpoint
+from genkern.cli.vae.trainer import VAETrainer
 
 pytestmark = pytest.mark.late
 
@@ -47,7 +48,14 @@ def test_demo_writes_pictures_metrics_and_a_checkpoint(genkern, folder, tmp_path
     out = tmp_path / "deep" / "out"
     code, text, _ = genkern("demo", "--data", folder, "--out", out, *FAST, "--steps", "100")
     assert code == 0
-    names = {"checkpoint.safetensors", "metrics.json", "samples.png", "reconstructions.png", "history.png"}
+    names = {
+        "checkpoint.safetensors",
+        "best.safetensors",
+        "metrics.json",
+        "samples.png",
+        "reconstructions.png",
+        "history.png",
+    }
     assert set(os.listdir(out)) == names
     for name in ("samples.png", "reconstructions.png", "history.png"):
         with Image.open(out / name) as picture:
@@ -149,8 +157,8 @@ def test_evaluation_is_a_table_and_json_and_agrees_with_the_run(train, genkern, 
     code, text, err = genkern("evaluate", out, "--samples", "500", "--json", file, "--threads", "1")
     assert code == 0, err
     figures, metrics = json.loads(file.read_text()), json.loads((out / "metrics.json").read_text())
-    assert figures["checkpoint"] == str(out / "checkpoint.safetensors")
-    assert figures["steps"] == 20 and figures["settings"] == metrics["settings"]
+    assert figures["checkpoint"] == str(out / "best.safetensors")
+    assert figures["steps"] == metrics["kept_step"] and figures["settings"] == metrics["settings"]
     for name in ("images", "elbo_nats", "kl_nats", "log_likelihood_nats", "elbo_bits_per_dim"):
         assert figures["held_out"][name] == pytest.approx(metrics["held_out"][name], rel=1e-5)
     latent = figures["latent"]
@@ -234,6 +242,48 @@ def test_resumed_run_has_the_numbers_of_an_uninterrupted_one(train, tmp_path, fi
     assert code == 0
     assert f"resumed {parts / 'checkpoint.safetensors'} at step {first}" in text.replace("\n", "")
     assert contents(parts) == contents(whole)
+
+
+@pytest.fixture
+def bounds(monkeypatch):
+    """A held-out bound that is best at the second of three intervals."""
+    by_step = {5: 1.0, 10: 3.0, 15: 2.0}
+    monkeypatch.setattr(VAETrainer, "_held_out", lambda self: [by_step[self.step], 0.0, 0.0])
+
+
+@pytest.mark.usefixtures("bounds")
+def test_the_best_model_is_kept_beside_the_last_and_figures_are_of_it(train, genkern, tmp_path):
+    out = tmp_path / "out"
+    _, text, _ = train(out, "--steps", "15")
+    assert "best at step 10" in text
+    assert [load_checkpoint(out / name)[1]["step"] for name in ("best.safetensors", "checkpoint.safetensors")] == [
+        10,
+        15,
+    ]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["steps"], metrics["kept_step"], len(metrics["history"])) == (15, 10, 3)
+    genkern("evaluate", out, "--samples", "5", "--json", tmp_path / "f.json")
+    assert json.loads((tmp_path / "f.json").read_text())["steps"] == 10
+    _, text, _ = train(tmp_path / "last", "--steps", "15", "--keep", "last")
+    assert "best at step" not in text and not (tmp_path / "last" / "best.safetensors").exists()
+    assert json.loads((tmp_path / "last" / "metrics.json").read_text())["kept_step"] == 15
+
+
+@pytest.mark.usefixtures("bounds")
+@pytest.mark.parametrize("first", ["3", "5", "12"])
+def test_a_resumed_run_keeps_the_same_best_model(train, tmp_path, first):
+    train(tmp_path / "whole", "--steps", "15")
+    train(tmp_path / "parts", "--steps", first)
+    train(tmp_path / "parts", "--steps", "15")
+    whole, parts = ((tmp_path / run / "best.safetensors").read_bytes() for run in ("whole", "parts"))
+    assert whole == parts
+
+
+@pytest.mark.usefixtures("bounds")
+def test_the_best_model_of_another_run_is_none_of_this_one(train, tmp_path):
+    train(tmp_path / "out", "--steps", "15")
+    train(tmp_path / "out", "--steps", "4", "--resume", "never")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["kept_step"] == 4
 
 
 def test_finished_run_is_not_trained_again(train, tmp_path):

@@ -14,10 +14,10 @@ from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
-from genkern.cli.job import console, set_threads
-from genkern.cli.options import BadImages, Cache, Data, LatentDim, Out, Resume, Seed, Size, Steps, Threads
+from genkern.cli.job import How, console, set_threads
+from genkern.cli.options import BadImages, Cache, Data, Keep, LatentDim, Out, Resume, Seed, Size, Steps, Threads
 from genkern.cli.parallel import is_first
-from genkern.cli.session import CHECKPOINT, Interrupted
+from genkern.cli.session import Interrupted, checkpoint_of
 from genkern.cli.trained import export, interpolate, sample
 from genkern.cli.trainer import family_of
 from genkern.cli.vae.command import Likelihood, Objective, Sigma, demo_vae, evaluate_vae, train_vae
@@ -83,6 +83,7 @@ def demo(
     cache: Cache = None,
     threads: Threads = None,
     resume: Resume = "auto",
+    keep: Keep = "best",
 ) -> None:
     """Train a model on real images, evaluate it on images it never saw, and draw what it learned."""
     shared = {"latent_dim": latent_dim, "seed": seed, "size": size, "bad_images": bad_images}
@@ -91,9 +92,9 @@ def demo(
         for name, value in of_vae.items():
             if value is not None:
                 raise CommandError(f"--{name}: expected --model conv, mlp or hybrid, got 'gan'")
-        demo_gan(data, out, steps, threads, resume, cache, **shared)
+        demo_gan(data, How(out, steps, threads, resume, cache), **shared)
     else:
-        demo_vae(data, out, steps, threads, resume, cache, model=model, **shared, **of_vae)
+        demo_vae(data, How(out, steps, threads, resume, cache, keep), model=model, **shared, **of_vae)
 
 
 @app.command("evaluate")
@@ -112,7 +113,7 @@ def evaluate_checkpoint(
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise CommandError(f"--json: expected a file in a folder that exists, got {str(json_file)!r}")
     set_threads(threads)
-    path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    path = checkpoint_of(checkpoint)
     tensors, metadata = load_checkpoint(path)
     if family_of(metadata) == GANTrainer.family:
         evaluate_gan(GANTrainer.restored(tensors, metadata, str(path), data, cache), path, json_file)

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from genkern.cli.data import is_named, load_images
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
 from genkern.cli.parallel import joined
-from genkern.cli.session import CHECKPOINT, fit, prepare_folder
+from genkern.cli.session import BEST, CHECKPOINT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
 from genkern.cli.trainer import Trainer
 
@@ -48,14 +49,22 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
+@dataclass(frozen=True)
+class How:
+    """Where a command trains, how long and by what means: nothing of it changes a number of a step."""
+
+    out: Path
+    steps: int | None
+    threads: int | None
+    resume: str
+    cache: Path | None
+    keep: str = "last"
+
+
 def run(
     trainer_type: type[TrainerT],
     settings: RunSettings,
-    out: Path,
-    steps: int,
-    threads: int | None,
-    resume: str,
-    cache: Path | None,
+    how: How,
     *,
     measure: Callable[[TrainerT], dict[str, Any]],
     report: Callable[[dict[str, Any], Console], None],
@@ -66,12 +75,14 @@ def run(
     The first process then writes metrics.json, of what was run, its history and its figures, draws the pictures by
     their names, and reports.
     """
+    out, keep = how.out, how.keep
+    assert how.steps is not None
     with joined() as ranks, ExitStack() as held:
         first = ranks.rank == 0
         tell = console(quiet=not first)
-        set_threads(threads)
+        set_threads(how.threads)
         images = ranks.one_first(
-            lambda: load_images(settings.data, settings.size, bad=settings.bad_images, cache=cache, console=tell)
+            lambda: load_images(settings.data, settings.size, bad=settings.bad_images, cache=how.cache, console=tell)
         )
         if first:
             prepare_folder(out)
@@ -84,16 +95,20 @@ def run(
         for note in images.notes:
             tell.print(note)
         trainer = trainer_type(settings, images, ranks)
-        fit(trainer, out, steps, resume=resume, console=tell)
+        fit(trainer, out, how.steps, resume=how.resume, keep=keep, console=tell)
         if not first:
             return
+        at_best = kept(trainer, out, keep)
+        if at_best is not trainer:
+            tell.print(f"best at step {at_best.step}: what follows is of the model there ({BEST})")
         failed: dict[str, str] = {}
-        figures = _tried("figures", lambda: measure(trainer), failed) or {}
+        figures = _tried("figures", lambda: measure(at_best), failed) or {}
         for name, draw in pictures.items():
-            _tried(name, lambda draw=draw, path=out / name: draw(trainer, path), failed)  # type: ignore[misc]
+            _tried(name, lambda draw=draw, path=out / name: draw(at_best, path), failed)  # type: ignore[misc]
         metrics = {
             "settings": settings.to_dict(),
             "steps": trainer.step,
+            "kept_step": at_best.step,
             "data": {"name": images.name, "train": len(images.train), "fingerprint": images.fingerprint()},
             "history": trainer.records(),
             **figures,

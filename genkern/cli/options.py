@@ -16,6 +16,9 @@ BadImages = Annotated[str | None, typer.Option(help="Files that cannot be read: 
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]
 Steps = Annotated[int | None, typer.Option(help="Training steps; what suits the data by default.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's default otherwise.")]
+Keep = Annotated[
+    str, typer.Option(help="What pictures and figures are of: the best model, by the held-out bound, or the last.")
+]
 Resume = Annotated[str, typer.Option(help="auto: go on from the checkpoint in --out; never: start over.")]
 LatentDim = Annotated[int | None, typer.Option(help="Latent dimensions.")]
 Seed = Annotated[int | None, typer.Option(help="Every random number of the run is a function of it.")]

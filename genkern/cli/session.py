@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +16,10 @@ from genkern.cli.errors import CommandError
 from genkern.cli.trainer import Trainer
 
 CHECKPOINT = "checkpoint.safetensors"
+BEST = "best.safetensors"
+KEEP = ("best", "last")
 _RESUME = ("auto", "never")
+TrainerT = TypeVar("TrainerT", bound=Trainer[Any])
 
 
 class Interrupted(Exception):
@@ -38,8 +41,20 @@ def prepare_folder(out: Path) -> None:
         raise CommandError(f"--out: cannot write into {str(out)!r} ({error.strerror})") from error
 
 
-def fit(trainer: Trainer[Any], out: Path, steps: int, *, resume: str, console: Console) -> None:
-    """Train up to `steps` steps, saving at the end of every interval; of several processes, the first one saves."""
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint itself; of the folder of a run the best one, if there is one, or the last."""
+    if not path.is_dir():
+        return path
+    return path / BEST if (path / BEST).exists() else path / CHECKPOINT
+
+
+def fit(trainer: Trainer[Any], out: Path, steps: int, *, resume: str, keep: str, console: Console) -> None:
+    """Train up to `steps` steps, saving at the end of every interval; of several processes, the first one saves.
+
+    Where `keep` is "best", the state of the best interval is saved beside the last one.
+    """
+    if keep not in KEEP:
+        raise CommandError(f"--keep: expected one of {', '.join(KEEP)}, got {keep!r}")
     if resume not in _RESUME:
         raise CommandError(f"--resume: expected one of {', '.join(_RESUME)}, got {resume!r}")
     path = out / CHECKPOINT
@@ -55,8 +70,23 @@ def fit(trainer: Trainer[Any], out: Path, steps: int, *, resume: str, console: C
                 state = trainer.state()
                 if trainer.ranks.rank == 0:
                     save_checkpoint(path, *state)
+                    if keep == "best" and trainer.best_step() == trainer.step:
+                        save_checkpoint(out / BEST, *state)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
+
+
+def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:
+    """The trainer as it was at its best interval, with its whole history; itself where none was better or is kept."""
+    if keep != "best" or trainer.best_step() in (None, trainer.step) or not (out / BEST).exists():
+        return trainer
+    tensors, metadata = load_checkpoint(out / BEST)
+    if metadata.get("step") != trainer.best_step():  # of another run
+        return trainer
+    best = type(trainer)(trainer.settings, trainer.images)
+    best.restore(tensors, metadata, str(out / BEST))
+    best.history = trainer.history
+    return best
 
 
 @contextmanager

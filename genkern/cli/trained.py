@@ -21,7 +21,7 @@ from genkern.cli.gan.settings import GANSettings, build_gan
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console
 from genkern.cli.sampling import drawn
-from genkern.cli.session import CHECKPOINT, prepare_folder
+from genkern.cli.session import checkpoint_of, prepare_folder
 from genkern.cli.trainer import family_of
 from genkern.cli.vae.settings import VAESettings, build_vae
 from genkern.nn import GAN, VAE
@@ -47,7 +47,7 @@ class Trained:
 
 def load(checkpoint: Path) -> Trained:
     """CommandError for what is no checkpoint of a run."""
-    path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
+    path = checkpoint_of(checkpoint)
     tensors, metadata = load_checkpoint(path)
     try:
         of_images = metadata["images"]

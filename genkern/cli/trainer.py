@@ -38,6 +38,8 @@ class Trainer(ABC, Generic[SettingsT]):
     """The figures that are measured at the end of an interval."""
     legend: ClassVar[str]
     """The explanation of the lines of the history."""
+    best_by: ClassVar[str | None] = None
+    """The figure of which more is better, if the interval at which a model is best is known by one."""
     draws: ClassVar[tuple[str, ...]]
     """The uses of noise, in training and behind it; the place of each is part of its key, so new ones stand last."""
 
@@ -88,6 +90,13 @@ class Trainer(ABC, Generic[SettingsT]):
     def records(self) -> list[dict[str, float]]:
         """The history, a dictionary for each interval."""
         return [dict(zip(self.columns(), line, strict=True)) for line in self.history]
+
+    def best_step(self) -> int | None:
+        """The step of the best interval so far, the first of several."""
+        if self.best_by is None or not self.history:
+            return None
+        column = self.columns().index(self.best_by)
+        return int(max(self.history, key=lambda line: line[column])[0])
 
     def advance(self) -> bool:
         """One step; True at the end of an interval, when a line of history has been added."""

@@ -1,5 +1,6 @@
 """``genkern train vae``, and the demo and the evaluation of a VAE."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 from rich.progress import Progress
 
 from genkern.cli import options
-from genkern.cli.job import console, figures_of, run, settings_for, write_figures
+from genkern.cli.job import How, console, figures_of, run, settings_for, write_figures
 from genkern.cli.quality import quality
 from genkern.cli.sampling import drawn
 from genkern.cli.vae.evaluation import evaluate
@@ -54,6 +55,7 @@ def train_vae(
     cache: options.Cache = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
+    keep: options.Keep = "best",
 ) -> None:
     """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
     given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
@@ -66,26 +68,15 @@ def train_vae(
         "bad_images": bad_images,
     }
     settings, steps = _settings(data, steps, **given)
-    run(VAETrainer, settings, out, steps, threads, resume, cache, measure=_held_out, report=report, pictures={})
+    how = How(out, steps, threads, resume, cache, keep)
+    run(VAETrainer, settings, how, measure=_held_out, report=report, pictures={})
 
 
-def demo_vae(
-    data: str, out: Path, steps: int | None, threads: int | None, resume: str, cache: Path | None, **options: Any
-) -> None:
+def demo_vae(data: str, how: How, **options: Any) -> None:
     """Train a VAE on real images, evaluate it on images it never saw, and draw what it learned."""
-    settings, steps = _settings(data, steps, **options)
-    run(
-        VAETrainer,
-        settings,
-        out,
-        steps,
-        threads,
-        resume,
-        cache,
-        measure=_demo_figures,
-        report=report,
-        pictures=PICTURES,
-    )
+    settings, steps = _settings(data, how.steps, **options)
+    how = replace(how, steps=steps)
+    run(VAETrainer, settings, how, measure=_demo_figures, report=report, pictures=PICTURES)
 
 
 def _held_out(trainer: VAETrainer) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class VAETrainer(Trainer[VAESettings]):
     settings_type = VAESettings
     figures = ("elbo", "reconstruction", "kl")
     held_out_figures = ("held_out_elbo", "held_out_reconstruction", "held_out_kl")
+    best_by = "held_out_elbo"
     legend = "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw"
     draws: ClassVar[tuple[str, ...]] = ("order", "augmentation", "encoder_noise", "latents", "held_out")
     draws += ("elbo", "log_likelihood", "samples", "aggregate_posterior", "parzen", "quality")
