@@ -286,6 +286,31 @@ def test_the_best_model_of_another_run_is_none_of_this_one(train, tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["kept_step"] == 4
 
 
+def test_the_history_is_logged_and_a_resumed_run_leaves_the_same_table(train, tmp_path):
+    train(tmp_path / "whole", "--steps", "15", "--log", "csv")
+    train(tmp_path / "parts", "--steps", "12", "--log", "csv")
+    train(tmp_path / "parts", "--steps", "15", "--log", "csv")
+    whole, parts = ((tmp_path / run / "log.csv").read_text() for run in ("whole", "parts"))
+    assert whole == parts
+    head, *lines = whole.splitlines()
+    records = json.loads((tmp_path / "whole" / "metrics.json").read_text())["history"]
+    assert [dict(zip(head.split(","), map(float, line.split(",")), strict=True)) for line in lines] == records
+    assert_refused(train(tmp_path / "other", "--log", "excel"), "--log: expected one of csv, tensorboard, got 'excel'")
+
+
+def test_tensorboard_shows_the_history(train, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(tmp_path / "out", "--steps", "10", "--log", "tensorboard")
+    train(tmp_path / "out", "--steps", "15", "--log", "tensorboard")
+    shown = events.EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    shown.Reload()
+    records = json.loads((tmp_path / "out" / "metrics.json").read_text())["history"]
+    for name in records[0].keys() - {"step"}:
+        assert [(e.step, e.value) for e in shown.Scalars(name)] == [
+            (r["step"], pytest.approx(r[name])) for r in records
+        ]
+
+
 def test_finished_run_is_not_trained_again(train, tmp_path):
     train(tmp_path / "out", "--steps", "10")
     before = contents(tmp_path / "out")

@@ -16,6 +16,7 @@ from genkern.cli.checkpoint import replace_file
 from genkern.cli.data import is_named, load_images
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
+from genkern.cli.log import logger
 from genkern.cli.parallel import joined
 from genkern.cli.session import BEST, CHECKPOINT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
@@ -59,6 +60,7 @@ class How:
     resume: str
     cache: Path | None
     keep: str = "last"
+    log: str | None = None
 
 
 def run(
@@ -95,7 +97,7 @@ def run(
         for note in images.notes:
             tell.print(note)
         trainer = trainer_type(settings, images, ranks)
-        fit(trainer, out, how.steps, resume=how.resume, keep=keep, console=tell)
+        fit(trainer, out, how.steps, resume=how.resume, keep=keep, log=logger(how.log, out), console=tell)
         if not first:
             return
         at_best = kept(trainer, out, keep)

@@ -19,6 +19,7 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's default 
 Keep = Annotated[
     str, typer.Option(help="What pictures and figures are of: the best model, by the held-out bound, or the last.")
 ]
+Log = Annotated[str | None, typer.Option(help="Write the history as it grows: csv, or tensorboard.")]
 Resume = Annotated[str, typer.Option(help="auto: go on from the checkpoint in --out; never: start over.")]
 LatentDim = Annotated[int | None, typer.Option(help="Latent dimensions.")]
 Seed = Annotated[int | None, typer.Option(help="Every random number of the run is a function of it.")]

@@ -48,7 +48,16 @@ def checkpoint_of(path: Path) -> Path:
     return path / BEST if (path / BEST).exists() else path / CHECKPOINT
 
 
-def fit(trainer: Trainer[Any], out: Path, steps: int, *, resume: str, keep: str, console: Console) -> None:
+def fit(
+    trainer: Trainer[Any],
+    out: Path,
+    steps: int,
+    *,
+    resume: str,
+    keep: str,
+    log: Callable[[Trainer[Any]], None],
+    console: Console,
+) -> None:
     """Train up to `steps` steps, saving at the end of every interval; of several processes, the first one saves.
 
     Where `keep` is "best", the state of the best interval is saved beside the last one.
@@ -72,6 +81,8 @@ def fit(trainer: Trainer[Any], out: Path, steps: int, *, resume: str, keep: str,
                     save_checkpoint(path, *state)
                     if keep == "best" and trainer.best_step() == trainer.step:
                         save_checkpoint(out / BEST, *state)
+                    if at_interval:
+                        log(trainer)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
 

@@ -99,19 +99,23 @@ class Trainer(ABC, Generic[SettingsT]):
         return int(max(self.history, key=lambda line: line[column])[0])
 
     def advance(self) -> bool:
-        """One step; True at the end of an interval, when a line of history has been added."""
-        self._sums += self._step(self.batches.at(self.step))
+        """One step; True at the end of an interval, when a line of history has been added.
+
+        CommandError where a figure is not finite: what was saved before is whole.
+        """
+        figures = self._step(self.batches.at(self.step))
         self.step += 1
+        if self.ranks.highest(int(not figures.isfinite().all())):
+            raise CommandError(
+                f"training diverged at step {self.step} ({self.figures[0]} {figures[0].item()}); "
+                "try a smaller --learning-rate"
+            )
+        self._sums += figures
         if self.step % self.settings.interval:
             return False
         training = (self.ranks.mean(self._sums) / self.settings.interval).tolist()
         self._sums.zero_()
         self.history.append((float(self.step), *training, *self._held_out()))
-        if not all(torch.tensor(training).isfinite()):
-            raise CommandError(
-                f"training diverged before step {self.step} ({self.figures[0]} {training[0]}); "
-                "try a smaller --learning-rate"
-            )
         return True
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

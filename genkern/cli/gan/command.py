@@ -54,6 +54,7 @@ def train_gan(
     cache: options.Cache = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
+    log: options.Log = None,
 ) -> None:
     """Train a GAN; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
     given: dict[str, Any] = {"loss": loss, "penalty": penalty, "penalty_weight": penalty_weight}
@@ -61,7 +62,7 @@ def train_gan(
     given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"ema": ema, "interval": interval, "seed": seed, "size": size, "bad_images": bad_images}
     settings, steps = _settings(data, steps, **given)
-    how = How(out, steps, threads, resume, cache)
+    how = How(out, steps, threads, resume, cache, log=log)
     run(GANTrainer, settings, how, measure=_measure, report=_report, pictures={})
 
 

@@ -56,6 +56,7 @@ def train_vae(
     threads: options.Threads = None,
     resume: options.Resume = "auto",
     keep: options.Keep = "best",
+    log: options.Log = None,
 ) -> None:
     """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
     given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
@@ -68,7 +69,7 @@ def train_vae(
         "bad_images": bad_images,
     }
     settings, steps = _settings(data, steps, **given)
-    how = How(out, steps, threads, resume, cache, keep)
+    how = How(out, steps, threads, resume, cache, keep, log)
     run(VAETrainer, settings, how, measure=_held_out, report=report, pictures={})
 
 

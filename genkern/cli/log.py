@@ -1,0 +1,48 @@
+"""The history of a run where other programs look for it: a table of commas, or TensorBoard's files."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from genkern.cli.checkpoint import replace_file
+from genkern.cli.errors import CommandError, optional
+from genkern.cli.trainer import Trainer
+
+LOGS = ("csv", "tensorboard")
+
+
+def logger(kind: str | None, out: Path) -> Callable[[Trainer[Any]], None]:
+    """What is called at the end of every interval; nothing without a kind."""
+    if kind is None:
+        return lambda trainer: None
+    if kind not in LOGS:
+        raise CommandError(f"--log: expected one of {', '.join(LOGS)}, got {kind!r}")
+    return _tensorboard(out) if kind == "tensorboard" else lambda trainer: _write_csv(trainer, out / "log.csv")
+
+
+def _write_csv(trainer: Trainer[Any], path: Path) -> None:
+    """The whole history each time, so that a resumed run leaves the table of one that was not stopped."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(trainer.columns())
+    table.writerows(trainer.history)
+    replace_file(path, buffer.getvalue().encode())
+
+
+def _tensorboard(out: Path) -> Callable[[Trainer[Any]], None]:
+    optional("tensorboard", "--log tensorboard")
+    writers: list[Any] = []
+
+    def write(trainer: Trainer[Any]) -> None:
+        if not writers:  # what a stopped run has logged beyond its checkpoint is hidden by purge_step
+            kind = optional("torch.utils.tensorboard", "--log tensorboard").SummaryWriter
+            writers.append(kind(str(out / "tensorboard"), purge_step=trainer.step))
+        record = trainer.records()[-1]
+        for name, value in record.items():
+            if name != "step":
+                writers[0].add_scalar(name, value, int(record["step"]))
+        writers[0].flush()
+
+    return write
