@@ -70,6 +70,51 @@ def test_every_epoch_shows_every_image_once():
     assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
 
 
+def parameters_after(steps: int, **settings: object) -> torch.Tensor:
+    trainer = VAETrainer(tiny_settings().changed(batch_size=8, **settings), tiny_images())
+    for _ in range(steps):
+        trainer.advance()
+    return torch.nn.utils.parameters_to_vector(trainer.vae.parameters()).detach()
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_parts_of_a_batch_have_the_gradient_of_the_whole(parts):
+    whole, accumulated = parameters_after(3), parameters_after(3, accumulate=parts)
+    torch.testing.assert_close(accumulated, whole, rtol=1e-4, atol=1e-6)
+    assert not torch.equal(whole, parameters_after(2))
+
+
+def test_a_gradient_is_clipped_to_its_norm(monkeypatch):
+    seen = []
+    trainer = VAETrainer(tiny_settings().changed(clip=0.5), tiny_images())
+    step = trainer.optimizer.step
+
+    def look():
+        seen.append(torch.nn.utils.get_total_norm([p.grad for p in trainer.vae.parameters()]).item())
+        step()
+
+    monkeypatch.setattr(trainer.optimizer, "step", look)
+    trainer.advance()
+    assert seen == [pytest.approx(0.5, rel=1e-4)]
+
+
+def test_the_learning_rate_grows_and_falls_along_a_cosine():
+    trainer = VAETrainer(tiny_settings().changed(cosine=1000, learning_rate=0.1), tiny_images())
+    rates = []
+    for trainer.step in (0, 99, 500, 1000, 2000):
+        rates.append(trainer.learning_rate())
+    assert rates == pytest.approx([0.001, 0.1 * 0.5 * (1 + math.cos(0.099 * math.pi)), 0.05, 0.0, 0.0])
+    trainer = VAETrainer(tiny_settings().changed(learning_rate=0.1), tiny_images())
+    trainer.step = 5000
+    assert trainer.learning_rate() == 0.1
+
+
+@pytest.mark.parametrize("options", [{"objective": "info"}, {"warmup": 5}, {"sigma": "optimal"}])
+def test_what_takes_a_batch_as_a_whole_is_not_accumulated(options):
+    with pytest.raises(CommandError, match="^--accumulate: expected 1 with --"):
+        VAESettings(accumulate=2, **options)
+
+
 def test_augmented_images_stay_images_and_half_are_mirrored():
     ramp = torch.linspace(0.2, 0.8, 25).expand(64, 1, 25, 25)
     x = augmented(ramp, gk.random.key(0), 64, slice(0, 64))

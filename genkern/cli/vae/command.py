@@ -46,6 +46,9 @@ def train_vae(
     beta: Annotated[float | None, typer.Option(help="Weight of the KL term; of the total correlation.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps over which that weight grows from 0.")] = None,
     batch_size: options.BatchSize = None,
+    accumulate: Annotated[int | None, typer.Option(help="Parts of a batch, one after the other, for memory.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of a step's gradient.")] = None,
+    cosine: Annotated[int | None, typer.Option(help="Steps in which the learning rate falls to 0.")] = None,
     learning_rate: options.LearningRate = None,
     interval: options.Interval = None,
     steps: options.Steps = None,
@@ -61,13 +64,8 @@ def train_vae(
     """Train a VAE; a run that was stopped goes on from its checkpoint to the numbers it would have reached."""
     given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
     given |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
-    given |= {
-        "learning_rate": learning_rate,
-        "interval": interval,
-        "seed": seed,
-        "size": size,
-        "bad_images": bad_images,
-    }
+    given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
+    given |= {"bad_images": bad_images, "accumulate": accumulate, "clip": clip, "cosine": cosine}
     settings, steps = _settings(data, steps, **given)
     how = How(out, steps, threads, resume, cache, keep, log)
     run(VAETrainer, settings, how, measure=_held_out, report=report, pictures={})

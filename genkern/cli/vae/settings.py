@@ -37,6 +37,9 @@ class VAESettings(RunSettings):
     objective: str = "elbo"
     beta: float = 1.0
     warmup: int = 0
+    clip: float | None = None
+    accumulate: int = 1
+    cosine: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +47,13 @@ class VAESettings(RunSettings):
         self.require_one_of(MODELS, "model")
         self.require_one_of(OBJECTIVES, "objective")
         self.require_at_least(1, "latent_dim")
-        self.require_at_least(0, "beta", "warmup")
+        self.require_at_least(0, "beta", "warmup", "cosine")
+        if self.clip is not None:
+            self.require_at_least(0, "clip")
+        self.require_at_least(1, "accumulate")
+        whole = self.of_the_batch() or ("--warmup" if self.warmup else None)
+        if self.accumulate > 1 and whole:
+            raise CommandError(f"--accumulate: expected 1 with {whole}, which takes a batch as a whole")
         for name, default, objectives in (("beta", 1.0, _WEIGHTED), ("warmup", 0, _WARMED)):
             if getattr(self, name) != default and self.objective not in objectives:
                 raise CommandError(f"--{name}: expected --objective {' or '.join(objectives)}, got {self.objective!r}")

@@ -27,7 +27,8 @@ _HELD_OUT_ROWS = 1024
 class VAETrainer(Trainer[VAESettings]):
     """A VAE, its optimiser, and an exponential average of its parameters, which is the model that is evaluated.
 
-    The learning rate is constant after a short warm-up and the average takes the place of a decay.
+    The learning rate is constant after a short warm-up, unless a cosine is asked for: the average takes the place of a
+    decay.
     """
 
     family = "vae"
@@ -59,11 +60,28 @@ class VAETrainer(Trainer[VAESettings]):
         )
 
     def _step(self, x: Tensor) -> Tensor:
+        rows = self.batches.rows
         if self.images.augment:
-            x = augmented(x, self.key_of_step("augmentation"), self.batches.size, self.batches.rows)
-        first = self.batches.rows.start
+            x = augmented(x, self.key_of_step("augmentation"), self.batches.size, rows)
+        self.optimizer.zero_grad()
+        figures = torch.zeros(len(self.figures), dtype=torch.float64)
+        first = rows.start
+        for part in x.chunk(self.settings.accumulate):
+            figures += self._accumulate(part, first, len(part) / len(x))
+            first += len(part)
+        average_gradients(self.vae.parameters())
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.step()
+        self._update_average()
+        return figures
+
+    def _accumulate(self, x: Tensor, first: int, share: float) -> Tensor:
+        """Add the gradients of a part of the batch, as it counts in the whole; its figures, likewise."""
         noise: dict[str, Any] = {
-            "encoder_input": self._noisy(x),
+            "encoder_input": self._noisy(x, first),
             "key": self.key_of_step("latents"),
             "element_offset": first * math.prod(self.vae.latent_shape or ()),
         }
@@ -74,21 +92,22 @@ class VAETrainer(Trainer[VAESettings]):
             loss = self.vae.loss(x, **noise)
             with torch.no_grad():
                 terms = self.vae.elbo(x, **noise)
-        self.optimizer.zero_grad()
-        loss.backward()
-        average_gradients(self.vae.parameters())
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * min(1.0, (self.step + 1) / _WARMUP_STEPS)
-        self.optimizer.step()
-        self._update_average()
-        return torch.stack([term.detach().double().mean() for term in terms])
+        (loss if share == 1 else loss * share).backward()
+        return share * torch.stack([term.detach().double().mean() for term in terms])
 
-    def _noisy(self, x: Tensor) -> Tensor:
+    def learning_rate(self) -> float:
+        """That of this step: it grows at first, and falls to 0 along half a cosine if it is to."""
+        rate = self.settings.learning_rate * min(1.0, (self.step + 1) / _WARMUP_STEPS)
+        if self.settings.cosine:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.settings.cosine)))
+        return rate
+
+    def _noisy(self, x: Tensor, first: int) -> Tensor:
         """The encoder's input: it must not tell the few training images apart by a pixel."""
         if not self.images.augment:
             return x
-        key, first = self.key_of_step("encoder_noise"), self.batches.rows.start * x[0].numel()
-        return x + _ENCODER_NOISE * random.normal(key, x.shape, element_offset=first)
+        key = self.key_of_step("encoder_noise")
+        return x + _ENCODER_NOISE * random.normal(key, x.shape, element_offset=first * x[0].numel())
 
     @torch.no_grad()
     def _update_average(self) -> None:
