@@ -22,6 +22,9 @@ _DRAWS_A_CALL = 64
 _IMPORTANCE_SAMPLES = 500
 _FINEST_GREY_LEVEL = 1 / 256
 _MOST_FITTED = 2000
+_MOST_BOUNDED = 500
+_FEWEST_WEIGHTED, _DECODED = 32, 2**28
+"""Images whose importance weights are drawn: so many at least, and so many that all decoded numbers are no more."""
 
 
 def _untracked(items: list[Any], description: str) -> list[Any]:
@@ -43,8 +46,11 @@ def evaluate(trainer: VAETrainer) -> dict[str, Any]:
 
 
 def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untracked) -> dict[str, Any]:
-    """ELBO and importance-weighted bound, in memory that does not depend on their number or on that of images."""
-    vae, x = trainer.average, trainer.images.held_out
+    """ELBO and importance-weighted bound, in memory that does not depend on their number or on that of images.
+
+    Of many held-out images some that are evenly spread are taken, as every one is decoded hundreds of times.
+    """
+    vae, x = trainer.average, trainer.images.held_out.sample(_MOST_BOUNDED)
     size = math.prod(vae.latent_shape or ())
     rows = max(_DRAWS_A_CALL, min(4096, 2**21 // x.dims))  # to a call of the decoder
     sums = torch.zeros(3, dtype=torch.float64)
@@ -57,14 +63,15 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
 
     chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
     few = max(1, rows // min(num_samples, _DRAWS_A_CALL))
-    work = [(first, chunk) for first in range(0, len(x), few) for chunk in chunks]
+    weighted = x.sample(max(_FEWEST_WEIGHTED, _DECODED // (x.dims * num_samples)))
+    work = [(first, chunk) for first in range(0, len(weighted), few) for chunk in chunks]
     log_likelihood, total = 0.0, functional.LogMeanExp()
     shown: Tensor | None = None
     for first, chunk in track(work, f"{num_samples} importance samples"):
-        shown = x[first : first + few] if shown is None else shown
+        shown = weighted[first : first + few] if shown is None else shown
         total.update(vae.log_weights(shown, chunk, element_offset=first * size))
         if total.count == num_samples:
-            log_likelihood += total.compute().double().sum().item() / len(x)
+            log_likelihood += total.compute().double().sum().item() / len(weighted)
             total, shown = functional.LogMeanExp(), None
     dims = x.dims
     return {
@@ -74,6 +81,7 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
         "kl_nats": kl,
         "elbo_bits_per_dim": bits_per_dim(elbo, dims),
         "importance_samples": num_samples,
+        "log_likelihood_images": len(weighted),
         "log_likelihood_nats": log_likelihood,
         "log_likelihood_bits_per_dim": bits_per_dim(log_likelihood, dims),
     }

@@ -53,7 +53,12 @@ def _bounds(held_out: dict[str, Any], elbo: str, title: str | None = None) -> Ta
     _add(table, elbo, held_out["elbo_nats"], held_out["elbo_bits_per_dim"])
     _add(table, "  log p(x|z)", held_out["reconstruction_nats"])
     _add(table, "  KL(q(z|x) ‖ p(z))", held_out["kl_nats"])
-    samples = f"log p(x), {held_out['importance_samples']} importance samples"
+    of = (
+        ""
+        if held_out["log_likelihood_images"] == held_out["images"]
+        else f", {held_out['log_likelihood_images']} images"
+    )
+    samples = f"log p(x), {held_out['importance_samples']} importance samples{of}"
     _add(table, samples, held_out["log_likelihood_nats"], held_out["log_likelihood_bits_per_dim"])
     return table
 
