@@ -17,7 +17,7 @@ from genkern.cli.data import Images, Pixels
 from genkern.cli.errors import optional
 
 _DIMS = 16
-_MOST = 2000
+_MOST, _NUMBERS = 2000, 2**23
 _EXACT = 500
 _AT_ONCE = 4096
 _NO_VARIANCE = 1e-300
@@ -26,19 +26,25 @@ _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Scales of the kernels, in median squared distances of two training images."""
 
 
+def so_many(dims: int) -> int:
+    """Images of that many numbers that are taken at once, so that memory does not depend on their size either."""
+    return min(_MOST, max(64, _NUMBERS // dims))
+
+
 class Space:
     """The first principal components of the training images, mirrored ones included where they are as good."""
 
     def __init__(self, images: Images, dims: int = _DIMS) -> None:
         self.mirrored = images.augment
         self._images = images.train
-        fitted = self._with_mirrored(images.train[:_MOST]).flatten(1).double()
+        most = so_many(images.train.dims)
+        fitted = self._with_mirrored(images.train[:most]).flatten(1).double()
         fit = principal_components(fitted, min(dims, len(fitted) - 1, fitted.shape[1]))
         self._mean, self._axes = torch.as_tensor(fit.mean_), torch.as_tensor(fit.components_)
         self.dims = fit.n_components_
         self.explained = float(fit.explained_variance_.sum() / max(fitted.var(dim=0).sum().item(), _NO_VARIANCE))
         self.train = self._with_mirrored_points(images.train)
-        self.held_out = self(self._with_mirrored(images.held_out[:_MOST]))
+        self.held_out = self(self._with_mirrored(images.held_out[:most]))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images as points ``[N, dims]``, float64."""
@@ -75,7 +81,7 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
     run, is what it should surpass where the data are no Gaussian.
     """
     space = Space(images)
-    train = space.train[:_MOST]
+    train = space.train[: so_many(images.train.dims)]
     samples = space(sample(len(train)))
     sets = {"samples": samples, "training": train, "gaussian": _gaussian(space.train, len(train))}
     distances = torch.pdist(train).square()

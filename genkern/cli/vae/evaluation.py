@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images, Pixels
-from genkern.cli.quality import principal_components
+from genkern.cli.quality import principal_components, so_many
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
 from genkern.cli.vae.trainer import VAETrainer
 from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
@@ -21,7 +21,6 @@ ELBO_DRAWS = 20
 _DRAWS_A_CALL = 64
 _IMPORTANCE_SAMPLES = 500
 _FINEST_GREY_LEVEL = 1 / 256
-_MOST_FITTED = 2000
 _MOST_BOUNDED = 500
 _FEWEST_WEIGHTED, _DECODED = 32, 2**28
 """Images whose importance weights are drawn: so many at least, and so many that all decoded numbers are no more."""
@@ -119,12 +118,15 @@ def _baselines(images: Images, latent_dim: int, likelihood: str) -> dict[str, fl
 
     Beside a Gaussian stands probabilistic PCA with as many latents; for probabilities it is rounded as the model is.
     """
-    train, held_out = _training_rows(images), images.held_out.sample(_MOST_FITTED)[:].flatten(1).double()
+    train, held_out = (
+        _training_rows(images),
+        images.held_out.sample(so_many(images.held_out.dims))[:].flatten(1).double(),
+    )
     mean = train.mean(dim=0)
     if likelihood == "bernoulli":
         logits = mean.clamp(1e-3, 1 - 1e-3).logit().expand_as(held_out)
         return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, logits).item()}
-    grain = _half_a_grey_level(images.train.sample(_MOST_FITTED)[:])
+    grain = _half_a_grey_level(images.train.sample(so_many(images.train.dims))[:])
     std = train.std(dim=0).clamp(min=grain)
     if measure(likelihood) == _PROBABILITY:
         rounded = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
@@ -143,7 +145,7 @@ def _half_a_grey_level(images: Tensor) -> float:
 
 def _training_rows(images: Images) -> Tensor:
     """Training images as the model saw them, mirrored ones included; of many, some that are evenly spread."""
-    rows = images.train.sample(_MOST_FITTED)[:].double()
+    rows = images.train.sample(so_many(images.train.dims))[:].double()
     return (torch.cat([rows, rows.flip(-1)]) if images.augment else rows).flatten(1)
 
 
