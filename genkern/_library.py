@@ -57,6 +57,7 @@ class Op:
     definition : what it is in plain torch
     random : whether it draws from a torch generator
     device_free : no argument says where it runs, so C++ has one implementation for all
+    by_loops : its steps depend on values, so a mapped call (``torch.func.vmap``) is one call after the other
 
     The definition takes the arguments of the schema in its order, and options as objects (`genkern.reference.options`)
     where its annotations say so. A call gives all arguments of the schema.
@@ -69,6 +70,7 @@ class Op:
         *,
         random: bool = False,
         device_free: bool = False,
+        by_loops: bool = False,
     ) -> None:
         parsed = torch._C.parse_schema(schema)
         self.name = parsed.name
@@ -83,6 +85,9 @@ class Op:
         self._groups = list(_groups(definition, self._names))
         implementation = None if _backend.native and device_free else self._definition
         self.op = _define(parsed, implementation, self._reference_key(), self._fake, random=random)
+        self._by_loops = by_loops
+        if by_loops:
+            torch.library.register_vmap(f"genkern::{self.name}", self._mapped, lib=_definitions)
         self._compiled_call = None
 
     def compile_call(self) -> "Op":
@@ -92,11 +97,22 @@ class Op:
         return self
 
     def __call__(self, *args: Any) -> Any:
-        by_definition = _may_want_definition() and self._wants_reference(args)
+        by_definition = not self._by_loops and _may_want_definition() and self._wants_reference(args)
         if not by_definition and (results := self._compiled(args)) is not NotImplemented:
             return results
         checked = self._checked(args)
         return self.by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
+
+    def _mapped(self, info: Any, in_dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
+        """The results of the calls that a mapped one stands for, stacked."""
+
+        def of_call(value: Any, dim: Any, index: int) -> Any:
+            if isinstance(dim, list | tuple):
+                return [of_call(v, d, index) for v, d in zip(value, dim, strict=True)]
+            return value if dim is None else value.select(dim, index)
+
+        calls = [[of_call(v, d, i) for v, d in zip(args, in_dims, strict=True)] for i in range(info.batch_size)]
+        return torch.stack([self.op(*call) for call in calls]), 0
 
     def _compiled(self, args: Sequence[Any]) -> Any:
         """What the compiled call gives; NotImplemented where torch.ops must look at an argument."""

@@ -132,6 +132,8 @@ def test_values_at_the_edges() -> None:
     theta[4:7] = torch.tensor([0.0, -1.0, nan])
     x = gk.negative_binomial_sample(mean, theta, key=KEY)
     assert x[0] == 0 and x[3] == inf and x[[1, 2, 4, 5, 6]].isnan().all() and x[7].isfinite()
+    tiny = gk.negative_binomial_sample(torch.tensor([2.0]), torch.tensor([1e-309], dtype=torch.float64), key=KEY)
+    assert tiny == gk.negative_binomial_sample(*torch.tensor([[2.0], [-800.0]]), dispersion_param="log", key=KEY) == 0
     logits = torch.tensor([-inf, inf, nan, 1e4, -1e4])
     x = gk.zero_inflated_negative_binomial_sample(torch.full((5,), 1e6), torch.tensor(50.0), logits, key=KEY)
     assert x[[1, 3]].tolist() == [0.0, 0.0] and x[2].isnan() and (x[[0, 4]] > 1e4).all()
@@ -156,6 +158,20 @@ def test_draws_compile_whole_and_have_a_shape_on_the_meta_device() -> None:
     assert on_meta.shape == (2, 5, 3) and on_meta.is_meta
 
 
+def test_mapped_draws_are_those_of_a_loop() -> None:
+    rates, keys = torch.tensor([[0.5, 20.0], [3.0, 1e3]]), gk.random.split(KEY, 2)
+    drawn = torch.vmap(lambda rate: gk.poisson_sample(rate, key=KEY))(rates)
+    assert torch.equal(drawn, torch.stack([gk.poisson_sample(rate, key=KEY) for rate in rates]))
+    theta = torch.tensor(2.0)
+    drawn = torch.vmap(lambda rate, key: gk.negative_binomial_sample(rate, theta, key=key))(rates, keys)
+    pairs = zip(rates, keys, strict=True)
+    assert torch.equal(drawn, torch.stack([gk.negative_binomial_sample(rate, theta, key=key) for rate, key in pairs]))
+    same, other = torch.vmap(lambda rate: gk.poisson_sample(rate), randomness="different")(torch.full((2, 40), 30.0))
+    assert not torch.equal(same, other)
+    _, tangent = torch.func.jvp(lambda rate: rate * gk.poisson_sample(rate, key=KEY), (rates,), (torch.ones(2, 2),))
+    assert torch.equal(tangent, gk.poisson_sample(rates, key=KEY))
+
+
 def test_a_mean_that_learns_gets_no_gradient() -> None:
     mean = torch.ones(3, requires_grad=True)
     assert not gk.poisson_sample(mean, key=KEY).requires_grad
@@ -171,6 +187,7 @@ def test_bad_arguments_are_named() -> None:
         r"generator: expected one per row of the sample \(2, 3\), got 1": {"generator": [generator]},
         "element_offset: expected an int >= 0": {"element_offset": -1},
         "sample_shape: expected an int >= 0, got -1": {"sample_shape": (-1,)},
+        r"element_offset: expected at most 2..62 - 1, got 4611686018427387904": {"element_offset": 2**62},
     }.items():
         with pytest.raises(ValueError, match=f"^{message}"):
             gk.negative_binomial_sample(mean, theta, **call)

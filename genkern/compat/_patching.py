@@ -75,7 +75,8 @@ class Applied:
         patch.apply()
 
     def __enter__(self) -> None:
-        pass
+        if self._patch is not None:
+            self._patch.apply()
 
     def __exit__(self, *exception: object) -> None:
         if self._patch is not None:

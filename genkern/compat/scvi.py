@@ -48,7 +48,7 @@ def log_nb_positive(x: Tensor, mu: Tensor, theta: Tensor, *options: Any, **named
     """
     if not isinstance(x, Tensor):  # an array of jax
         return original(_DEFINED, "log_nb_positive")(x, mu, theta, *options, **named)
-    return -functional.negative_binomial_nll(x, mu, theta, reduction="none")
+    return -functional.negative_binomial_nll(_counts(x, mu), mu, theta, reduction="none")
 
 
 def log_zinb_positive(x: Tensor, mu: Tensor, theta: Tensor, pi: Tensor, *options: Any, **named: Any) -> Tensor:
@@ -62,7 +62,14 @@ def log_zinb_positive(x: Tensor, mu: Tensor, theta: Tensor, pi: Tensor, *options
     >>> log_zinb_positive(torch.tensor([0.0, 1.0]), one, one, torch.tensor(0.0))  # log 3/4, -log 8
     tensor([-0.2877, -2.0794])
     """
-    return -functional.zero_inflated_negative_binomial_nll(x, mu, theta, pi, reduction="none")
+    return -functional.zero_inflated_negative_binomial_nll(_counts(x, mu), mu, theta, pi, reduction="none")
+
+
+def _counts(x: Any, like: Tensor) -> Tensor:
+    """Numbers, bools and small integers, which these laws take of anyone, in a type that the operations take."""
+    if not isinstance(x, Tensor):
+        return torch.as_tensor(x, dtype=like.dtype, device=like.device)
+    return x.to(like.dtype) if x.dtype in (torch.bool, torch.uint8, torch.int8) else x
 
 
 def _legacy_log_nb_positive(
@@ -82,16 +89,16 @@ def _legacy_log_zinb_positive(
 def _poisson_log_prob(self: Any, value: Tensor) -> Tensor:
     if self._validate_args:
         self._validate_sample(value)
-    return -functional.poisson_nll(value, self.rate, reduction="none")
+    return -functional.poisson_nll(_counts(value, self.rate), self.rate, reduction="none")
 
 
 class _LegacyNormal(distributions.Normal):
     """With torch's noise."""
 
     def rsample(self, sample_shape: _size = (), **noise: Any) -> Tensor:
-        if not noise:
+        if all(given is None for given in noise.values()):
             shape = self._extended_shape(torch.Size(sample_shape))
-            noise["eps"] = torch.normal(self.loc.new_zeros(shape), self.loc.new_ones(shape))
+            noise = {"eps": torch.normal(self.loc.new_zeros(shape), self.loc.new_ones(shape))}
         return super().rsample(sample_shape, **noise)
 
 
@@ -116,7 +123,7 @@ def _patch(legacy: bool) -> Patch:
         attributes[_DEFINED, "ZeroInflatedNegativeBinomial.log_prob"] = zero_inflated
     # torch's class, where scvi's modules name it; in functions of theirs that import it the divergence finds the other.
     normal = _LegacyNormal if legacy else distributions.Normal
-    for name, module in sys.modules.items():
+    for name, module in list(sys.modules.items()):
         if name.startswith("scvi.") and vars(module).get("Normal") is torch.distributions.Normal:
             attributes[name, "Normal"] = normal
     names = ("log_nb_positive", "log_zinb_positive")

@@ -18,6 +18,7 @@ from genkern import random
 from genkern.reference.counts import lack_of_log, stirling_error
 
 _INVERTED = 10.0  # the largest rate of Poisson variates by inversion
+_LEAST_SHAPE = 1e-300  # whose variates are 0 as those of smaller ones are
 _MOST_INVERTED = 60  # at a rate of 10, P(X > 60) is below 2**-90; a uniform number has 53 bits
 
 
@@ -62,6 +63,7 @@ def gamma_over_shape(noise: Pairs, shape: Tensor) -> Tensor:
     A variate of a shape below 1 is that of shape + 1 times U^(1 / shape).
     """
     normals, uniforms = noise.split(2)
+    shape = shape.clamp(min=_LEAST_SHAPE)
     small = shape < 1
     d = shape + torch.where(small, 2 / 3, -1 / 3)
     c = torch.rsqrt(9 * d)

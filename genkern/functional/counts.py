@@ -80,12 +80,14 @@ def _negative_binomial(
     yield found.to(sample.dtype)
 
 
+_LAST_OFFSET = 2**62 - 1  # a count takes pairs of numbers, of a stream of 2**63
 _KEYS = "Tensor[] keys, SymInt[] shape, SymInt element_offset"
-_poisson_sample = Op(f"poisson_sample(Tensor rate, {_KEYS}, *, str rate_param) -> Tensor", _poisson)
+_poisson_sample = Op(f"poisson_sample(Tensor rate, {_KEYS}, str rate_param) -> Tensor", _poisson, by_loops=True)
 _negative_binomial_sample = Op(
-    f"negative_binomial_sample(Tensor mean, Tensor inverse_dispersion, Tensor? dropout_logits, {_KEYS}, *, "
+    f"negative_binomial_sample(Tensor mean, Tensor inverse_dispersion, Tensor? dropout_logits, {_KEYS}, "
     "str mean_param, str dispersion_param) -> Tensor",
     _negative_binomial,
+    by_loops=True,
 )
 
 
@@ -342,6 +344,8 @@ def _noise(
     like = next(iter(tensors.values()))
     shape = (*_checks.sizes("sample_shape", sample_shape), *_checks.broadcast(**tensors))
     offset = _checks.integer("element_offset", element_offset, minimum=0)
+    if offset > _LAST_OFFSET:
+        raise ValueError(f"element_offset: expected at most 2**62 - 1, got {offset}")
     _checks.key("key", key, device=like.device, optional=True)
     if key is not None and generator is not None:
         raise ValueError("key, generator: expected at most one of the two")

@@ -432,8 +432,7 @@ class PoissonLikelihood(Likelihood):
 
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
         _checks.tensor("params", params)
-        counts = functional.poisson_sample(params, rate_param="log", key=key, element_offset=element_offset)
-        return counts.to(params.dtype)
+        return functional.poisson_sample(params, rate_param="log", key=key, element_offset=element_offset)
 
 
 class NegativeBinomialLikelihood(Likelihood):
@@ -503,7 +502,7 @@ class NegativeBinomialLikelihood(Likelihood):
     def sample(self, params: Tensor, *, key: Tensor, element_offset: int = 0) -> Tensor:
         log_mean, log_theta, *logits = self._parts(params)
         draw = functional.zero_inflated_negative_binomial_sample if logits else functional.negative_binomial_sample
-        counts = draw(
+        return draw(
             log_mean,
             log_theta,
             *logits,
@@ -512,7 +511,6 @@ class NegativeBinomialLikelihood(Likelihood):
             key=key,
             element_offset=element_offset,
         )
-        return counts.to(params.dtype)
 
     def _parts(self, params: Tensor) -> list[Tensor]:
         """log μ, log θ in a shape that broadcasts with it, and the logits if there are any."""

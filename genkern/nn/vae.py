@@ -154,7 +154,7 @@ class VAE(nn.Module):
         element_offset: int = 0,
     ) -> Tensor:
         """The objective's scalar for one batch, in nats, to be minimised. In training mode it advances a warm-up."""
-        _checks.tensor("x", x)
+        _checks.counts("x", x)
         return self.objective.loss(
             self, x, encoder_input=encoder_input, key=key, generator=generator, element_offset=element_offset
         )
@@ -245,7 +245,7 @@ class VAE(nn.Module):
         >>> gk.importance_weighted_bound(log_w).shape
         torch.Size([3])
         """
-        _checks.tensor("x", x)
+        _checks.counts("x", x)
         _checks.instance("keys", keys, Tensor, "a uint64 Tensor of shape (K, 2)")
         if keys.dtype != torch.uint64:
             raise TypeError(f"keys: expected dtype torch.uint64, got {keys.dtype}")

@@ -92,6 +92,39 @@ def test_log_densities_and_gradients_are_scvis(law: Any, legacy: bool) -> None:
         torch.testing.assert_close(value, wanted, rtol=3e-6, atol=1e-6)  # scvi's 1e-8 beside a mean or a dispersion
 
 
+@pytest.mark.parametrize("draw", [lambda q: q.sample(), lambda q: q.sample((2,)), lambda q: q.rsample()])
+def test_legacy_has_torchs_noise(draw: Any) -> None:
+    def drawn() -> Tensor:
+        torch.manual_seed(0)
+        return draw(scvi.nn._base_components.Normal(torch.zeros(3), torch.full((3,), 2.0)))
+
+    expected = drawn()
+    with compat.patch(legacy=True):
+        torch.testing.assert_close(drawn(), expected)
+    with compat.patch():
+        assert not torch.allclose(drawn(), expected)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("x", [torch.tensor([1, 0]).byte(), torch.tensor([True, False]), 2])
+def test_counts_of_every_type_are_taken(x: Any, legacy: bool) -> None:
+    mu, theta = torch.tensor([3.0, 1.0]), torch.tensor([2.0, 2.0])
+    laws = [Poisson(mu, validate_args=False)]
+    laws += [NegativeBinomial(mu=mu, theta=theta)] if isinstance(x, Tensor) else []
+    for law in laws:
+        expected = law.log_prob(x)
+        with compat.patch(legacy=legacy):
+            torch.testing.assert_close(law.log_prob(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_patch_may_be_entered_again() -> None:
+    applied = compat.patch()
+    for _ in range(2):
+        with applied:
+            assert scvi.distributions._negative_binomial.log_nb_positive is compat.log_nb_positive
+        assert scvi.distributions._negative_binomial.log_nb_positive is not compat.log_nb_positive
+
+
 def test_legacy_has_scvis_floor_of_the_mean_and_the_default_has_none() -> None:
     law = NegativeBinomial(mu=torch.zeros(2, dtype=torch.float64), theta=torch.ones(2, dtype=torch.float64))
     x = torch.tensor([0.0, 3.0], dtype=torch.float64)

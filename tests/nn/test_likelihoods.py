@@ -248,6 +248,14 @@ def test_draws_of_counts_have_the_likelihoods_mean_and_spread(dispersion, zero_i
     assert ((x.var(0) - variance).abs() < 5 * ((fourth - variance.square()) / rows).sqrt()).all()
 
 
+@pytest.mark.parametrize("name", ["poisson", "negative_binomial"])
+def test_counts_of_half_precision_are_not_rounded(name):
+    likelihood, params = make_likelihood(name), torch.full((2, 3), 11.2, dtype=torch.float16)  # a mean of 73130
+    x = likelihood.sample(params, key=gk.random.key(0))
+    assert x.dtype == torch.float32 and x.isfinite().all() and torch.equal(x, x.round())
+    assert likelihood.log_prob(x, params).isfinite().all()
+
+
 def test_a_learned_dispersion_finds_that_of_the_data():
     mean, theta = torch.full((400, 3), 5.0).log(), torch.tensor([0.5, 2.0, 8.0])
     x = gk.negative_binomial_sample(mean, theta, mean_param="log", key=gk.random.key(0))

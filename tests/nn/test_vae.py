@@ -106,6 +106,17 @@ def test_scale_options_reach_every_use_of_the_moments():
     torch.testing.assert_close(vae.log_marginal(x, 1, key=key), expected.detach())
 
 
+def test_counts_may_be_integers():
+    vae = VAE(MLPEncoder((5,), 2, hidden=(8,)), MLPDecoder((5,), 2, hidden=(8,)), likelihood="poisson")
+    x, key = torch.randint(5, (8, 5)), gk.random.key(0)
+    given = {"encoder_input": x.float().log1p()}
+    assert vae.loss(x, key=key, **given) == vae.loss(x.float(), key=key, **given)
+    keys = gk.random.split(key, 3)
+    assert torch.equal(vae.log_weights(x, keys, **given), vae.log_weights(x.float(), keys, **given))
+    with pytest.raises(TypeError, match="^x: expected a floating dtype"):
+        vae.loss(x, key=key)
+
+
 def test_encoder_input_is_what_the_encoder_sees_and_x_what_is_scored():
     vae, x, key = make_vae(), images(), gk.random.key(7)
     noisy = x + 0.1
