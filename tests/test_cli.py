@@ -280,10 +280,19 @@ def test_a_resumed_run_keeps_the_same_best_model(train, tmp_path, first):
 
 
 @pytest.mark.usefixtures("bounds")
-def test_the_best_model_of_another_run_is_none_of_this_one(train, tmp_path):
+@pytest.mark.parametrize("options", [["--steps", "4"], ["--steps", "15", "--keep", "last"]])
+def test_the_best_model_of_another_run_is_none_of_this_one(train, tmp_path, options):
     train(tmp_path / "out", "--steps", "15")
-    train(tmp_path / "out", "--steps", "4", "--resume", "never")
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["kept_step"] == 4
+    code, _, error = train(tmp_path / "out", "--resume", "never", "--seed", "5", *options)
+    assert code == 0, error
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["kept_step"] == int(options[1])
+    assert not (tmp_path / "out" / "best.safetensors").exists()
+
+
+def test_figures_that_are_not_finite_are_a_divergence(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(VAETrainer, "_held_out", lambda self: [float("nan"), 0.0, 0.0])
+    assert_refused(train(tmp_path / "out", "--steps", "5"), "diverged at step 5 (held_out_elbo nan)")
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
 
 
 def test_the_history_is_logged_and_a_resumed_run_leaves_the_same_table(train, tmp_path):

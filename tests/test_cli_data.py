@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
 import tarfile
 import threading
@@ -191,7 +192,50 @@ def test_a_file_that_cannot_be_read_stops_the_run_or_is_left_out_and_named(tmp_p
         load_images(str(tmp_path / "images"), 8)
     images = load_images(str(tmp_path / "images"), 8, bad="skip")
     assert len(images.train) + len(images.held_out) == 10
-    assert "3.png: not an image" in images.notes[0] and "5.png" in images.notes[0]
+    assert "'3.png': not an image" in images.notes[0] and "5.png" in images.notes[0]
+
+
+def test_another_folder_is_another_file_whatever_its_times(tmp_path: Path) -> None:
+    for name, level in (("black", 0), ("white", 255)):
+        (tmp_path / name).mkdir()
+        for index in range(5):
+            path = tmp_path / name / f"{index}.bmp"
+            Image.new("L", (4, 4), level).save(path)
+            os.utime(path, (0, 0))
+    means = [load_images(str(tmp_path / name), 4, cache=tmp_path / "c").train[:].mean() for name in ("black", "white")]
+    assert means == [0.0, 1.0]
+
+
+def test_a_folder_at_the_top_of_a_tar_is_no_class(tmp_path: Path) -> None:
+    command.save_colour_images(tmp_path / "images", 6)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "images", ".")
+    assert load_images(str(tmp_path / "a.tar"), 4).classes == ()
+
+
+def test_what_is_broken_in_an_archive_is_left_out(tmp_path: Path) -> None:
+    command.save_colour_images(tmp_path / "images", 8)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for path in sorted((tmp_path / "images").iterdir()):
+            file.write(path, path.name)
+        file.writestr("cats.png/", "")
+        place = file.getinfo("3.png").header_offset + 60
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[place] ^= 255
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(CommandError, match="cannot read the image '3.png': Bad CRC-32"):
+        load_images(str(tmp_path / "a.zip"), 4)
+    images = load_images(str(tmp_path / "a.zip"), 4, bad="skip")
+    assert len(images.train) + len(images.held_out) == 7
+
+
+def test_names_may_be_any_bytes(tmp_path: Path) -> None:
+    for index in range(6):
+        Image.new("L", (4, 4)).save(os.fsencode(tmp_path) + b"/\xff" + str(index).encode() + b".png", "PNG")
+    (tmp_path / "broken\nname.png").write_bytes(b"no image")
+    images = load_images(str(tmp_path), 4, bad="skip")
+    assert len(images.train) + len(images.held_out) == 6
+    assert "'broken\\nname.png': not an image" in images.notes[0]
 
 
 def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +306,9 @@ BAD = {
     "objects": lambda folder: folder / "objects.npy",
     "numbers beyond 1": lambda folder: folder / "large.npy",
     "several arrays": lambda folder: folder / "several.npz",
+    "a short IDX file": lambda folder: folder / "short-idx3-ubyte",
+    "a broken gz": lambda folder: folder / "flipped-idx3-ubyte.gz",
+    "nothing": lambda folder: "",
     "a broken IDX file": lambda folder: folder / "train-images-idx3-ubyte",
 }
 
@@ -276,6 +323,10 @@ def test_what_is_no_data_is_refused_in_a_line(bad: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "large.npy", np.full((9, 5, 5), 2.0))
     np.savez(tmp_path / "several.npz", a=np.zeros((9, 5, 5)), b=np.zeros((9, 5, 5)))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 13, 3]) + bytes(12))
+    (tmp_path / "short-idx3-ubyte").write_bytes(idx(np.zeros((6, 4, 4), np.uint8))[:-1])
+    packed = bytearray(gzip.compress(idx(np.zeros((6, 4, 4), np.uint8))))
+    packed[12] ^= 255
+    (tmp_path / "flipped-idx3-ubyte.gz").write_bytes(packed)
     with pytest.raises(CommandError, match="^--data: ") as error:
         load_images(str(bad(tmp_path)), 8)
     assert "\n" not in str(error.value)
@@ -353,6 +404,6 @@ def test_notes_are_told(genkern: Any, tmp_path: Path) -> None:
     code, _, error = genkern(*run)
     assert code == 2 and "broken.png" in error and not (tmp_path / "out").exists()
     code, printed, _ = genkern(*run, "--bad-images", "skip", "--model", "mlp")
-    assert code == 0 and "left out, as they cannot be read: broken.png: not an image" in printed
+    assert code == 0 and "left out, as they cannot be read: 'broken.png': not an image" in printed
     code, _, error = genkern(*run, "--bad-images", "never")
     assert code == 2 and "--bad-images: expected one of stop, skip" in error

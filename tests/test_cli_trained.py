@@ -102,6 +102,8 @@ def test_what_cannot_be_done_is_one_line(genkern: Any, tmp_path: Path) -> None:
     for command in ("sample", "interpolate", "export"):
         assert_refused(genkern(command, tmp_path / "no.safetensors"), "not a readable checkpoint")
         assert_refused(genkern(command, tmp_path / "none"), "none")
+    assert_refused(genkern("sample", tmp_path, "--out", "a.jpg"), "--out: expected a .png or a folder, got 'a.jpg'")
+    assert_refused(genkern("interpolate", tmp_path, "--out", "a.jpg"), "--out: expected a .png, got 'a.jpg'")
     assert_refused(genkern("sample", tmp_path, "-n", "0"), "--num: expected at least 1, got 0")
     assert_refused(genkern("interpolate", tmp_path, "--steps", "1"), "--steps: expected at least 2, got 1")
 

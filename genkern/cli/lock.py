@@ -21,12 +21,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         return
     path = folder / _NAME
     while True:
-        file = path.open("w")
+        try:
+            file = path.open("w")
+        except OSError as error:
+            raise CommandError(f"--out: cannot write {str(path)!r} ({error.strerror})") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.close()
             raise CommandError(f"--out: another run is writing into {str(folder)!r}; give another one") from error
+        except OSError:  # a file system that has no locks
+            break
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 break

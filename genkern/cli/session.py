@@ -67,7 +67,8 @@ def fit(
     if resume not in _RESUME:
         raise CommandError(f"--resume: expected one of {', '.join(_RESUME)}, got {resume!r}")
     path = out / CHECKPOINT
-    if path.exists() and resume == "auto":
+    resumed = path.exists() and resume == "auto"
+    if resumed:
         trainer.restore(*load_checkpoint(path), str(path))
         console.print(f"resumed {path} at step {trainer.step}")
     with _stop_signals() as stopped, _progress(trainer, steps, console) as advanced:
@@ -81,6 +82,8 @@ def fit(
                     save_checkpoint(path, *state)
                     if keep == "best" and trainer.best_step() == trainer.step:
                         save_checkpoint(out / BEST, *state)
+                    elif keep != "best" or not (resumed or trainer.history):  # that of a run before this one
+                        (out / BEST).unlink(missing_ok=True)
                     if at_interval:
                         log(trainer)
             if signum and trainer.step < steps:
@@ -95,7 +98,10 @@ def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:
     if metadata.get("step") != trainer.best_step():  # of another run
         return trainer
     best = type(trainer)(trainer.settings, trainer.images)
-    best.restore(tensors, metadata, str(out / BEST))
+    try:
+        best.restore(tensors, metadata, str(out / BEST))
+    except CommandError:
+        return trainer
     best.history = trainer.history
     return best
 

@@ -80,6 +80,8 @@ def sample(
     """Draw images from a trained model, at temperature 1 and without picking."""
     if num < 1:
         raise CommandError(f"--num: expected at least 1, got {num}")
+    if out.suffix and out.suffix.lower() != ".png":
+        raise CommandError(f"--out: expected a .png or a folder, got {str(out)!r}")
     images = drawn(load(checkpoint).model, num, random.key(seed))
     if out.suffix.lower() == ".png":
         _save_grid(out, images, math.ceil(math.sqrt(num)))
@@ -103,6 +105,8 @@ def interpolate(
     for name, value, least in (("paths", paths, 1), ("steps", steps, 2)):
         if value < least:
             raise CommandError(f"--{name}: expected at least {least}, got {value}")
+    if out.suffix.lower() != ".png":
+        raise CommandError(f"--out: expected a .png, got {str(out)!r}")
     trained = load(checkpoint)
     start, end = random.normal(random.key(seed), (2, paths, *(trained.model.latent_shape or ())))
     z = torch.stack([slerp(start, end, step / (steps - 1)) for step in range(steps)], dim=1).flatten(0, 1)

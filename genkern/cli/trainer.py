@@ -115,7 +115,13 @@ class Trainer(ABC, Generic[SettingsT]):
             return False
         training = (self.ranks.mean(self._sums) / self.settings.interval).tolist()
         self._sums.zero_()
-        self.history.append((float(self.step), *training, *self._held_out()))
+        held_out = self._held_out()
+        if not torch.tensor(held_out).isfinite().all():  # the same on every rank
+            raise CommandError(
+                f"training diverged at step {self.step} ({self.held_out_figures[0]} {held_out[0]}); "
+                "try a smaller --learning-rate"
+            )
+        self.history.append((float(self.step), *training, *held_out))
         return True
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

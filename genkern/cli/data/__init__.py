@@ -65,7 +65,7 @@ def load_images(
         return _split("faces", Pixels.of(_faces()), augment=True)
     if data == "digits":
         return _split("digits", Pixels.of(_digits()), augment=False)
-    source, name = find(data), Path(data).name
+    source, name = find(data), data if is_named(data) else Path(data).resolve().name
     if isinstance(source, Arrays):
         train = _pixels(source.train)
         if source.held_out is None:

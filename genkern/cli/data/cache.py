@@ -21,7 +21,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from genkern.cli.checkpoint import replace_file
 from genkern.cli.data.decode import Kind, Unreadable, decode, kind_of
 from genkern.cli.data.pixels import Pixels
 from genkern.cli.data.sources import Files
@@ -98,7 +97,7 @@ def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> D
                 for name, square in zip(files.names, squares, strict=True):
                     _stop_at([(name, square)], bad)
                     if isinstance(square, str):
-                        skipped.append(f"{name}: {square}")
+                        skipped.append(f"{name!r}: {square}")
                         continue
                     kept.append(name)
                     digest.update(square.tobytes())
@@ -124,7 +123,9 @@ def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> D
         skipped,
         sum(isinstance(found, Kind) and found.transparent for found in kinds),
     )
-    replace_file(_description(path), (json.dumps({"format": _FORMAT, **asdict(described)}) + "\n").encode())
+    described_beside = beside.with_suffix(".json")
+    described_beside.write_text(json.dumps({"format": _FORMAT, **asdict(described)}) + "\n", encoding="utf-8")
+    os.replace(described_beside, _description(path))
     return described
 
 

@@ -46,11 +46,14 @@ class Kind:
 
 def kind_of(content: bytes) -> Kind:
     """By the head of the file."""
-    with _opened(content) as image:
-        grey = image.mode in _GREY or _is_deep(image)
-        if image.mode in ("P", "PA"):
-            grey = bool((np.reshape(image.getpalette(), (-1, 3)).std(axis=1) == 0).all())
-        return Kind(not grey, _is_deep(image), _is_transparent(image))
+    try:
+        with _opened(content) as image:
+            grey = image.mode in _GREY or _is_deep(image)
+            if image.mode in ("P", "PA"):
+                grey = bool((np.reshape(image.getpalette(), (-1, 3)).std(axis=1) == 0).all())
+            return Kind(not grey, _is_deep(image), _is_transparent(image))
+    except _ERRORS as error:
+        raise Unreadable(_reason(error)) from error
 
 
 def decode(content: bytes, size: int, kind: Kind) -> np.ndarray:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
+import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -36,7 +39,7 @@ class Files:
 
     def classes(self) -> list[str]:
         """The first folder of each file, if there are folders; else one class without a name."""
-        return [PurePosixPath(name).parts[0] if "/" in name else "" for name in self.names]
+        return [parts[0] if len(parts := PurePosixPath(name).parts) > 1 else "" for name in self.names]
 
 
 @dataclass(frozen=True)
@@ -55,24 +58,27 @@ def is_named(data: str) -> bool:
 
 def find(data: str) -> Files | Arrays:
     """CommandError for what is neither."""
-    package, _, name = data.partition(":")
+    package, _, dataset = data.partition(":")
     if is_named(data):
-        return _torchvision(name) if package == "torchvision" else _huggingface(name)
+        return _torchvision(dataset) if package == "torchvision" else _huggingface(dataset)
+    if not data:
+        raise CommandError(f"--data: expected {EXPECTED}, got nothing")
     path = Path(data)
     try:
         if path.is_dir():
             idx = _idx_of_folder(path)
             return idx if idx is not None else _folder(path)
-        if path.name.endswith(_TARS):
+        name = path.name.lower()
+        if name.endswith(_TARS):
             return _tar(path)
-        if path.suffix == ".zip":
+        if name.endswith(".zip"):
             return _zip(path)
-        if path.suffix in (".npy", ".npz"):
+        if name.endswith((".npy", ".npz")):
             return Arrays(_as_images(_load_array(path), data))
-        if "idx3" in path.name or "idx4" in path.name:
+        if "idx3" in name or "idx4" in name:
             return Arrays(_as_images(_idx(path), data))
         path.stat()
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, ValueError, EOFError) as error:
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise CommandError(f"--data: expected {EXPECTED}, got {data!r} ({reason})") from error
     raise CommandError(f"--data: expected {EXPECTED}, got {data!r}")
@@ -90,7 +96,8 @@ def _files(where: Path, found: dict[str, str], read: Callable[[str], bytes]) -> 
     if not found:
         raise CommandError(f"--data: no images ({', '.join(sorted(SUFFIXES))}) in {str(where)!r}")
     names = sorted(found)
-    stamp = hashlib.sha256("\n".join(f"{name} {found[name]}" for name in names).encode()).hexdigest()[:16]
+    lines = [str(where.resolve()), *(f"{name} {found[name]}" for name in names)]
+    stamp = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return Files(where, names, read, stamp)
 
 
@@ -100,7 +107,7 @@ def _folder(folder: Path) -> Files:
         name = path.relative_to(folder).as_posix()
         if _is_image(name) and path.is_file():
             stat = path.stat()
-            found[name] = f"{stat.st_size} {stat.st_mtime_ns}"
+            found[name] = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
     return _files(folder, found, _Reader(folder))
 
 
@@ -114,13 +121,23 @@ class _Reader:
         return (self.folder / name).read_bytes()
 
 
-@dataclass(frozen=True)
 class _ZipReader:
-    archive: Path
+    """The archive is opened once in each process: its directory is long."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._opened: tuple[int, zipfile.ZipFile] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_archive": self._archive, "_opened": None}
 
     def __call__(self, name: str) -> bytes:
-        with zipfile.ZipFile(self.archive) as file:
-            return file.read(name)
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), zipfile.ZipFile(self._archive)
+        try:
+            return self._opened[1].read(name)
+        except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError) as error:
+            raise OSError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -137,17 +154,18 @@ class _TarReader:
 
 def _zip(path: Path) -> Files:
     with zipfile.ZipFile(path) as file:
-        found = {info.filename: f"{info.CRC}" for info in file.infolist() if _is_image(info.filename)}
+        found = {i.filename: f"{i.CRC}" for i in file.infolist() if _is_image(i.filename) and not i.is_dir()}
     return _files(path, found, _ZipReader(path))
 
 
 def _tar(path: Path) -> Files:
     stat = path.stat()
-    stamp, content = f"{stat.st_size} {stat.st_mtime_ns}", {}
-    with tarfile.open(path) as file:
+    stamp, content = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}", {}
+    plain = path.suffix.lower() == ".tar"
+    with tarfile.open(path, "r:" if plain else "r:*") as file:
         members = [member for member in file if member.isfile() and _is_image(member.name)]
         places = {member.name: (member.offset_data, member.size) for member in members}
-        if path.suffix != ".tar":  # no place in it can be read by itself
+        if not plain:  # no place in it can be read by itself
             content = {member.name: file.extractfile(member).read() for member in members}  # type: ignore[union-attr]
     read: Callable[[str], bytes] = content.__getitem__ if content else _TarReader(path, places)
     return _files(path, dict.fromkeys(places, stamp), read)
@@ -165,7 +183,7 @@ def _load_array(path: Path) -> np.ndarray:
 
 def _as_images(array: np.ndarray, data: str) -> np.ndarray:
     """``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` as the last, in levels of which the largest is white."""
-    shape = array.shape
+    shape, array = array.shape, array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
@@ -198,6 +216,8 @@ def _idx(path: Path) -> np.ndarray:
         raise ValueError("not an IDX file of bytes")
     ndim = content[3]
     shape = np.frombuffer(content, ">i4", ndim, 4)
+    if (shape < 1).any() or len(content) != 4 + 4 * ndim + int(np.prod(shape, dtype=np.int64)):
+        raise ValueError(f"an IDX file of {len(content)} bytes for the shape {tuple(shape.tolist())}")
     return np.frombuffer(content, _IDX_TYPES[content[2]], int(np.prod(shape)), 4 + 4 * ndim).reshape(shape)
 
 
