@@ -643,4 +643,14 @@ OPERATIONS = (
         compiled=OWN,
         modes=("forward",),
     ),
+    Operation(
+        "random_uniform",
+        "random",
+        lambda shape, dtype: (shape, dtype, torch.get_default_device()),
+        lambda shape, dtype, device: (gk.random.uniform(gk.random.reserve(device=device), shape, dtype=dtype),),
+        {OWN: rivals.torch_uniform},
+        moved=(1, 0),
+        compiled=OWN,
+        modes=("forward",),
+    ),
 )

@@ -25,7 +25,7 @@ _LENGTHS = {3: 4, 7: 8, 15: 16, 31: 32, 63: 64, 65: 80, 257: 272, 511: 512}
 """What each is padded to: the next power of two, or multiple of 16."""
 _NUMEL, _ROUNDS = 10**6, 15
 # Whose tensors are flat: no row begins where a vector does not.
-_WITHOUT_ROWS = ("ema_update_", "random_normal")
+_WITHOUT_ROWS = ("ema_update_", "random_normal", "random_uniform")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

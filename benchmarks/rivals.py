@@ -397,6 +397,10 @@ def torch_normal(shape: Sequence[int], dtype: torch.dtype, device: torch.device)
     return (torch.randn(shape, dtype=dtype, device=device),)
 
 
+def torch_uniform(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Outputs:
+    return (torch.rand(shape, dtype=dtype, device=device),)
+
+
 # Liger-Kernel's, on a GPU where it is installed: of rows of classes, a loss each class, no gradient to the target.
 
 

@@ -54,6 +54,7 @@ def test_a_curve_is_measured_told_and_drawn(tmp_path: Path, capsys: pytest.Captu
         ("copy", "forward"),
         ("clone", "forward"),
         ("random_normal", "forward"),
+        ("random_uniform", "forward"),
     ]
     for point in curves[2]["points"]:
         assert point["numel"] == math.prod(point["shape"])
