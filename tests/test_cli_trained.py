@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import command
 from support.command import assert_refused, contents
 
 from genkern import random
@@ -29,14 +31,16 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS.values(), ids=MODELS)
-def run(request: pytest.FixtureRequest, genkern: Any, folder: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose images are gone."""
     kind, *options = request.param
-    out = tmp_path / "run"
-    given = ("--data", folder, "--out", out, "--size", "8", "--steps", "2", "--interval", "1", "--batch-size", "4")
-    code, _, error = genkern("train", kind, *given, *options)
-    assert code == 0, error
-    return out
+    folder = tmp_path_factory.mktemp("trained")
+    command.save_colour_images(folder / "images")
+    given = ("--data", folder / "images", "--out", folder / "run", "--size", "8", "--steps", "2", "--interval", "1")
+    assert command.run_quietly("train", kind, *given, "--batch-size", "4", *options) == 0
+    shutil.rmtree(folder / "images")
+    return folder / "run"
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -45,9 +49,6 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def test_a_checkpoint_is_enough(run: Path, genkern: Any, tmp_path: Path) -> None:
-    """Samples, paths and programs, without the data, which are gone."""
-    for path in (tmp_path / "images").iterdir():
-        path.unlink() if path.is_file() else [part.unlink() for part in path.iterdir()]
     trained = load(run)
     images = drawn(trained.model, 5, random.key(3)).clamp(0, 1)
     levels = (images * 255).round().byte().movedim(1, -1).numpy()
@@ -99,9 +100,9 @@ def test_programs_need_no_genkern_and_have_the_same_numbers(run: Path, genkern: 
 
 def test_what_cannot_be_done_is_one_line(genkern: Any, tmp_path: Path) -> None:
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
-    for command in ("sample", "interpolate", "export"):
-        assert_refused(genkern(command, tmp_path / "no.safetensors"), "not a readable checkpoint")
-        assert_refused(genkern(command, tmp_path / "none"), "none")
+    for name in ("sample", "interpolate", "export"):
+        assert_refused(genkern(name, tmp_path / "no.safetensors"), "not a readable checkpoint")
+        assert_refused(genkern(name, tmp_path / "none"), "none")
     assert_refused(genkern("sample", tmp_path, "--out", "a.jpg"), "--out: expected a .png or a folder, got 'a.jpg'")
     assert_refused(genkern("interpolate", tmp_path, "--out", "a.jpg"), "--out: expected a .png, got 'a.jpg'")
     assert_refused(genkern("sample", tmp_path, "-n", "0"), "--num: expected at least 1, got 0")

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.late,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
-CELLS, GENES, PROTEINS = 200, 60, 5
+CELLS, GENES, PROTEINS = 160, 60, 5
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +146,7 @@ def test_large_inverse_dispersions_are_right_where_scvis_formula_is_not(theta: f
         torch.testing.assert_close(law.log_prob(x).double(), expected, rtol=3e-6, atol=0.0)
 
 
-def trained(kind: str, cells: Any, epochs: int = 2) -> tuple[np.ndarray, Any]:
+def trained(kind: str, cells: Any, epochs: int = 1) -> tuple[np.ndarray, Any]:
     """The losses of each epoch."""
     scvi.settings.seed = 0
     data = cells.copy()

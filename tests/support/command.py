@@ -41,6 +41,15 @@ def run_here(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     return exit.value.code or 0, output.out, output.err
 
 
+def run_quietly(*arguments) -> int:
+    """The exit code, for fixtures of more than one test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["genkern", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            main()
+    return exit.value.code or 0
+
+
 def start(*arguments, processes: int = 1, **options) -> subprocess.Popen:
     """A command in a process of its own, or in several by torchrun."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
