@@ -83,7 +83,7 @@ def test_what_is_transparent_is_white_and_said(mode: str, tmp_path: Path) -> Non
             Image.new(mode, (4, 4), (9, 0) if mode == "LA" else (255, 0, 0, 0)).save(tmp_path / f"{index}.png")
     images = load_images(str(tmp_path), 4)
     assert (images.train[:] == 1).all()
-    assert any("5 transparent images laid on white" in note for note in images.notes)
+    assert any("5 images with an alpha channel, laid on white" in note for note in images.notes)
 
 
 def colours(number: int) -> list[np.ndarray]:
@@ -172,6 +172,11 @@ def test_data_sets_of_packages_are_found_by_name(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(CommandError, match="expected a dataset of torchvision, got 'Digit'"):
         load_images("torchvision:Digit", 64)
 
+    broken = SimpleNamespace(Digits=lambda *_, **__: 1 / 0)
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", broken)
+    with pytest.raises(CommandError, match="^--data: cannot load 'torchvision:Digits': division by zero"):
+        load_images("torchvision:Digits", 64)
+
     class Part(list[dict[str, Any]]):
         column_names = ("img", "label")
 
@@ -244,7 +249,7 @@ def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".pixels"]
     monkeypatch.setattr(cache, "decode", None)
     again = load_images(str(tmp_path / "tree"), 6, cache=tmp_path / "cache")
-    assert torch.equal(first.train[:], again.train[:]) and first.fingerprint() == again.fingerprint()
+    assert torch.equal(first.train[:], again.train[:]) and first.fingerprint == again.fingerprint
     with pytest.raises(TypeError):  # another size is another file
         load_images(str(tmp_path / "tree"), 7, cache=tmp_path / "cache")
 
@@ -259,7 +264,7 @@ def test_a_file_that_has_changed_or_is_not_whole_is_made_again(tmp_path: Path) -
     assert torch.equal(load_images(str(tmp_path / "tree"), 6).train[:], first.train[:])
     Image.fromarray(colours(1)[0][:, ::-1]).save(tmp_path / "tree" / "cats" / "1.png")
     changed = load_images(str(tmp_path / "tree"), 6)
-    assert not torch.equal(changed.train[:], first.train[:]) and changed.fingerprint() != first.fingerprint()
+    assert not torch.equal(changed.train[:], first.train[:]) and changed.fingerprint != first.fingerprint
 
 
 def test_workers_decode_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,14 +272,14 @@ def test_workers_decode_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     expected = load_images(str(tmp_path / "tree"), 6, cache=tmp_path / "alone")
     monkeypatch.setattr(cache, "_FEW", 1)
     found = load_images(str(tmp_path / "tree"), 6, cache=tmp_path / "several")
-    assert found.fingerprint() == expected.fingerprint()
+    assert found.fingerprint == expected.fingerprint
 
 
 def test_two_runs_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree")
     found: list[str] = []
     runs = [
-        threading.Thread(target=lambda: found.append(load_images(str(tmp_path / "tree"), 6).fingerprint()))
+        threading.Thread(target=lambda: found.append(load_images(str(tmp_path / "tree"), 6).fingerprint))
         for _ in range(2)
     ]
     for run in runs:
@@ -289,7 +294,7 @@ def test_a_file_is_read_image_by_image(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (300, 3, 8, 8), np.uint8)
     path = tmp_path / "a.pixels"
     path.write_bytes(images.tobytes())
-    pixels = Pixels.in_file(path, (3, 8, 8), "uint8", 300, 255.0)
+    pixels = Pixels.in_file(path, (3, 8, 8), "uint8", 300)
     torch.testing.assert_close(pixels[torch.tensor([299, 0, 7])], torch.from_numpy(images[[299, 0, 7]] / 255).float())
     torch.testing.assert_close(pixels.some(np.array([5, 2]))[1], torch.from_numpy(images[2] / 255).float())
     torch.testing.assert_close(pixels.mean(), torch.from_numpy(images.mean(0) / 255).float())

@@ -53,10 +53,10 @@ def test_folder_images_are_cropped_about_their_centre(tmp_path):
 
 def test_fingerprint_tells_data_apart():
     images = tiny_images()
-    assert images.fingerprint() == tiny_images().fingerprint()
+    assert images.fingerprint == tiny_images().fingerprint
     pixels = images.train[:]
     pixels[0, 0, 0, 0] += 0.5
-    assert images.fingerprint() != replace(images, train=Pixels.of(pixels)).fingerprint()
+    assert images.fingerprint != replace(images, train=Pixels.of(pixels)).fingerprint
 
 
 def test_every_epoch_shows_every_image_once():

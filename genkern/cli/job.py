@@ -111,7 +111,7 @@ def run(
             "settings": settings.to_dict(),
             "steps": trainer.step,
             "kept_step": at_best.step,
-            "data": {"name": images.name, "train": len(images.train), "fingerprint": images.fingerprint()},
+            "data": {"name": images.name, "train": len(images.train), "fingerprint": images.fingerprint},
             "history": trainer.records(),
             **figures,
             **({"failed": failed} if failed else {}),
@@ -141,7 +141,7 @@ def figures_of(trainer: Trainer[Any], checkpoint: Path, figures: dict[str, Any])
         "checkpoint": str(checkpoint),
         "settings": trainer.settings.to_dict(),
         "steps": trainer.step,
-        "data": {"name": trainer.images.name, "fingerprint": trainer.images.fingerprint()},
+        "data": {"name": trainer.images.name, "fingerprint": trainer.images.fingerprint},
         **figures,
     }
 

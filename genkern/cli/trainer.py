@@ -76,7 +76,7 @@ class Trainer(ABC, Generic[SettingsT]):
             raise CommandError(f"{where}: its settings are not those of a run of this version ({error})") from error
         found = settings.data if data is None else data
         images = load_images(found, settings.size, bad=settings.bad_images, cache=cache)
-        if metadata.get("data") != images.fingerprint():
+        if metadata.get("data") != images.fingerprint:
             raise CommandError(f"{where}: the run was made with other images than those of {found!r}; see --data")
         trainer = cls(settings, images)
         trainer.restore(tensors, metadata, where)
@@ -133,7 +133,7 @@ class Trainer(ABC, Generic[SettingsT]):
             tensors |= {f"{name}.{key}": value for key, value in state.items()}
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
-        metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint()}
+        metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint}
         metadata["images"] = {"shape": list(self.images.shape), "train": len(self.images.train)}
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
@@ -143,7 +143,7 @@ class Trainer(ABC, Generic[SettingsT]):
         if found != self.family:
             raise CommandError(f"{where}: expected a run of a {self.family}, a {found} is there; give another --out")
         self.settings.require_same(metadata.get("settings", {}), where)
-        if metadata.get("data") != self.images.fingerprint():
+        if metadata.get("data") != self.images.fingerprint:
             raise CommandError(f"{where}: the run there was made with other images; give another --out")
         try:
             for name, part in self._parts().items():

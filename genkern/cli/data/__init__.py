@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,15 @@ class Images:
     classes: tuple[str, ...] = ()
     """The folders of the first level, if the images lie in some."""
     notes: tuple[str, ...] = ()
-    """What was done to files that are not as others."""
+    """Sentences for the user about files that were left out or changed."""
     digest: str | None = None
+    """The fingerprint, where it is known already."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.train.image_shape
 
+    @cached_property
     def fingerprint(self) -> str:
         """Tells a resumed run that its data have changed."""
         if self.digest is not None:
@@ -67,12 +70,12 @@ def load_images(
         return _split("digits", Pixels.of(_digits()), augment=False)
     source, name = find(data), data if is_named(data) else Path(data).resolve().name
     if isinstance(source, Arrays):
-        train = _pixels(source.train)
+        train = Pixels.of(source.train)
         if source.held_out is None:
             return _split(name, train, augment=False)
         if source.held_out.shape[1:] != source.train.shape[1:]:
             raise CommandError(f"--data: expected held-out images of shape {train.image_shape} in {data!r}")
-        return Images(name, train, _pixels(source.held_out), augment=False)
+        return Images(name, train, Pixels.of(source.held_out), augment=False)
     pixels, described = decoded(source, size, cache, bad, console or Console(quiet=True))
     classes = described.classes if len(described.classes) > 1 else []
     digest = hashlib.sha256(f"{pixels.shape} {described.dtype} {described.digest}".encode()).hexdigest()[:16]
@@ -85,7 +88,7 @@ def _notes(described: Described) -> list[str]:
         more = f" and {len(described.skipped) - _NAMED} more" if len(described.skipped) > _NAMED else ""
         notes.append(f"left out, as they cannot be read: {'; '.join(described.skipped[:_NAMED])}{more}")
     if described.transparent:
-        notes.append(f"{described.transparent} transparent images laid on white")
+        notes.append(f"{described.transparent} images with an alpha channel, laid on white")
     if described.dtype == "uint16":
         notes.append("some images have more than 256 levels: all are kept in 65536")
     return notes
@@ -105,12 +108,6 @@ def _split(
     held_out = np.arange(len(images)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
     parts = images.some(np.flatnonzero(~held_out)), images.some(np.flatnonzero(held_out))
     return Images(name, *parts, augment, tuple(classes), tuple(notes), digest)
-
-
-def _pixels(array: np.ndarray) -> Pixels:
-    channels, height, width = array.shape[1:]
-    white = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(array.dtype, 1.0)
-    return Pixels((channels, height, width), array.__getitem__, np.arange(len(array)), white)
 
 
 def _faces() -> Tensor:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import or_
@@ -23,7 +23,7 @@ from rich.progress import Progress
 
 from genkern.cli.data.decode import Kind, Unreadable, decode, kind_of
 from genkern.cli.data.pixels import Pixels
-from genkern.cli.data.sources import Files
+from genkern.cli.data.sources import Files, class_of
 from genkern.cli.errors import CommandError
 
 _FORMAT = 1
@@ -34,15 +34,13 @@ _MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class Described:
-    """What lies in the file of a set."""
+    """What lies in the file of decoded images, and what was met on the way."""
 
     shape: tuple[int, int, int]
     dtype: str
-    white: float
     count: int
     digest: str
     classes: list[str]
-    labels: list[int]
     skipped: list[str]
     transparent: int
 
@@ -53,7 +51,7 @@ def decoded(files: Files, size: int, folder: Path | None, bad: str, console: Con
     described = _read(path)
     if described is None:
         described = _write(files, size, path, bad, console)
-    return Pixels.in_file(path, described.shape, described.dtype, described.count, described.white), described
+    return Pixels.in_file(path, described.shape, described.dtype, described.count), described
 
 
 def _folder_for(where: Path, given: Path | None) -> Path:
@@ -85,15 +83,18 @@ def _read(path: Path) -> Described | None:
 
 
 def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> Described:
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        kinds = list(bar.track(_mapped(_Heads(files)), total=len(files.names), description="images found"))
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with files.opened() as read, bars as bar:
+        kinds = list(bar.track(_mapped(_Heads(files.names, read)), total=len(files.names), description="images found"))
         _stop_at(zip(files.names, kinds, strict=True), bad)
         kind = reduce(or_, (found for found in kinds if isinstance(found, Kind)), Kind())
         beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # of each run its own
         digest, kept, skipped = hashlib.sha256(), [], []
         try:
             with beside.open("wb") as file:
-                squares = bar.track(_mapped(_Squares(files, size, kind)), total=len(kinds), description="decoded")
+                squares = bar.track(
+                    _mapped(_Squares(files.names, read, size, kind)), total=len(kinds), description="decoded"
+                )
                 for name, square in zip(files.names, squares, strict=True):
                     _stop_at([(name, square)], bad)
                     if isinstance(square, str):
@@ -110,18 +111,14 @@ def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> D
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink()
-    by_name = dict(zip(files.names, files.classes(), strict=True))
-    classes = sorted({by_name[name] for name in kept})
     described = Described(
-        (kind.channels, size, size),
-        kind.dtype,
-        kind.white,
-        len(kept),
-        digest.hexdigest(),
-        classes,
-        [classes.index(by_name[name]) for name in kept],
-        skipped,
-        sum(isinstance(found, Kind) and found.transparent for found in kinds),
+        shape=(kind.channels, size, size),
+        dtype=kind.dtype,
+        count=len(kept),
+        digest=digest.hexdigest(),
+        classes=sorted({class_of(name) for name in kept}),
+        skipped=skipped,
+        transparent=sum(isinstance(found, Kind) and found.transparent for found in kinds),
     )
     described_beside = beside.with_suffix(".json")
     described_beside.write_text(json.dumps({"format": _FORMAT, **asdict(described)}) + "\n", encoding="utf-8")
@@ -130,43 +127,47 @@ def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> D
 
 
 def _stop_at(found: Iterable[tuple[str, object]], bad: str) -> None:
-    """Where one file that cannot be read stops the run, the first is named."""
+    """Raise CommandError that names the first file with a reason why it cannot be read, if such a file is to stop."""
     for name, reason in found:
         if isinstance(reason, str) and bad == "stop":
             raise CommandError(f"--data: cannot read the image {name!r}: {reason}; --bad-images skip leaves it out")
 
 
 class _Heads:
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    """The kind of each image, or the reason why it has none."""
+
+    def __init__(self, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+        self._names, self._read = names, read
 
     def __len__(self) -> int:
-        return len(self._files.names)
-
-    def __getitem__(self, at: int) -> Kind | str:
-        try:
-            return kind_of(self._files.read(self._files.names[at]))
-        except (Unreadable, OSError) as error:
-            return str(error)
-
-
-class _Squares(_Heads):
-    def __init__(self, files: Files, size: int, kind: Kind) -> None:
-        super().__init__(files)
-        self._size, self._kind = size, kind
+        return len(self._names)
 
     def __getitem__(self, at: int) -> Any:
         try:
-            return decode(self._files.read(self._files.names[at]), self._size, self._kind)
+            return self._made(self._read(self._names[at]))
         except (Unreadable, OSError) as error:
             return str(error)
+
+    def _made(self, content: bytes) -> Any:
+        return kind_of(content)
+
+
+class _Squares(_Heads):
+    """The decoded square of each image, likewise."""
+
+    def __init__(self, names: Sequence[str], read: Callable[[str], bytes], size: int, kind: Kind) -> None:
+        super().__init__(names, read)
+        self._size, self._kind = size, kind
+
+    def _made(self, content: bytes) -> Any:
+        return decode(content, self._size, self._kind)
 
 
 def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _mapped(items: _Heads) -> Iterator[Any] | Iterable[Any]:
+def _mapped(items: _Heads) -> Iterable[Any]:
     """Every item in its order, made by as many processes as there are cores."""
     if len(items) < _FEW:
         return (items[at] for at in range(len(items)))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from genkern.cli.data.pixels import WHITE
 from genkern.cli.errors import optional
 
 _GREY = frozenset({"1", "L", "LA", "La"})
 _TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_WHITE = 65535
+_WHITE = WHITE[np.dtype(np.uint16)]
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError)
 
 
@@ -22,11 +23,13 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """What an image asks of the array that a set is kept in: colours, and more than 256 levels."""
+    """What the array must hold in which an image is kept with others."""
 
     colour: bool = False
     deep: bool = False
+    """Whether there are more than 256 levels."""
     transparent: bool = False
+    """Whether there is an alpha channel, which is not kept."""
 
     def __or__(self, other: Kind) -> Kind:
         return Kind(self.colour or other.colour, self.deep or other.deep, self.transparent or other.transparent)
@@ -39,19 +42,15 @@ class Kind:
     def channels(self) -> int:
         return 3 if self.colour else 1
 
-    @property
-    def white(self) -> float:
-        return _WHITE if self.deep else 255
-
 
 def kind_of(content: bytes) -> Kind:
-    """By the head of the file."""
+    """What the head of a file says of the image; Unreadable where it says nothing."""
     try:
         with _opened(content) as image:
             grey = image.mode in _GREY or _is_deep(image)
             if image.mode in ("P", "PA"):
                 grey = bool((np.reshape(image.getpalette(), (-1, 3)).std(axis=1) == 0).all())
-            return Kind(not grey, _is_deep(image), _is_transparent(image))
+            return Kind(not grey, _is_deep(image), _is_transparent(image) and not _is_deep(image))
     except _ERRORS as error:
         raise Unreadable(_reason(error)) from error
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 _AT_ONCE = 4096
+WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+"""The stored number that is 1, by the type; floating numbers are as they are."""
 Rows = Callable[[np.ndarray], np.ndarray]
 
 
@@ -22,24 +24,23 @@ class Pixels:
     shape : ``(C, H, W)``
     rows : the stored images of an array of places
     places : which of the stored images these are, in their order
-    white : the stored number that is 1
     """
 
-    def __init__(self, shape: tuple[int, int, int], rows: Rows, places: np.ndarray, white: float = 1.0) -> None:
+    def __init__(self, shape: tuple[int, int, int], rows: Rows, places: np.ndarray) -> None:
         self.image_shape = shape
         self._rows = rows
         self._places = places
-        self._white = white
 
     @classmethod
-    def of(cls, images: Tensor) -> Pixels:
-        """Those of a tensor in memory."""
+    def of(cls, images: np.ndarray | Tensor) -> Pixels:
+        """The images of an array in memory."""
         channels, height, width = images.shape[1:]
-        return cls((channels, height, width), images.numpy().__getitem__, np.arange(len(images)))
+        array = images.numpy() if isinstance(images, Tensor) else images
+        return cls((channels, height, width), array.__getitem__, np.arange(len(array)))
 
     @classmethod
-    def in_file(cls, path: Path, shape: tuple[int, int, int], dtype: str, count: int, white: float) -> Pixels:
-        """Those that lie in a file, one behind the other. They are read, not mapped: memory holds what is in use."""
+    def in_file(cls, path: Path, shape: tuple[int, int, int], dtype: str, count: int) -> Pixels:
+        """The images of a file, one behind the other. They are read, not mapped: memory holds what is in use."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize
 
@@ -54,7 +55,7 @@ class Pixels:
                 os.close(descriptor)
             return found
 
-        return cls(shape, rows, np.arange(count), white)
+        return cls(shape, rows, np.arange(count))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -62,7 +63,7 @@ class Pixels:
 
     @property
     def dims(self) -> int:
-        """Numbers of an image."""
+        """How many numbers an image has."""
         return int(np.prod(self.image_shape))
 
     def __len__(self) -> int:
@@ -73,14 +74,15 @@ class Pixels:
             return self[which : which + 1 or None][0]
         stored = self._rows(self._places[which if isinstance(which, slice) else which.numpy()])
         images = torch.from_numpy(np.ascontiguousarray(stored).astype(np.float32, copy=False))
-        return images if self._white == 1.0 else images / self._white
+        white = WHITE.get(stored.dtype)
+        return images if white is None else images / white
 
     def some(self, places: np.ndarray) -> Pixels:
-        """Those at these places."""
-        return Pixels(self.image_shape, self._rows, self._places[places], self._white)
+        """The images at these places."""
+        return Pixels(self.image_shape, self._rows, self._places[places])
 
     def sample(self, most: int) -> Pixels:
-        """So many at most, evenly spread."""
+        """At most so many of the images, evenly spread."""
         if len(self) <= most:
             return self
         return self.some(np.linspace(0, len(self) - 1, most).round().astype(np.int64))

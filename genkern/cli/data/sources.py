@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import lzma
 import os
+import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from genkern.cli.errors import CommandError, optional
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _IDX_TYPES = {8: np.dtype(np.uint8)}
-EXPECTED = (
+_EXPECTED = (
     "'faces', 'digits', a folder, zip or tar of images, an array (.npy, .npz), IDX files as MNIST has them, "
     "torchvision:NAME or huggingface:NAME"
 )
@@ -29,17 +33,20 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Files:
-    """Image files, each read when it is its turn; they lie in `where`, or are parts of it."""
+    """Image files that lie in the folder or the archive `where`."""
 
     where: Path
     names: Sequence[str]
-    read: Callable[[str], bytes]
+    opened: Callable[[], AbstractContextManager[Callable[[str], bytes]]]
+    """What reads a file by its name, for as long as the files are needed; worker processes may have it, too."""
     stamp: str
     """Changes when a file does."""
 
-    def classes(self) -> list[str]:
-        """The first folder of each file, if there are folders; else one class without a name."""
-        return [parts[0] if len(parts := PurePosixPath(name).parts) > 1 else "" for name in self.names]
+
+def class_of(name: str) -> str:
+    """The first folder of a file, or nothing where it lies in none."""
+    parts = PurePosixPath(name).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -58,11 +65,10 @@ def is_named(data: str) -> bool:
 
 def find(data: str) -> Files | Arrays:
     """CommandError for what is neither."""
-    package, _, dataset = data.partition(":")
     if is_named(data):
-        return _torchvision(dataset) if package == "torchvision" else _huggingface(dataset)
+        return _of_package(data)
     if not data:
-        raise CommandError(f"--data: expected {EXPECTED}, got nothing")
+        raise CommandError(f"--data: expected {_EXPECTED}, got nothing")
     path = Path(data)
     try:
         if path.is_dir():
@@ -80,25 +86,27 @@ def find(data: str) -> Files | Arrays:
         path.stat()
     except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
-        raise CommandError(f"--data: expected {EXPECTED}, got {data!r} ({reason})") from error
-    raise CommandError(f"--data: expected {EXPECTED}, got {data!r}")
+        raise CommandError(f"--data: expected {_EXPECTED}, got {data!r} ({reason})") from error
+    raise CommandError(f"--data: expected {_EXPECTED}, got {data!r}")
 
 
 def _is_image(name: str) -> bool:
     """Hidden files and folders are none, such as those that macOS puts beside each file."""
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and PurePosixPath(name).suffix.lower() in SUFFIXES
+    return not hidden and PurePosixPath(name).suffix.lower() in _SUFFIXES
 
 
-def _files(where: Path, found: dict[str, str], read: Callable[[str], bytes]) -> Files:
+def _files(
+    where: Path, found: dict[str, str], opened: Callable[[], AbstractContextManager[Callable[[str], bytes]]]
+) -> Files:
     """Files by name, each with what changes when it does."""
     if not found:
-        raise CommandError(f"--data: no images ({', '.join(sorted(SUFFIXES))}) in {str(where)!r}")
+        raise CommandError(f"--data: no images ({', '.join(sorted(_SUFFIXES))}) in {str(where)!r}")
     names = sorted(found)
     lines = [str(where.resolve()), *(f"{name} {found[name]}" for name in names)]
     stamp = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return Files(where, names, read, stamp)
+    return Files(where, names, opened, stamp)
 
 
 def _folder(folder: Path) -> Files:
@@ -108,13 +116,14 @@ def _folder(folder: Path) -> Files:
         if _is_image(name) and path.is_file():
             stat = path.stat()
             found[name] = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-    return _files(folder, found, _Reader(folder))
+    return _files(folder, found, lambda: nullcontext(_FolderReader(folder)))
+
+
+# Readers are classes, as worker processes that do not fork are sent them by pickle.
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """Of a class, so that workers of a DataLoader that are started anew can have it."""
-
+class _FolderReader:
     folder: Path
 
     def __call__(self, name: str) -> bytes:
@@ -155,20 +164,33 @@ class _TarReader:
 def _zip(path: Path) -> Files:
     with zipfile.ZipFile(path) as file:
         found = {i.filename: f"{i.CRC}" for i in file.infolist() if _is_image(i.filename) and not i.is_dir()}
-    return _files(path, found, _ZipReader(path))
+    return _files(path, found, lambda: nullcontext(_ZipReader(path)))
 
 
 def _tar(path: Path) -> Files:
     stat = path.stat()
-    stamp, content = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}", {}
-    plain = path.suffix.lower() == ".tar"
-    with tarfile.open(path, "r:" if plain else "r:*") as file:
+    stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+    with _unpacked(path) as stream, tarfile.open(fileobj=stream, mode="r:") as file:
         members = [member for member in file if member.isfile() and _is_image(member.name)]
         places = {member.name: (member.offset_data, member.size) for member in members}
-        if not plain:  # no place in it can be read by itself
-            content = {member.name: file.extractfile(member).read() for member in members}  # type: ignore[union-attr]
-    read: Callable[[str], bytes] = content.__getitem__ if content else _TarReader(path, places)
-    return _files(path, dict.fromkeys(places, stamp), read)
+
+    @contextmanager
+    def opened() -> Iterator[_TarReader]:
+        if path.suffix.lower() == ".tar":
+            yield _TarReader(path, places)
+            return
+        with _unpacked(path) as stream, tempfile.NamedTemporaryFile(suffix=".tar") as plain:
+            shutil.copyfileobj(stream, plain)  # in a packed one no place can be read by itself
+            plain.flush()
+            yield _TarReader(Path(plain.name), places)
+
+    return _files(path, dict.fromkeys(places, stamp), opened)
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    """The archive as a stream of what it was packed from."""
+    openers: dict[str, Callable[..., Any]] = {".tar": open, ".bz2": bz2.open, ".xz": lzma.open}
+    return openers.get(path.suffix.lower(), gzip.open)(path, "rb")
 
 
 def _load_array(path: Path) -> np.ndarray:
@@ -201,7 +223,7 @@ def _as_images(array: np.ndarray, data: str) -> np.ndarray:
 
 
 def _idx_of_folder(folder: Path) -> Arrays | None:
-    """The four files of MNIST and its kin, as they are distributed; images alone are needed."""
+    """The images among the four files of MNIST and its kin, as they are distributed."""
     parts = []
     for prefix in ("train", "t10k"):
         found = sorted(path for path in folder.glob(f"{prefix}-images*idx3-ubyte*") if path.is_file())
@@ -219,6 +241,17 @@ def _idx(path: Path) -> np.ndarray:
     if (shape < 1).any() or len(content) != 4 + 4 * ndim + int(np.prod(shape, dtype=np.int64)):
         raise ValueError(f"an IDX file of {len(content)} bytes for the shape {tuple(shape.tolist())}")
     return np.frombuffer(content, _IDX_TYPES[content[2]], int(np.prod(shape)), 4 + 4 * ndim).reshape(shape)
+
+
+def _of_package(data: str) -> Arrays:
+    package, _, name = data.partition(":")
+    try:
+        return _torchvision(name) if package == "torchvision" else _huggingface(name)
+    except CommandError:
+        raise
+    except Exception as error:  # of code and of servers that are not ours
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CommandError(f"--data: cannot load {data!r}: {reason}") from error
 
 
 def _torchvision(name: str) -> Arrays:
