@@ -631,26 +631,22 @@ OPERATIONS = (
         modes=("forward",),
         **PARAMETERS,
     ),
-    Operation(
-        "random_normal",
-        "random",
-        lambda shape, dtype: (shape, dtype, torch.get_default_device()),
-        # The key is drawn anew as the operations do, so that both sides make fresh noise.
-        lambda shape, dtype, device: (gk.random.normal(gk.random.reserve(device=device), shape, dtype=dtype),),
-        {OWN: rivals.torch_normal},
-        moved=(1, 0),
-        exps=(1.5, 0),
-        compiled=OWN,
-        modes=("forward",),
-    ),
-    Operation(
-        "random_uniform",
-        "random",
-        lambda shape, dtype: (shape, dtype, torch.get_default_device()),
-        lambda shape, dtype, device: (gk.random.uniform(gk.random.reserve(device=device), shape, dtype=dtype),),
-        {OWN: rivals.torch_uniform},
-        moved=(1, 0),
-        compiled=OWN,
-        modes=("forward",),
+    # The key is drawn anew as the operations do, so that both sides make fresh noise.
+    *(
+        Operation(
+            f"random_{draw.__name__}",
+            "random",
+            lambda shape, dtype: (shape, dtype, torch.get_default_device()),
+            lambda shape, dtype, device, draw=draw: (draw(gk.random.reserve(device=device), shape, dtype=dtype),),
+            {OWN: rival},
+            moved=(1, 0),
+            exps=(exps, 0),
+            compiled=OWN,
+            modes=("forward",),
+        )
+        for draw, rival, exps in (
+            (gk.random.normal, rivals.torch_normal, 1.5),
+            (gk.random.uniform, rivals.torch_uniform, 0),
+        )
     ),
 )

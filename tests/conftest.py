@@ -65,9 +65,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def genkern(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def genkern(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs a command; gives its exit code, stdout and stderr."""
-    return lambda *arguments: command.run_here(monkeypatch, capsys, *arguments)
+    return lambda *arguments: (command.run_here(*arguments), *capsys.readouterr())
 
 
 def _in_force(backend: Backend, request: pytest.FixtureRequest) -> Iterator[Backend]:

@@ -225,9 +225,12 @@ def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
     text = (root / "docs" / "counts.md").read_text(encoding="utf-8")
     for likelihood in ("negative binomial", "zero-inflated negative binomial"):
         row = next(line for line in text.splitlines() if line.startswith(f"| {likelihood} | 20 | 1 |"))
-        shares, bounds = row.split("|")[7:9], row.split("|")[11:13]
-        assert all(float(share.strip(" %")) >= 0 for share in shares)  # of a busy machine any
-        assert all(float(bound) > 0 for bound in bounds)
+        told = json.loads(single_cell.CHAPTER.files(root / "results")[0].read_text())["rows"]
+        (found,) = (r for r in told if single_cell._LIKELIHOODS[r["likelihood"]] == likelihood)
+        assert all(found["share"][name] > 0 and found["epochs"][name]["rounds"] == 3 for name in ("before", "after"))
+        assert [f" {found['share'][name]:.0%} " for name in ("before", "after")] == row.split("|")[7:9]
+        assert [f" {found['bound'][name]:.1f} " for name in ("before", "after")] == row.split("|")[11:13]
+        assert found["bound"]["before"] == pytest.approx(found["bound"]["after"], rel=0.2)  # of another noise
 
 
 def test_several_machines_of_a_chapter_follow_each_other(root: Path) -> None:

@@ -17,11 +17,11 @@ from genkern.cli import augmentation
 from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import RECIPES
-from genkern.cli.gan.pictures import slerp
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.parallel import Ranks
 from genkern.cli.quality import Space, coverage, nearest, quality
+from genkern.cli.sampling import slerp
 from genkern.cli.vae.settings import VAESettings
 from genkern.cli.vae.trainer import VAETrainer
 

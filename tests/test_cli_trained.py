@@ -38,7 +38,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("trained")
     command.save_colour_images(folder / "images")
     given = ("--data", folder / "images", "--out", folder / "run", "--size", "8", "--steps", "2", "--interval", "1")
-    assert command.run_quietly("train", kind, *given, "--batch-size", "4", *options) == 0
+    assert command.run_here("train", kind, *given, "--batch-size", "4", *options) == 0
     shutil.rmtree(folder / "images")
     return folder / "run"
 

@@ -14,7 +14,7 @@ from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
-from genkern.cli.job import How, console, set_threads
+from genkern.cli.job import RunOptions, console, set_threads
 from genkern.cli.options import BadImages, Cache, Data, Keep, LatentDim, Out, Resume, Seed, Size, Steps, Threads
 from genkern.cli.parallel import is_first
 from genkern.cli.session import Interrupted, checkpoint_of
@@ -92,9 +92,9 @@ def demo(
         for name, value in of_vae.items():
             if value is not None:
                 raise CommandError(f"--{name}: expected --model conv, mlp or hybrid, got 'gan'")
-        demo_gan(data, How(out, steps, threads, resume, cache), **shared)
+        demo_gan(data, steps, RunOptions(out, threads, resume, cache), **shared)
     else:
-        demo_vae(data, How(out, steps, threads, resume, cache, keep), model=model, **shared, **of_vae)
+        demo_vae(data, steps, RunOptions(out, threads, resume, cache, keep), model=model, **shared, **of_vae)
 
 
 @app.command("evaluate")

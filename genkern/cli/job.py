@@ -18,12 +18,11 @@ from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
 from genkern.cli.log import logger
 from genkern.cli.parallel import joined
-from genkern.cli.session import BEST, CHECKPOINT, fit, kept, prepare_folder
+from genkern.cli.session import BEST, CHECKPOINT, TrainerT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
 from genkern.cli.trainer import Trainer
 
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
-TrainerT = TypeVar("TrainerT", bound=Trainer[Any])
 Recipes = Mapping[str, tuple[SettingsT, int]]
 """The settings and the number of steps that suit faces, digits and a folder."""
 
@@ -51,11 +50,10 @@ def set_threads(threads: int | None) -> None:
 
 
 @dataclass(frozen=True)
-class How:
-    """Where a command trains, how long and by what means: nothing of it changes a number of a step."""
+class RunOptions:
+    """What a user says of a run that changes no number of it, where settings are what does."""
 
     out: Path
-    steps: int | None
     threads: int | None
     resume: str
     cache: Path | None
@@ -66,7 +64,8 @@ class How:
 def run(
     trainer_type: type[TrainerT],
     settings: RunSettings,
-    how: How,
+    steps: int,
+    options: RunOptions,
     *,
     measure: Callable[[TrainerT], dict[str, Any]],
     report: Callable[[dict[str, Any], Console], None],
@@ -77,14 +76,15 @@ def run(
     The first process then writes metrics.json, of what was run, its history and its figures, draws the pictures by
     their names, and reports.
     """
-    out, keep = how.out, how.keep
-    assert how.steps is not None
+    out, keep = options.out, options.keep
     with joined() as ranks, ExitStack() as held:
         first = ranks.rank == 0
         tell = console(quiet=not first)
-        set_threads(how.threads)
+        set_threads(options.threads)
         images = ranks.one_first(
-            lambda: load_images(settings.data, settings.size, bad=settings.bad_images, cache=how.cache, console=tell)
+            lambda: load_images(
+                settings.data, settings.size, bad=settings.bad_images, cache=options.cache, console=tell
+            )
         )
         if first:
             prepare_folder(out)
@@ -97,7 +97,7 @@ def run(
         for note in images.notes:
             tell.print(note)
         trainer = trainer_type(settings, images, ranks)
-        fit(trainer, out, how.steps, resume=how.resume, keep=keep, log=logger(how.log, out), console=tell)
+        fit(trainer, out, steps, resume=options.resume, keep=keep, log=logger(options.log, out), console=tell)
         if not first:
             return
         at_best = kept(trainer, out, keep)
@@ -127,10 +127,10 @@ def run(
 
 
 def _tried(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:
-    """What comes after training loses nothing else where it fails."""
+    """What `make` gives; where it fails None, and the reason stands in `failed`, so that nothing else is lost."""
     try:
         return make()
-    except Exception as error:  # whatever it is, the run is kept and the reason told
+    except Exception as error:
         failed[name] = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
         return None
 

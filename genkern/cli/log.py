@@ -1,4 +1,4 @@
-"""The history of a run where other programs look for it: a table of commas, or TensorBoard's files."""
+"""The history of a run in formats that other programs read: comma-separated values, or TensorBoard's."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ LOGS = ("csv", "tensorboard")
 
 
 def logger(kind: str | None, out: Path) -> Callable[[Trainer[Any]], None]:
-    """What is called at the end of every interval; nothing without a kind."""
+    """A function to be called at the end of every interval; without a kind it does nothing."""
     if kind is None:
         return lambda trainer: None
     if kind not in LOGS:

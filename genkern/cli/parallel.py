@@ -43,7 +43,7 @@ class Ranks:
         return int(value)
 
     def one_first(self, make: Callable[[], T]) -> T:
-        """What each rank makes, the first one before the others: what it leaves on the disk they find."""
+        """The result of `make` on each rank, on the first one before the others: they find what it left on the disk."""
         made = make() if self.rank == 0 else None
         self.highest(0)
         return make() if made is None else made

@@ -13,21 +13,20 @@ from rich.table import Table
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.cli.data import Images, Pixels
+from genkern.cli.data import Images
 from genkern.cli.errors import optional
 
 _DIMS = 16
 _MOST, _NUMBERS = 2000, 2**23
 _EXACT = 500
 _AT_ONCE = 4096
-_NO_VARIANCE = 1e-300
 _NEIGHBOURS = 3  # Kynkäänniemi et al. 2019
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Scales of the kernels, in median squared distances of two training images."""
 
 
-def so_many(dims: int) -> int:
-    """Images of that many numbers that are taken at once, so that memory does not depend on their size either."""
+def most_at_once(dims: int) -> int:
+    """How many images of so many numbers are in memory at once: fewer of large ones."""
     return min(_MOST, max(64, _NUMBERS // dims))
 
 
@@ -37,13 +36,17 @@ class Space:
     def __init__(self, images: Images, dims: int = _DIMS) -> None:
         self.mirrored = images.augment
         self._images = images.train
-        most = so_many(images.train.dims)
+        most = most_at_once(images.train.dims)
         fitted = self._with_mirrored(images.train[:most]).flatten(1).double()
         fit = principal_components(fitted, min(dims, len(fitted) - 1, fitted.shape[1]))
         self._mean, self._axes = torch.as_tensor(fit.mean_), torch.as_tensor(fit.components_)
         self.dims = fit.n_components_
-        self.explained = float(fit.explained_variance_.sum() / max(fitted.var(dim=0).sum().item(), _NO_VARIANCE))
-        self.train = self._with_mirrored_points(images.train)
+        shares = torch.as_tensor(fit.explained_variance_ratio_)
+        self.explained = shares.nan_to_num().sum().item()  # of images that are all alike there is none
+        points = [self(part) for _, part in images.train.parts(1024)]
+        if self.mirrored:
+            points += [self(part.flip(-1)) for _, part in images.train.parts(1024)]
+        self.train = torch.cat(points)
         self.held_out = self(self._with_mirrored(images.held_out[:most]))
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -51,14 +54,9 @@ class Space:
         return (images.flatten(1).double() - self._mean) @ self._axes.T
 
     def training_images(self, which: Tensor) -> Tensor:
-        """Those whose points these rows of `train` are."""
+        """The images whose points are these rows of `train`."""
         images = self._images[which % len(self._images)]
         return torch.where((which < len(self._images)).view(-1, 1, 1, 1), images, images.flip(-1))
-
-    def _with_mirrored_points(self, images: Pixels) -> Tensor:
-        """The points of all images, and behind them those of mirrored ones."""
-        parts = [[self(part), *[self(part.flip(-1))] * self.mirrored] for _, part in images.parts(1024)]
-        return torch.cat([torch.cat(column) for column in zip(*parts, strict=True)])
 
     def _with_mirrored(self, images: Tensor) -> Tensor:
         return torch.cat([images, images.flip(-1)]) if self.mirrored else images
@@ -81,7 +79,7 @@ def quality(images: Images, sample: Callable[[int], Tensor]) -> dict[str, Any]:
     run, is what it should surpass where the data are no Gaussian.
     """
     space = Space(images)
-    train = space.train[: so_many(images.train.dims)]
+    train = space.train[: most_at_once(images.train.dims)]
     samples = space(sample(len(train)))
     sets = {"samples": samples, "training": train, "gaussian": _gaussian(space.train, len(train))}
     distances = torch.pdist(train).square()

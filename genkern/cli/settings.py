@@ -35,7 +35,7 @@ class RunSettings:
         return asdict(self)
 
     def require_same(self, stored: Mapping[str, Any], where: str) -> None:
-        """Refuse to continue a run that was made with other settings; of the data it is the images that count."""
+        """Refuse to continue a run that was made with other settings; data have a fingerprint, wherever they lie."""
         for field in fields(self):
             if field.name == "data":
                 continue

@@ -1,4 +1,4 @@
-"""What a checkpoint is good for without its data: samples, paths between them, programs for other libraries."""
+"""``genkern sample``, ``interpolate`` and ``export``: what needs a checkpoint and none of its data."""
 
 import io
 import math
@@ -16,11 +16,10 @@ from genkern import random
 from genkern.cli.checkpoint import load_checkpoint, replace_file
 from genkern.cli.data import Images, Pixels
 from genkern.cli.errors import CommandError, optional
-from genkern.cli.gan.pictures import slerp
 from genkern.cli.gan.settings import GANSettings, build_gan
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console
-from genkern.cli.sampling import drawn
+from genkern.cli.sampling import drawn, paths
 from genkern.cli.session import checkpoint_of, prepare_folder
 from genkern.cli.trainer import family_of
 from genkern.cli.vae.settings import VAESettings, build_vae
@@ -96,22 +95,20 @@ def sample(
 @torch.no_grad()
 def interpolate(
     checkpoint: Checkpoint,
-    paths: Annotated[int, typer.Option(help="Paths, a row each.")] = 6,
+    rows: Annotated[int, typer.Option("--paths", help="Paths, a row each.")] = 6,
     steps: Annotated[int, typer.Option(help="Images of a path.")] = 10,
     out: Annotated[Path, typer.Option(help="A .png.")] = Path("interpolation.png"),
     seed: Seed = 0,
 ) -> None:
-    """Draw spherical paths between pairs of draws of z."""
-    for name, value, least in (("paths", paths, 1), ("steps", steps, 2)):
+    """Draw spherical paths between pairs of draws of z ~ N(0, I)."""
+    for name, value, least in (("paths", rows, 1), ("steps", steps, 2)):
         if value < least:
             raise CommandError(f"--{name}: expected at least {least}, got {value}")
     if out.suffix.lower() != ".png":
         raise CommandError(f"--out: expected a .png, got {str(out)!r}")
     trained = load(checkpoint)
-    start, end = random.normal(random.key(seed), (2, paths, *(trained.model.latent_shape or ())))
-    z = torch.stack([slerp(start, end, step / (steps - 1)) for step in range(steps)], dim=1).flatten(0, 1)
-    _save_grid(out, trained.pictures_of(z), steps)
-    console().print(f"wrote {paths} paths into {out}")
+    _save_grid(out, trained.pictures_of(paths(trained.model, rows, steps, random.key(seed))), steps)
+    console().print(f"wrote {rows} paths into {out}")
 
 
 def export(

@@ -55,10 +55,12 @@ GOOD["random.normal"] = GOOD["random.uniform"] = {"key": KEY, "shape": (2, 3)}
 GOOD["gumbel_softmax"] = {"logits": torch.ones(2, 4)}
 GOOD["discretized_logistic_mixture_nll"] = {"x": torch.ones(2, 3), "params": torch.ones(2, 10), "mixtures": 1}
 GOOD["discretized_logistic_mixture_sample"] = {"params": torch.ones(2, 10), "mixtures": 1, "key": KEY}
-OF_COUNTS = {name: torch.ones(2, 4) for name in ("mean", "inverse_dispersion", "dropout_logits")}
-GOOD["zero_inflated_negative_binomial_sample"] = {**OF_COUNTS, "key": KEY}
-GOOD["negative_binomial_sample"] = {**dict(list(OF_COUNTS.items())[:2]), "key": KEY}
-GOOD["poisson_sample"] = {"rate": torch.ones(2, 4), "key": KEY}
+for name, parameters in {
+    "poisson_sample": ("rate",),
+    "negative_binomial_sample": ("mean", "inverse_dispersion"),
+    "zero_inflated_negative_binomial_sample": ("mean", "inverse_dispersion", "dropout_logits"),
+}.items():
+    GOOD[name] = {"key": KEY, **{parameter: torch.ones(2, 4) for parameter in parameters}}
 GOOD["gaussian_mixture_log_prob"] = {"z": torch.ones(4, 2), "loc": torch.zeros(3, 2), "scale": torch.zeros(3, 2)}
 GOOD["kde_log_prob"] = {"x": torch.ones(4, 2), "data": torch.zeros(3, 2), "bandwidth": 0.5}
 GOOD["mmd"] = {"x": torch.ones(4, 2), "y": torch.zeros(3, 2)}

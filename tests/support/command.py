@@ -32,17 +32,8 @@ def tiny_images(augment: bool = True, num: int = 10, channels: int = 1) -> Image
     return Images("tiny", Pixels.of(train), Pixels.of(held_out), augment)
 
 
-def run_here(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    monkeypatch.setattr(sys, "argv", ["genkern", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit:
-        main()
-    output = capsys.readouterr()
-    return exit.value.code or 0, output.out, output.err
-
-
-def run_quietly(*arguments) -> int:
-    """The exit code, for fixtures of more than one test."""
+def run_here(*arguments) -> int:
+    """The exit code."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["genkern", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit:

@@ -11,7 +11,7 @@ from genkern.cli import options
 from genkern.cli.gan.pictures import PICTURES
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
 from genkern.cli.gan.trainer import GANTrainer
-from genkern.cli.job import How, console, figures_of, run, settings_for, write_figures
+from genkern.cli.job import RunOptions, console, figures_of, run, settings_for, write_figures
 from genkern.cli.quality import quality, report_quality
 from genkern.cli.sampling import drawn
 
@@ -62,15 +62,14 @@ def train_gan(
     given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"ema": ema, "interval": interval, "seed": seed, "size": size, "bad_images": bad_images}
     settings, steps = _settings(data, steps, **given)
-    how = How(out, steps, threads, resume, cache, log=log)
-    run(GANTrainer, settings, how, measure=_measure, report=_report, pictures={})
+    how = RunOptions(out, threads, resume, cache, log=log)
+    run(GANTrainer, settings, steps, how, measure=_measure, report=_report, pictures={})
 
 
-def demo_gan(data: str, how: How, **options: Any) -> None:
+def demo_gan(data: str, steps: int | None, how: RunOptions, **options: Any) -> None:
     """Train a GAN on real images, compare its samples with images it never saw, and draw them."""
-    settings, steps = _settings(data, how.steps, **options)
-    how = replace(how, steps=steps)
-    run(GANTrainer, settings, how, measure=_measure, report=_report, pictures=PICTURES)
+    settings, steps = _settings(data, steps, **options)
+    run(GANTrainer, settings, steps, how, measure=_measure, report=_report, pictures=PICTURES)
 
 
 def evaluate_gan(trainer: GANTrainer, path: Path, json_file: Path | None) -> None:

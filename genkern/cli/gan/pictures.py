@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from genkern import random
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.quality import Space, nearest
-from genkern.cli.sampling import drawn
+from genkern.cli.sampling import drawn, paths
 
 _SAMPLE_ROWS = 6
 
@@ -23,9 +21,7 @@ def draw_samples(trainer: GANTrainer, path: Path) -> None:
 @torch.no_grad()
 def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
     """A grid whose rows lead from one draw of z to another."""
-    shape = (2, _SAMPLE_ROWS, *trainer.gan.latent_shape)
-    start, end = random.normal(trainer.key("interpolation"), shape)
-    z = torch.stack([slerp(start, end, step / (COLUMNS - 1)) for step in range(COLUMNS)], dim=1).flatten(0, 1)
+    z = paths(trainer.gan, _SAMPLE_ROWS, COLUMNS, trainer.key("interpolation"))
     generator = trainer.gan.average or trainer.gan.generator
     draw_grid(
         path, [generator(z)], f"{trainer.images.name}: from left to right, spherical paths between two draws of z"
@@ -53,17 +49,6 @@ def draw_history(trainer: GANTrainer, path: Path) -> None:
         "mean logits": {"training": "train_logit", "held out": "held_out_logit", "generated": "generated_logit"},
     }
     draw_curves(path, trainer.records(), panels)
-
-
-def slerp(start: Tensor, end: Tensor, at: float) -> Tensor:
-    """The point at a share `at` of the arc between rows of two tensors (Shoemake 1985).
-
-    Norms along it are those of draws of N(0, I), which on a straight line get smaller (White 2016).
-    """
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1)
-    angle = cosine.acos().unsqueeze(-1)
-    weights = torch.sin((1 - at) * angle) / angle.sin(), torch.sin(at * angle) / angle.sin()
-    return weights[0] * start + weights[1] * end
 
 
 PICTURES = {

@@ -1,6 +1,5 @@
 """``genkern train vae``, and the demo and the evaluation of a VAE."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 from rich.progress import Progress
 
 from genkern.cli import options
-from genkern.cli.job import How, console, figures_of, run, settings_for, write_figures
+from genkern.cli.job import RunOptions, console, figures_of, run, settings_for, write_figures
 from genkern.cli.quality import quality
 from genkern.cli.sampling import drawn
 from genkern.cli.vae.evaluation import evaluate
@@ -67,15 +66,14 @@ def train_vae(
     given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
     given |= {"bad_images": bad_images, "accumulate": accumulate, "clip": clip, "cosine": cosine}
     settings, steps = _settings(data, steps, **given)
-    how = How(out, steps, threads, resume, cache, keep, log)
-    run(VAETrainer, settings, how, measure=_held_out, report=report, pictures={})
+    how = RunOptions(out, threads, resume, cache, keep, log)
+    run(VAETrainer, settings, steps, how, measure=_held_out, report=report, pictures={})
 
 
-def demo_vae(data: str, how: How, **options: Any) -> None:
+def demo_vae(data: str, steps: int | None, how: RunOptions, **options: Any) -> None:
     """Train a VAE on real images, evaluate it on images it never saw, and draw what it learned."""
-    settings, steps = _settings(data, how.steps, **options)
-    how = replace(how, steps=steps)
-    run(VAETrainer, settings, how, measure=_demo_figures, report=report, pictures=PICTURES)
+    settings, steps = _settings(data, steps, **options)
+    run(VAETrainer, settings, steps, how, measure=_demo_figures, report=report, pictures=PICTURES)
 
 
 def _held_out(trainer: VAETrainer) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genkern import functional, random
 from genkern.cli.data import Images, Pixels
-from genkern.cli.quality import principal_components, so_many
+from genkern.cli.quality import most_at_once, principal_components
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
 from genkern.cli.vae.trainer import VAETrainer
 from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
@@ -49,30 +49,27 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
 
     Of many held-out images some that are evenly spread are taken, as every one is decoded hundreds of times.
     """
-    vae, x = trainer.average, trainer.images.held_out.sample(_MOST_BOUNDED)
-    size = math.prod(vae.latent_shape or ())
-    rows = max(_DRAWS_A_CALL, min(4096, 2**21 // x.dims))  # to a call of the decoder
+    vae, held_out = trainer.average, trainer.images.held_out
+    dims, size = held_out.dims, math.prod(vae.latent_shape or ())
+    x = held_out.sample(_MOST_BOUNDED)[:]
+    weighted = held_out.sample(min(len(x), max(_FEWEST_WEIGHTED, _DECODED // (dims * num_samples))))[:]
+    rows = max(_DRAWS_A_CALL, min(4096, 2**21 // dims))  # to a call of the decoder
     sums = torch.zeros(3, dtype=torch.float64)
     draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
-    for first in track(list(range(0, len(x), rows)), "ELBO"):
-        part = x[first : first + rows]
+    for first, part in track(list(batches(x, rows)), "ELBO"):
         for key in draws:
             sums += torch.stack([t.double().sum() for t in vae.elbo(part, key=key, element_offset=first * size)])
     elbo, reconstruction, kl = (sums / (len(x) * len(draws))).tolist()
 
     chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
-    few = max(1, rows // min(num_samples, _DRAWS_A_CALL))
-    weighted = x.sample(max(_FEWEST_WEIGHTED, _DECODED // (x.dims * num_samples)))
-    work = [(first, chunk) for first in range(0, len(weighted), few) for chunk in chunks]
+    parts = list(batches(weighted, max(1, rows // min(num_samples, _DRAWS_A_CALL))))
+    work = [(part, chunk) for part in parts for chunk in chunks]
     log_likelihood, total = 0.0, functional.LogMeanExp()
-    shown: Tensor | None = None
-    for first, chunk in track(work, f"{num_samples} importance samples"):
-        shown = weighted[first : first + few] if shown is None else shown
-        total.update(vae.log_weights(shown, chunk, element_offset=first * size))
+    for (first, part), chunk in track(work, f"{num_samples} importance samples"):
+        total.update(vae.log_weights(part, chunk, element_offset=first * size))
         if total.count == num_samples:
             log_likelihood += total.compute().double().sum().item() / len(weighted)
-            total, shown = functional.LogMeanExp(), None
-    dims = x.dims
+            total = functional.LogMeanExp()
     return {
         "images": len(x),
         "elbo_nats": elbo,
@@ -120,13 +117,13 @@ def _baselines(images: Images, latent_dim: int, likelihood: str) -> dict[str, fl
     """
     train, held_out = (
         _training_rows(images),
-        images.held_out.sample(so_many(images.held_out.dims))[:].flatten(1).double(),
+        images.held_out.sample(most_at_once(images.held_out.dims))[:].flatten(1).double(),
     )
     mean = train.mean(dim=0)
     if likelihood == "bernoulli":
         logits = mean.clamp(1e-3, 1 - 1e-3).logit().expand_as(held_out)
         return {"bernoulli_per_pixel": -BernoulliNLLLoss()(held_out, logits).item()}
-    grain = _half_a_grey_level(images.train.sample(so_many(images.train.dims))[:])
+    grain = _half_a_grey_level(images.train.sample(most_at_once(images.train.dims))[:])
     std = train.std(dim=0).clamp(min=grain)
     if measure(likelihood) == _PROBABILITY:
         rounded = DiscretizedGaussianNLLLoss(scale_param="std", low=0.0, high=1.0)
@@ -145,7 +142,7 @@ def _half_a_grey_level(images: Tensor) -> float:
 
 def _training_rows(images: Images) -> Tensor:
     """Training images as the model saw them, mirrored ones included; of many, some that are evenly spread."""
-    rows = images.train.sample(so_many(images.train.dims))[:].double()
+    rows = images.train.sample(most_at_once(images.train.dims))[:].double()
     return (torch.cat([rows, rows.flip(-1)]) if images.augment else rows).flatten(1)
 
 
