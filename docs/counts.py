@@ -35,7 +35,7 @@ def genes() -> dict[str, Tensor]:
 
 
 def nll(law: str, x: Tensor, parameters: Tensor) -> Tensor:
-    """Of each count: log mean, log theta and the logits of losses are the parameters."""
+    """The loss of each count; the parameters are log mean, log theta and the logits of being lost."""
     log_mean, log_theta, logits = parameters.double()
     if law == "Poisson":
         return gk.poisson_nll(x, log_mean, rate_param="log", reduction="none")

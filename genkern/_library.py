@@ -104,7 +104,7 @@ class Op:
         return self.by_definition(checked) if by_definition else self._by_op(self.op, self._fake, checked)
 
     def _mapped(self, info: Any, in_dims: Sequence[Any], *args: Any) -> tuple[Tensor, int]:
-        """The results of the calls that a mapped one stands for, stacked."""
+        """The rule for ``torch.func.vmap``: one call for each index of the mapped dimension, stacked."""
 
         def of_call(value: Any, dim: Any, index: int) -> Any:
             if isinstance(dim, list | tuple):

@@ -93,6 +93,13 @@ def test_expanding_repeats(ours: Callable, torchs: Callable) -> None:
     torch.testing.assert_close(mine.entropy(), theirs.entropy())
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_normal_of_two_numbers_diverges_on_the_device_of_the_other(swapped: bool) -> None:
+    there, numbers = gd.Normal(torch.zeros(2, 3, device="meta"), torch.ones(2, 3, device="meta")), gd.Normal(0.0, 1.0)
+    divergence = td.kl_divergence(*((numbers, there) if swapped else (there, numbers)))
+    assert divergence.shape == (2, 3) and divergence.is_meta
+
+
 @every_pair
 def test_copies_and_pickles(ours: Callable, torchs: Callable) -> None:
     for copied in (copy.deepcopy(ours(0)), pickle.loads(pickle.dumps(ours(0)))):

@@ -12,8 +12,8 @@ What differs in numbers: scvi adds 1e-8 to means and dispersions inside of logar
 log-gammas, of which float32 keeps nothing where an inverse dispersion is large; here both are exact. So a mean of 0
 makes every count but 0 impossible, where scvi has a likelihood of about 1e-8 for each. The noise is genkern's.
 Values are validated where ``validate_args`` asks for it; scvi validates those of the zero-inflated law always.
-``legacy=True`` keeps all of that, scvi's 1e-8 of the means and torch's noise, and losses are scvi's but for rounding.
-(The 1e-8 of dispersions, which changes no log-likelihood by more than 1e-8, is left out.)
+``legacy=True`` keeps scvi's validation, its 1e-8 of the means and torch's noise, and losses are scvi's but for
+rounding. (The 1e-8 of dispersions, which changes no log-likelihood by more than 1e-8, is left out.)
 """
 
 import importlib
@@ -66,7 +66,7 @@ def log_zinb_positive(x: Tensor, mu: Tensor, theta: Tensor, pi: Tensor, *options
 
 
 def _counts(x: Any, like: Tensor) -> Tensor:
-    """Numbers, bools and small integers, which these laws take of anyone, in a type that the operations take."""
+    """Numbers, bools and small integers, which scvi's laws take, in a type that the operations take."""
     if not isinstance(x, Tensor):
         return torch.as_tensor(x, dtype=like.dtype, device=like.device)
     return x.to(like.dtype) if x.dtype in (torch.bool, torch.uint8, torch.int8) else x
@@ -103,7 +103,7 @@ class _LegacyNormal(distributions.Normal):
 
 
 def _unless_validated(log_prob: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
-    """scvi validates the values of this law whether it is asked to or not, in as much time as they take otherwise."""
+    """The zero-inflated law's `log_prob`, validated where it is asked for: scvi's own validates always, and slowly."""
 
     def unless_validated(self: Any, value: Tensor) -> Tensor:
         if self._validate_args:
