@@ -18,7 +18,7 @@ from torch import Tensor
 import genkern as gk
 
 KEY = gk.random.key(7)
-DRAWS = 50_000
+DRAWS = 100_000
 
 
 def assert_drawn_from(x: Tensor, law: Any) -> None:
@@ -209,5 +209,5 @@ def test_many_seeds_have_the_mean_of_the_law() -> None:
     """A bias of one seed shows in no single test."""
     means = [gk.poisson_sample(torch.full((1000,), 15.0), key=gk.random.key(seed)).mean() for seed in range(60)]
     z = (torch.stack(means) - 15.0) / math.sqrt(15.0 / 1000)
-    assert abs(z.mean()) < 5 / math.sqrt(60) and abs(z.std() - 1) < 0.5
+    assert abs(z.mean()) < 5 / math.sqrt(60) and abs(z.std() - 1) < 0.3
     assert all(not torch.equal(a, b) for a, b in pairwise(means))
