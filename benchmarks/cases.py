@@ -34,8 +34,10 @@ EAGER_GRAPH = "eager, CUDA graph"
 
 ONE_THREAD = "genkern, 1 thread"
 """genkern itself, where a run has more threads: what they bring."""
+APART = "genkern, apart"
+"""A fused operation by those it is made of, each of genkern: what fusing them brings."""
 
-RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, LIGER, ONE_THREAD, GRAPH, EAGER_GRAPH)
+RIVALS = (EAGER, DISTRIBUTIONS, COMPILE, MAX_AUTOTUNE, OWN, LIGER, APART, ONE_THREAD, GRAPH, EAGER_GRAPH)
 MODES = ("forward", "forward_backward")
 OTHER_DTYPES = (torch.float64, torch.float16, torch.bfloat16)
 """Besides float32, which is measured on every shape."""
@@ -301,13 +303,29 @@ def _ema_update(averages: Sequence[Tensor], values: Sequence[Tensor]) -> rivals.
     return tuple(averages)
 
 
+def _rsample_kl(loc: Tensor, logvar: Tensor) -> rivals.Outputs:
+    return gk.gaussian_rsample(loc, logvar), gk.gaussian_kl(loc, logvar)
+
+
+def _rsample_kl_packed(moments: Tensor) -> rivals.Outputs:
+    return _rsample_kl(*moments.chunk(2, dim=1))
+
+
+def _residual_rsample_kl(
+    prior_loc: Tensor, prior_logvar: Tensor, delta_loc: Tensor, delta_logvar: Tensor
+) -> rivals.Outputs:
+    loc, logvar = prior_loc + delta_loc, prior_logvar + delta_logvar
+    z, kl = gk.gaussian_rsample(loc, logvar), gk.gaussian_kl(loc, logvar, prior_loc, prior_logvar)
+    return z, kl, -gk.gaussian_nll(z, loc, logvar), -gk.gaussian_nll(z, prior_loc, prior_logvar)
+
+
 OPERATIONS = (
     Operation(
         "gaussian_rsample_kl",
         "gaussian",
         _gaussian,
         gk.gaussian_rsample_kl,
-        {EAGER: rivals.rsample_kl, DISTRIBUTIONS: rivals.distributions_rsample_kl},
+        {EAGER: rivals.rsample_kl, DISTRIBUTIONS: rivals.distributions_rsample_kl, APART: _rsample_kl},
         moved=(3, 5),
         exps=(2.5, 2.5),
     ),
@@ -316,7 +334,11 @@ OPERATIONS = (
         "gaussian",
         _packed,
         gk.gaussian_rsample_kl_packed,
-        {EAGER: rivals.rsample_kl_packed, DISTRIBUTIONS: rivals.distributions_rsample_kl_packed},
+        {
+            EAGER: rivals.rsample_kl_packed,
+            DISTRIBUTIONS: rivals.distributions_rsample_kl_packed,
+            APART: _rsample_kl_packed,
+        },
         moved=(3, 5),
         exps=(2.5, 2.5),
         shapes={"small": ((2, 4), (128, 10)), "typical": ((64, 4, 32, 32),), "large": ((8192, 512),)},
@@ -326,7 +348,11 @@ OPERATIONS = (
         "gaussian",
         _residual,
         gk.gaussian_residual_rsample_kl,
-        {EAGER: rivals.residual_rsample_kl, DISTRIBUTIONS: rivals.distributions_residual_rsample_kl},
+        {
+            EAGER: rivals.residual_rsample_kl,
+            DISTRIBUTIONS: rivals.distributions_residual_rsample_kl,
+            APART: _residual_rsample_kl,
+        },
         moved=(5, 9),
         exps=(3.5, 3.5),
     ),

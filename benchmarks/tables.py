@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cases import COMPILE, EAGER, GENKERN, OPERATIONS
+from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, OPERATIONS
 from benchmarks.machine import title
 from benchmarks.problems import families, family, longest, others, problems, ratios, rivals, share_of_floor
 from benchmarks.results import Results, Row, format_time, speedup
@@ -17,7 +17,7 @@ NAMES = ("family", "operation", "shape", "mode", "machine", "date", "commit")
 """Columns of words; all others hold figures."""
 UNCLEAR = "unclear"
 _NAMED = 10
-"""So many cases that are slower than eager are named, of more their number is told."""
+"""So many cases that are slower are named, of more their number is told."""
 _NONE = "–"
 _LAUNCHES = (
     "Operations of one call in float32 as torch dispatches them, without views: on a GPU each is a launch or more. Of "
@@ -76,7 +76,7 @@ def short(machines: Sequence[Results]) -> str:
         ]
         if rows:
             heading = f"**{title(results.machine)}**{with_threads(results, 1)}, float32. {provenance(results, rows)}\n"
-            parts += [heading, f"{slower_than_eager(results)}\n", _speeds(rows, memory=True).markdown]
+            parts += [heading, f"{slower(results)}\n", _speeds(rows, memory=True).markdown]
     return "\n".join([*parts, LEGEND, ""])
 
 
@@ -86,7 +86,7 @@ def full(machines: Sequence[Results], pictures: Callable[[Results], dict[str, st
         return NOTHING
     parts = [LEGEND, ""]
     for results in machines:
-        parts += [f"## {title(results.machine)}\n", f"{slower_than_eager(results)}\n"]
+        parts += [f"## {title(results.machine)}\n", f"{slower(results)}\n"]
         parts += [f"![{shown}]({address})\n" for shown, address in pictures(results).items()]
         for section in sections(results):
             parts += [f"### {section.title}\n", f"{section.note}\n", section.table.markdown]
@@ -135,27 +135,33 @@ def summaries(machines: Sequence[Results]) -> str:
     if not machines:
         return NOTHING
     return "\n".join(
-        f"**{title(found.machine)}.** {SUMMARY}\n\n{summary(found).markdown}\n{slower_than_eager(found)}\n"
-        for found in machines
+        f"**{title(found.machine)}.** {SUMMARY}\n\n{summary(found).markdown}\n{slower(found)}\n" for found in machines
     )
 
 
-def slower_than_eager(results: Results) -> str:
+def slower(results: Results) -> str:
+    """Than eager, and where operations are fused, than those they are made of."""
+    return " ".join(told for rival in (EAGER, APART) if (told := _slower(results, rival)))
+
+
+def _slower(results: Results, rival: str) -> str:
     """On one thread: in how many of the cases whose ratio is stated, and in which if they are few."""
     rows = [row for row in results.rows if row.threads == 1 or "gpu" in results.machine]
     found = [
-        (contestants[GENKERN], speedup(contestants[GENKERN], contestants[EAGER]))
+        (contestants[GENKERN], speedup(contestants[GENKERN], contestants[rival]))
         for contestants in problems(rows)
-        if EAGER in contestants and contestants[EAGER].median is not None
+        if rival in contestants and contestants[rival].median is not None
     ]
+    if not found:
+        return ""
     stated = [(own, ratio) for own, ratio in found if ratio is not None]
-    slower = [own for own, ratio in stated if ratio < 1]
+    behind = [own for own, ratio in stated if ratio < 1]
     dtypes = " and ".join(", ".join(dict.fromkeys(own.dtype for own, _ in found)).rsplit(", ", 1))
-    told = f"Slower than eager: {len(slower)} of {len(stated)} cases in {dtypes}{with_threads(results, 1)}"
+    told = f"Slower than {rival}: {len(behind)} of {len(stated)} cases in {dtypes}{with_threads(results, 1)}"
     if unclear := len(found) - len(stated):
         told += f" ({unclear} more {UNCLEAR}, not counted)"
-    if 0 < len(slower) <= _NAMED:
-        told += ": " + "; ".join(f"{_operation(own)} {_shape(own.shape)} {_MODES[own.mode].lower()}" for own in slower)
+    if 0 < len(behind) <= _NAMED:
+        told += ": " + "; ".join(f"{_operation(own)} {_shape(own.shape)} {_MODES[own.mode].lower()}" for own in behind)
     return f"{told}."
 
 

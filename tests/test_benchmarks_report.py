@@ -12,7 +12,7 @@ import pytest
 from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
 
 from benchmarks import drop_in, machine, memory, report, results, single_cell, tables
-from benchmarks.cases import COMPILE, EAGER, GENKERN, MAX_AUTOTUNE
+from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import Results
 
@@ -67,11 +67,11 @@ def test_the_cases_that_are_slower_than_eager_are_counted_and_named() -> None:
         "Slower than eager: 1 of 2 cases in float16, 1 thread (1 more unclear, not counted): "
         "`gaussian_kl` float16 [8192, 2] forward and backward."
     )
-    assert tables.slower_than_eager(found) == told
+    assert tables.slower(found) == told
     assert told in tables.full([found], lambda _: {}) and told in tables.summaries([found])
     assert told in tables.short([results_of(*rows, row_of(GENKERN, 1.0))])
     gpu = dataclasses.replace(found, machine={**MACHINE, "gpu": "A GPU"})
-    assert tables.slower_than_eager(gpu).startswith("Slower than eager: 2 of 3 cases in float16 and float32 (1")
+    assert tables.slower(gpu).startswith("Slower than eager: 2 of 3 cases in float16 and float32 (1")
 
 
 @pytest.mark.parametrize("slower", [0, 10, 11])
@@ -80,9 +80,17 @@ def test_slower_cases_are_named_where_they_are_at_most_ten(slower: int) -> None:
     for dims in range(12):
         for row in (row_of(GENKERN, 2.0), row_of(EAGER, 1.0 if dims < slower else 3.0)):
             rows.append(dataclasses.replace(row, shape=(8192, dims)))
-    told = tables.slower_than_eager(results_of(*rows))
-    assert told.startswith(f"Slower than eager: {slower} of 12 ") and "unclear" not in told
+    told = tables.slower(results_of(*rows))
+    assert told.startswith(f"Slower than eager: {slower} of 12 ") and "unclear" not in told and APART not in told
     assert told.count("`gaussian_kl`") == (slower if slower <= 10 else 0)
+
+
+def test_fused_operations_that_are_slower_than_their_parts_are_told_beside() -> None:
+    found = results_of(row_of(GENKERN, 2.0), row_of(EAGER, 3.0), row_of(APART, 1.0))
+    assert tables.slower(found) == (
+        "Slower than eager: 0 of 1 cases in float32, 1 thread. Slower than genkern, apart: 1 of 1 cases in float32, "
+        "1 thread: `gaussian_kl` [8192, 512] forward and backward."
+    )
 
 
 def test_tables_tell_which_floors_are_of_exponentials() -> None:
