@@ -52,6 +52,7 @@ def test_demo_writes_pictures_metrics_and_a_checkpoint(genkern, folder, tmp_path
         "checkpoint.safetensors",
         "best.safetensors",
         "metrics.json",
+        "progress",
         "samples.png",
         "reconstructions.png",
         "history.png",

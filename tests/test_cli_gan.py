@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,11 +16,11 @@ from torch.nn import functional as torch_functional
 import genkern as gk
 from genkern.cli import augmentation
 from genkern.cli.checkpoint import load_checkpoint
+from genkern.cli.engine import Engine
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import RECIPES
 from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
 from genkern.cli.gan.trainer import GANTrainer
-from genkern.cli.parallel import Ranks
 from genkern.cli.quality import Space, coverage, nearest, quality
 from genkern.cli.sampling import slerp
 from genkern.cli.vae.settings import VAESettings
@@ -54,7 +55,7 @@ def test_demo_writes_pictures_figures_and_a_checkpoint(genkern, folder, tmp_path
     code, text, err = genkern("demo", "--model", "gan", "--data", folder, "--out", out, *FAST)
     assert code == 0, err
     pictures = {"samples.png", "interpolation.png", "neighbours.png", "history.png"}
-    assert set(os.listdir(out)) == {"checkpoint.safetensors", "metrics.json", *pictures}
+    assert set(os.listdir(out)) == {"checkpoint.safetensors", "metrics.json", "progress", *pictures}
     for name in pictures:
         with Image.open(out / name) as picture:
             picture.load()
@@ -200,6 +201,8 @@ def test_two_processes_have_the_numbers_of_one_and_resume_them(genkern, folder, 
         for steps in lengths:
             finish(start(*arguments(out, steps), processes=2))
     assert contents(tmp_path / "parts") == contents(tmp_path / "two")
+    finish(start(*arguments("own", 8), "--processes", 2))  # started by the command itself
+    assert contents(tmp_path / "own") == contents(tmp_path / "two")
     found, expected = (load_file(tmp_path / out / "checkpoint.safetensors") for out in ("two", "one"))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -208,7 +211,7 @@ def test_two_processes_have_the_numbers_of_one_and_resume_them(genkern, folder, 
 
 
 def test_shares_of_a_batch_are_equal_and_losses_are_means_over_images():
-    two = Ranks(1, 2)
+    two = Engine(SimpleNamespace(global_rank=1, world_size=2, device=torch.device("cpu")))
     with pytest.raises(CommandError, match="^--batch-size: expected a multiple of the 2 processes, got 5"):
         GANTrainer(GANSettings(batch_size=5), tiny_images(), two)
     for options in ({"objective": "info"}, {"objective": "beta-tcvae"}, {"sigma": "optimal"}):

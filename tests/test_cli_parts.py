@@ -64,7 +64,7 @@ def test_every_epoch_shows_every_image_once():
     trainer = VAETrainer(tiny_settings(), images)
     shown = []
     for trainer.step in range(6):
-        shown += [int((images.train[:] == x).flatten(1).all(1).nonzero()) for x in trainer.batches.at(trainer.step)]
+        shown += [int((images.train[:] == x).flatten(1).all(1).nonzero()) for x in trainer.batches[trainer.step]]
     epochs = [shown[at : at + 8] for at in range(0, 24, 8)]
     assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
     assert epochs[0] != epochs[1] or epochs[1] != epochs[2]

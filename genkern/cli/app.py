@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,12 +11,26 @@ from rich.table import Table
 import genkern
 from genkern.cli.bench import bench
 from genkern.cli.checkpoint import load_checkpoint
+from genkern.cli.engine import is_first, started
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import RunOptions, console, set_threads
-from genkern.cli.options import BadImages, Cache, Data, Keep, LatentDim, Out, Resume, Seed, Size, Steps, Threads
-from genkern.cli.parallel import is_first
+from genkern.cli.options import (
+    BadImages,
+    Cache,
+    Data,
+    Device,
+    Keep,
+    LatentDim,
+    Out,
+    Precision,
+    Resume,
+    Seed,
+    Size,
+    Steps,
+    Threads,
+)
 from genkern.cli.session import Interrupted, checkpoint_of
 from genkern.cli.trained import export, interpolate, sample
 from genkern.cli.trainer import family_of
@@ -81,20 +95,24 @@ def demo(
     size: Size = None,
     bad_images: BadImages = None,
     cache: Cache = None,
+    device: Device = "auto",
+    precision: Precision = None,
     threads: Threads = None,
     resume: Resume = "auto",
     keep: Keep = "best",
 ) -> None:
     """Train a model on real images, evaluate it on images it never saw, and draw what it learned."""
     shared = {"latent_dim": latent_dim, "seed": seed, "size": size, "bad_images": bad_images}
+    shared["precision"] = precision
     of_vae = {"likelihood": likelihood, "sigma": sigma, "objective": objective}
     if model == "gan":
         for name, value in of_vae.items():
             if value is not None:
                 raise CommandError(f"--{name}: expected --model conv, mlp or hybrid, got 'gan'")
-        demo_gan(data, steps, RunOptions(out, threads, resume, cache), **shared)
+        demo_gan(data, steps, RunOptions(out, threads, resume, cache, device=device), **shared)
     else:
-        demo_vae(data, steps, RunOptions(out, threads, resume, cache, keep), model=model, **shared, **of_vae)
+        how = RunOptions(out, threads, resume, cache, keep, device=device)
+        demo_vae(data, steps, how, model=model, **shared, **of_vae)
 
 
 @app.command("evaluate")
@@ -104,6 +122,7 @@ def evaluate_checkpoint(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures into this file, too.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's images are now, if they have moved.")] = None,
     cache: Cache = None,
+    device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Measure a trained VAE (bounds of log p(x), what its latents carry, a Parzen window about its samples) or the
@@ -115,7 +134,8 @@ def evaluate_checkpoint(
     set_threads(threads)
     path = checkpoint_of(checkpoint)
     tensors, metadata = load_checkpoint(path)
+    found: Any = tensors, metadata, str(path), data, cache, started(device)
     if family_of(metadata) == GANTrainer.family:
-        evaluate_gan(GANTrainer.restored(tensors, metadata, str(path), data, cache), path, json_file)
+        evaluate_gan(GANTrainer.restored(*found), path, json_file)
     else:
-        evaluate_vae(VAETrainer.restored(tensors, metadata, str(path), data, cache), path, samples, json_file)
+        evaluate_vae(VAETrainer.restored(*found), path, samples, json_file)

@@ -18,7 +18,7 @@ def augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
 
     `x` are these `rows` of a batch of `size`: what happens to an image does not depend on who has the others.
     """
-    mirror, scale, right, below, gain, offset = _draws(key, size, rows)
+    mirror, scale, right, below, gain, offset = _draws(key, size, rows, x.device)
     zero = torch.zeros_like(scale)
     affine = torch.stack([torch.stack([mirror * scale, zero, right], 1), torch.stack([zero, scale, below], 1)], 1)
     grid = torch_functional.affine_grid(affine, list(x.shape), align_corners=False)
@@ -28,7 +28,7 @@ def augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
 
 def mirrored(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
     """Images mirrored as :func:`augmented` mirrors them with this key."""
-    return torch.where(_draws(key, size, rows)[0].view(-1, 1, 1, 1) < 0, x.flip(-1), x)
+    return torch.where(_draws(key, size, rows, x.device)[0].view(-1, 1, 1, 1) < 0, x.flip(-1), x)
 
 
 def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
@@ -37,15 +37,15 @@ def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor
     A penalty asks for the second one, which torch's resampling lacks. Here rows and columns are resampled apart, each
     by a matrix.
     """
-    _, scale, right, below, gain, offset = _draws(key, size, rows)
+    _, scale, right, below, gain, offset = _draws(key, size, rows, x.device)
     by_rows = _resampling(scale, below, x.shape[-2]).unsqueeze(1).to(x.dtype)
     by_columns = _resampling(scale, right, x.shape[-1]).unsqueeze(1).to(x.dtype)
     return _exposed(by_rows @ x @ by_columns.mT, gain, offset)
 
 
-def _draws(key: Tensor, size: int, rows: slice) -> list[Tensor]:
+def _draws(key: Tensor, size: int, rows: slice, device: torch.device) -> list[Tensor]:
     """The draws of each image: −1 or 1, scale, shifts, contrast, brightness."""
-    mirror, right, below, nearer, gain, offset = 2 * random.uniform(key, (6, size))[:, rows] - 1
+    mirror, right, below, nearer, gain, offset = 2 * random.uniform(key, (6, size), device=device)[:, rows] - 1
     mirror = torch.where(mirror < 0, -1.0, 1.0)
     return [mirror, 1 + _ZOOM * nearer, _SHIFT * right, _SHIFT * below, _CONTRAST * gain, _BRIGHTNESS * offset]
 
@@ -57,7 +57,7 @@ def _exposed(x: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
 
 def _resampling(scale: Tensor, shift: Tensor, pixels: int) -> Tensor:
     """``[B, pixels, pixels]``: cubic convolution (Keys 1981, a = −3/4 as in torch), the border going on for ever."""
-    centres = (torch.arange(pixels) + 0.5) * (2 / pixels) - 1
+    centres = (torch.arange(pixels, device=scale.device) + 0.5) * (2 / pixels) - 1
     source = ((scale.unsqueeze(1) * centres + shift.unsqueeze(1) + 1) * pixels - 1) / 2
     first = source.floor()
     after = source - first
@@ -69,7 +69,7 @@ def _resampling(scale: Tensor, shift: Tensor, pixels: int) -> Tensor:
         return ((_CUBIC * d - 5 * _CUBIC) * d + 8 * _CUBIC) * d - 4 * _CUBIC
 
     weights = torch.stack([far(after + 1), near(after), near(1 - after), far(2 - after)], -1)
-    index = (first.long().unsqueeze(-1) + torch.arange(-1, 3)).clamp(0, pixels - 1).flatten(1)
-    rows = torch.arange(pixels).repeat_interleave(4)
-    matrix = torch.zeros(len(scale), pixels * pixels)
+    index = (first.long().unsqueeze(-1) + torch.arange(-1, 3, device=scale.device)).clamp(0, pixels - 1).flatten(1)
+    rows = torch.arange(pixels, device=scale.device).repeat_interleave(4)
+    matrix = torch.zeros(len(scale), pixels * pixels, device=scale.device)
     return matrix.scatter_add_(1, rows * pixels + index, weights.flatten(1)).unflatten(1, (pixels, pixels))

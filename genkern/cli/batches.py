@@ -1,26 +1,30 @@
 """Batches of images as a function of the step: an endless row of epochs, each in an order of its own."""
 
+import signal
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from genkern import random
 from genkern.cli.data import Pixels
-from genkern.cli.parallel import Ranks
+from genkern.cli.engine import Engine
 
 
-class Batches:
-    """Batches of `size` images; of each, this rank's rows."""
+class Batches(Dataset[Tensor]):
+    """Batches of `size` images, a step each; of every batch this process's rows."""
 
-    def __init__(self, images: Pixels, size: int, key: Tensor, ranks: Ranks) -> None:
-        ranks.require_shares(size)
+    def __init__(self, images: Pixels, size: int, key: Tensor, engine: Engine) -> None:
         self.images = images
         self.size = size
-        self.rows = ranks.rows(size)
+        self.rows = engine.rows(size)
         self._key = key
         self._order: tuple[int, Tensor] | None = None
 
-    def at(self, step: int) -> Tensor:
-        """The batch of a step."""
+    def __getitem__(self, step: int) -> Tensor:
         first, images = step * self.size, self.images
         chosen = range(first + self.rows.start, first + self.rows.stop)
         return images[torch.stack([self._epoch(at // len(images))[at % len(images)] for at in chosen])]
@@ -30,3 +34,23 @@ class Batches:
             draws = random.uniform(random.fold_in(self._key, epoch), (len(self.images),))
             self._order = epoch, draws.argsort(stable=True)
         return self._order[1]
+
+
+def stream(batches: Batches, first: int, engine: Engine) -> Iterator[Tensor]:
+    """The batches of step `first` and all after it, on the device, whichever process reads them."""
+    endless: Any = count(first)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=endless,
+        num_workers=engine.workers,
+        pin_memory=engine.device.type == "cuda",
+        worker_init_fn=_deaf,
+    )
+    for batch in loader:
+        yield batch.to(engine.device, non_blocking=True)
+
+
+def _deaf(worker: int) -> None:
+    """A terminal's interrupt is for the process that trains, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

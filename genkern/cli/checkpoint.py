@@ -18,7 +18,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, 
     save = optional("safetensors.torch", "a checkpoint").save
     # One entry: safetensors writes several in no fixed order, and equal runs are to write equal files.
     header = {"genkern": json.dumps({"format": _FORMAT, **metadata}, sort_keys=True)}
-    replace_file(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=header))
+    replace_file(path, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata=header))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

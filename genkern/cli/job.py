@@ -14,10 +14,10 @@ from rich.console import Console
 
 from genkern.cli.checkpoint import replace_file
 from genkern.cli.data import is_named, load_images
+from genkern.cli.engine import started
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
-from genkern.cli.log import logger
-from genkern.cli.parallel import joined
+from genkern.cli.log import draw_samples, logger
 from genkern.cli.session import BEST, CHECKPOINT, TrainerT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
 from genkern.cli.trainer import Trainer
@@ -51,7 +51,7 @@ def set_threads(threads: int | None) -> None:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a user says of a run that changes no number of it, where settings are what does."""
+    """What a user says of a run that changes none of its numbers, but for rounding, where settings are what does."""
 
     out: Path
     threads: int | None
@@ -59,6 +59,10 @@ class RunOptions:
     cache: Path | None
     keep: str = "last"
     log: str | None = None
+    device: str = "auto"
+    compiles: bool = False
+    processes: int | None = None
+    workers: int | None = None
 
 
 def run(
@@ -77,11 +81,18 @@ def run(
     their names, and reports.
     """
     out, keep = options.out, options.keep
-    with joined() as ranks, ExitStack() as held:
-        first = ranks.rank == 0
+    with ExitStack() as held:
+        engine = started(
+            options.device,
+            settings.precision,
+            processes=options.processes,
+            compiles=options.compiles,
+            workers=options.workers,
+        )
+        first = engine.is_first
         tell = console(quiet=not first)
         set_threads(options.threads)
-        images = ranks.one_first(
+        images = engine.one_first(
             lambda: load_images(
                 settings.data, settings.size, bad=settings.bad_images, cache=options.cache, console=tell
             )
@@ -96,8 +107,11 @@ def run(
         )
         for note in images.notes:
             tell.print(note)
-        trainer = trainer_type(settings, images, ranks)
-        fit(trainer, out, steps, resume=options.resume, keep=keep, log=logger(options.log, out), console=tell)
+        precision = "" if settings.precision == "32" else f", networks in {settings.precision}"
+        tell.print(f"on {engine.described}{precision}")
+        trainer = trainer_type(settings, images, engine)
+        watch = logger(options.log, out), lambda trainer: draw_samples(trainer, out)
+        fit(trainer, out, steps, resume=options.resume, keep=keep, watch=watch, console=tell)
         if not first:
             return
         at_best = kept(trainer, out, keep)

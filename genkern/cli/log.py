@@ -1,4 +1,4 @@
-"""The history of a run in formats that other programs read: comma-separated values, or TensorBoard's."""
+"""What can be watched while a model trains: its history as comma-separated values or TensorBoard's, its samples."""
 
 import csv
 import io
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from genkern.cli.checkpoint import replace_file
+from genkern.cli.drawing import save_mosaic
 from genkern.cli.errors import CommandError, optional
 from genkern.cli.trainer import Trainer
 
 LOGS = ("csv", "tensorboard")
+_SIDE = 8
 
 
 def logger(kind: str | None, out: Path) -> Callable[[Trainer[Any]], None]:
@@ -20,6 +22,13 @@ def logger(kind: str | None, out: Path) -> Callable[[Trainer[Any]], None]:
     if kind not in LOGS:
         raise CommandError(f"--log: expected one of {', '.join(LOGS)}, got {kind!r}")
     return _tensorboard(out) if kind == "tensorboard" else lambda trainer: _write_csv(trainer, out / "log.csv")
+
+
+def draw_samples(trainer: Trainer[Any], out: Path) -> None:
+    """A picture of the same draws of z at every interval, by its step."""
+    folder = out / "progress"
+    folder.mkdir(exist_ok=True)
+    save_mosaic(folder / f"{trainer.step:07}.png", trainer.samples(_SIDE * _SIDE), _SIDE)
 
 
 def _write_csv(trainer: Trainer[Any], path: Path) -> None:

@@ -21,6 +21,16 @@ Keep = Annotated[
 ]
 Log = Annotated[str | None, typer.Option(help="Write the history as it grows: csv, or tensorboard.")]
 Resume = Annotated[str, typer.Option(help="auto: go on from the checkpoint in --out; never: start over.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU, if there is one), cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[
+    str | None, typer.Option(help="Of the networks: 32, bf16, or 16 on a GPU; weights and losses are float32.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks by torch.compile.")]
+Processes = Annotated[int | None, typer.Option(help="Processes that share every batch, on one machine.")]
+Workers = Annotated[int | None, typer.Option(help="Processes that read images ahead; beside a GPU some by default.")]
+Clip = Annotated[float | None, typer.Option(help="Largest norm of a step's gradient.")]
+RateWarmup = Annotated[int | None, typer.Option(help="Steps in which the learning rate grows from 0.")]
+Cosine = Annotated[int | None, typer.Option(help="Steps in which the learning rate falls to 0.")]
 LatentDim = Annotated[int | None, typer.Option(help="Latent dimensions.")]
 Seed = Annotated[int | None, typer.Option(help="Every random number of the run is a function of it.")]
 Size = Annotated[int | None, typer.Option(help="Pixels to a side, for files of images.")]

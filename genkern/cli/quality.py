@@ -34,6 +34,7 @@ class Space:
     """The first principal components of the training images, mirrored ones included where they are as good."""
 
     def __init__(self, images: Images, dims: int = _DIMS) -> None:
+        images = images.on(torch.device("cpu"))
         self.mirrored = images.augment
         self._images = images.train
         most = most_at_once(images.train.dims)
@@ -51,7 +52,7 @@ class Space:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images as points ``[N, dims]``, float64."""
-        return (images.flatten(1).double() - self._mean) @ self._axes.T
+        return (images.flatten(1).cpu().double() - self._mean) @ self._axes.T
 
     def training_images(self, which: Tensor) -> Tensor:
         """The images whose points are these rows of `train`."""

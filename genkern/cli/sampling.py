@@ -21,7 +21,8 @@ def drawn(model: GAN | VAE, num: int, key: Tensor, track: Callable[[list[int]], 
 
 def paths(model: GAN | VAE, num: int, steps: int, key: Tensor) -> Tensor:
     """``[num * steps, ...]``: points of `num` spherical paths, each from one draw of z ~ N(0, I) to another."""
-    start, end = random.normal(key, (2, num, *(model.latent_shape or ())))
+    where = next(model.parameters()).device
+    start, end = random.normal(key, (2, num, *(model.latent_shape or ())), device=where)
     return torch.stack([slerp(start, end, step / (steps - 1)) for step in range(steps)], dim=1).flatten(0, 1)
 
 

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -55,7 +55,7 @@ def fit(
     *,
     resume: str,
     keep: str,
-    log: Callable[[Trainer[Any]], None],
+    watch: Sequence[Callable[[Trainer[Any]], None]],
     console: Console,
 ) -> None:
     """Train up to `steps` steps, saving at the end of every interval; of several processes, the first one saves.
@@ -75,17 +75,17 @@ def fit(
         while trainer.step < steps:
             at_interval = trainer.advance()
             advanced(at_interval)
-            signum = trainer.ranks.highest(stopped())
+            signum = trainer.engine.highest(stopped())
             if at_interval or signum or trainer.step == steps:
                 state = trainer.state()
-                if trainer.ranks.rank == 0:
+                if trainer.engine.is_first:
+                    for look in watch if at_interval else ():  # before: a run killed in between looks again
+                        look(trainer)
                     save_checkpoint(path, *state)
                     if keep == "best" and trainer.best_step() == trainer.step:
                         save_checkpoint(out / BEST, *state)
                     elif keep != "best" or not (resumed or trainer.history):  # that of a run before this one
                         (out / BEST).unlink(missing_ok=True)
-                    if at_interval:
-                        log(trainer)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
 

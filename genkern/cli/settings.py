@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from genkern.cli.data import BAD_IMAGES
+from genkern.cli.engine import PRECISIONS
 from genkern.cli.errors import CommandError
 
 Self = TypeVar("Self", bound="RunSettings")
@@ -18,13 +19,20 @@ class RunSettings:
     size: int = 64
     batch_size: int = 64
     learning_rate: float = 1e-3
+    rate_warmup: int = 0
+    cosine: int = 0
+    clip: float | None = None
+    precision: str = "32"
     interval: int = 100
     seed: int = 0
     bad_images: str = "stop"
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "size", "batch_size", "interval")
-        self.require_at_least(0, "learning_rate")
+        self.require_at_least(0, "learning_rate", "rate_warmup", "cosine")
+        if self.clip is not None:
+            self.require_at_least(0, "clip")
+        self.require_one_of(tuple(PRECISIONS), "precision")
         self.require_one_of(BAD_IMAGES, "bad_images")
 
     def changed(self: Self, **values: Any) -> Self:
@@ -51,6 +59,11 @@ class RunSettings:
             if not getattr(self, name) >= minimum:
                 option = f"--{name.replace('_', '-')}"
                 raise CommandError(f"{option}: expected at least {minimum}, got {getattr(self, name)}")
+
+    def require_ema(self) -> None:
+        """The decay of an average of parameters, for models that have one."""
+        if not 0 <= self.ema < 1:  # type: ignore[attr-defined]
+            raise CommandError(f"--ema: expected a number from 0 to below 1, got {self.ema}")  # type: ignore[attr-defined]
 
     def require_one_of(self, allowed: tuple[str, ...], name: str) -> None:
         if getattr(self, name) not in allowed:

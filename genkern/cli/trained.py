@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genkern import random
 from genkern.cli.checkpoint import load_checkpoint, replace_file
 from genkern.cli.data import Images, Pixels
+from genkern.cli.drawing import save_image, save_mosaic
 from genkern.cli.errors import CommandError, optional
 from genkern.cli.gan.settings import GANSettings, build_gan
 from genkern.cli.gan.trainer import GANTrainer
@@ -27,7 +28,6 @@ from genkern.nn import GAN, VAE
 
 Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint, or the folder of a run.")]
 Seed = Annotated[int, typer.Option(help="Every number drawn is a function of it.")]
-_LEVELS = 255
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def sample(
         raise CommandError(f"--out: expected a .png or a folder, got {str(out)!r}")
     images = drawn(load(checkpoint).model, num, random.key(seed))
     if out.suffix.lower() == ".png":
-        _save_grid(out, images, math.ceil(math.sqrt(num)))
+        save_mosaic(out, images, math.ceil(math.sqrt(num)))
     else:
         prepare_folder(out)
         digits = len(str(num - 1))
         for index, image in enumerate(images):
-            _save(out / f"{index:0{digits}}.png", image)
+            save_image(out / f"{index:0{digits}}.png", image)
     console().print(f"wrote {num} samples into {out}")
 
 
@@ -107,7 +107,7 @@ def interpolate(
     if out.suffix.lower() != ".png":
         raise CommandError(f"--out: expected a .png, got {str(out)!r}")
     trained = load(checkpoint)
-    _save_grid(out, trained.pictures_of(paths(trained.model, rows, steps, random.key(seed))), steps)
+    save_mosaic(out, trained.pictures_of(paths(trained.model, rows, steps, random.key(seed))), steps)
     console().print(f"wrote {rows} paths into {out}")
 
 
@@ -160,17 +160,3 @@ def _has_onnx() -> bool:
     except CommandError:
         return False
     return True
-
-
-def _save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Side by side, in rows; a short last row ends in white."""
-    missing = -len(images) % columns
-    tiles = torch.cat([images, images.new_ones(missing, *images.shape[1:])]).unflatten(0, (-1, columns))
-    _save(path, tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2))
-
-
-def _save(path: Path, image: Tensor) -> None:
-    levels = (image.clamp(0, 1) * _LEVELS).round().byte().movedim(0, -1).squeeze(-1).numpy()
-    buffer = io.BytesIO()
-    optional("PIL.Image", "a picture").fromarray(levels).save(buffer, "PNG")
-    replace_file(path, buffer.getvalue())

@@ -3,8 +3,9 @@
 This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a step is.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,10 +14,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from genkern import random
-from genkern.cli.batches import Batches
+from genkern.cli.batches import Batches, stream
 from genkern.cli.data import Images, load_images
+from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
-from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.settings import RunSettings
 
 _UNNAMED = "vae"
@@ -43,13 +44,14 @@ class Trainer(ABC, Generic[SettingsT]):
     draws: ClassVar[tuple[str, ...]]
     """The uses of noise, in training and behind it; the place of each is part of its key, so new ones stand last."""
 
-    def __init__(self, settings: SettingsT, images: Images, ranks: Ranks = ALONE) -> None:
+    def __init__(self, settings: SettingsT, images: Images, engine: Engine | None = None) -> None:
         self.settings = settings
-        self.images = images
-        self.ranks = ranks
+        self.engine = started() if engine is None else engine
+        self.images = images.on(self.engine.device)
         self.step = 0
         self.history: list[tuple[float, ...]] = []
-        self.batches = Batches(images.train, settings.batch_size, self.key("order"), ranks)
+        self.batches = Batches(images.train, settings.batch_size, self.key("order"), self.engine)
+        self._stream: tuple[int, Iterator[Tensor]] | None = None
         self._sums = torch.zeros(len(self.figures), dtype=torch.float64)
 
     def key(self, draw: str) -> Tensor:
@@ -68,6 +70,7 @@ class Trainer(ABC, Generic[SettingsT]):
         where: str,
         data: str | None = None,
         cache: Path | None = None,
+        engine: Engine | None = None,
     ) -> Self:
         """The trainer of a :meth:`state`, by its settings; its images are found at `data` if not where they say."""
         try:
@@ -78,7 +81,7 @@ class Trainer(ABC, Generic[SettingsT]):
         images = load_images(found, settings.size, bad=settings.bad_images, cache=cache)
         if metadata.get("data") != images.fingerprint:
             raise CommandError(f"{where}: the run was made with other images than those of {found!r}; see --data")
-        trainer = cls(settings, images)
+        trainer = cls(settings, images, engine)
         trainer.restore(tensors, metadata, where)
         return trainer
 
@@ -103,9 +106,9 @@ class Trainer(ABC, Generic[SettingsT]):
 
         CommandError where a figure is not finite: what was saved before is whole.
         """
-        figures = self._step(self.batches.at(self.step))
+        figures = self._step(self._batch())
         self.step += 1
-        if self.ranks.highest(int(not figures.isfinite().all())):
+        if self.engine.highest(int(not figures.isfinite().all())):
             raise CommandError(
                 f"training diverged at step {self.step} ({self.figures[0]} {figures[0].item()}); "
                 "try a smaller --learning-rate"
@@ -113,7 +116,7 @@ class Trainer(ABC, Generic[SettingsT]):
         self._sums += figures
         if self.step % self.settings.interval:
             return False
-        training = (self.ranks.mean(self._sums) / self.settings.interval).tolist()
+        training = (self.engine.mean(self._sums) / self.settings.interval).tolist()
         self._sums.zero_()
         held_out = self._held_out()
         if not torch.tensor(held_out).isfinite().all():  # the same on every rank
@@ -124,9 +127,26 @@ class Trainer(ABC, Generic[SettingsT]):
         self.history.append((float(self.step), *training, *held_out))
         return True
 
+    def _batch(self) -> Tensor:
+        """The batch of this step; those that follow are read while it is computed on."""
+        if self._stream is None or self._stream[0] != self.step:  # at the start of a run
+            self._stream = self.step, stream(self.batches, self.step, self.engine)
+        batches = self._stream[1]
+        self._stream = self.step + 1, batches
+        return next(batches)
+
+    def learning_rate(self) -> float:
+        """That of this step: it grows at first, and falls to 0 along half a cosine, if it is to."""
+        rate = self.settings.learning_rate
+        if self.settings.rate_warmup:
+            rate *= min(1.0, (self.step + 1) / self.settings.rate_warmup)
+        if self.settings.cosine:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.settings.cosine)))
+        return rate
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that :meth:`restore` needs, as tensors and metadata; all ranks ask for it together."""
-        self._sums = self.ranks.mean(self._sums)
+        """All that :meth:`restore` needs, as tensors and metadata; all processes ask for it together."""
+        self._sums = self.engine.mean(self._sums)
         tensors: dict[str, Tensor] = {}
         for name, part in self._parts().items():
             state = _adam_state(part) if isinstance(part, Optimizer) else part.state_dict()
@@ -135,6 +155,8 @@ class Trainer(ABC, Generic[SettingsT]):
         tensors["interval_sums"] = self._sums
         metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint}
         metadata["images"] = {"shape": list(self.images.shape), "train": len(self.images.train)}
+        if scale := self.engine.scaler.state_dict():
+            metadata["scaler"] = scale
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
@@ -152,10 +174,16 @@ class Trainer(ABC, Generic[SettingsT]):
             self.history = [tuple(line) for line in tensors["history"].tolist()]
             self._sums = tensors["interval_sums"].clone()
             self.step = int(metadata["step"])
+            if "scaler" in metadata:
+                self.engine.scaler.load_state_dict(metadata["scaler"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise CommandError(
                 f"{where}: the checkpoint does not fit the model ({str(error).splitlines()[0]})"
             ) from error
+
+    @abstractmethod
+    def samples(self, num: int) -> Tensor:
+        """Images of the averaged model, of the same noise at every step."""
 
     @abstractmethod
     def line(self) -> str:
@@ -163,7 +191,7 @@ class Trainer(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def _step(self, x: Tensor) -> Tensor:
-        """Train on this rank's rows of the batch of step `self.step`; the figures, float64."""
+        """Train on this process's rows of the batch of step `self.step`; the figures, float64, on the CPU."""
 
     @abstractmethod
     def _held_out(self) -> Sequence[float]:

@@ -88,4 +88,4 @@ def assert_refused(result: tuple[int, str, str], *words: str) -> None:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}

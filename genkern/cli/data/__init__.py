@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -43,6 +43,11 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.train.image_shape
+
+    def on(self, device: torch.device) -> "Images":
+        """The same images, which come to another device."""
+        parts = {"train": self.train.on(device), "held_out": self.held_out.on(device)}
+        return replace(self, **parts, digest=self.fingerprint)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,16 @@ class Pixels:
     shape : ``(C, H, W)``
     rows : the stored images of an array of places
     places : which of the stored images these are, in their order
+    device : where they come to, the CPU by default
     """
 
-    def __init__(self, shape: tuple[int, int, int], rows: Rows, places: np.ndarray) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], rows: Rows, places: np.ndarray, device: torch.device | None = None
+    ) -> None:
         self.image_shape = shape
         self._rows = rows
         self._places = places
+        self._device = device
 
     @classmethod
     def of(cls, images: np.ndarray | Tensor) -> Pixels:
@@ -41,21 +46,7 @@ class Pixels:
     @classmethod
     def in_file(cls, path: Path, shape: tuple[int, int, int], dtype: str, count: int) -> Pixels:
         """The images of a file, one behind the other. They are read, not mapped: memory holds what is in use."""
-        kind = np.dtype(dtype)
-        size = int(np.prod(shape)) * kind.itemsize
-
-        def rows(places: np.ndarray) -> np.ndarray:
-            found = np.empty((len(places), *shape), kind)
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            try:
-                for row, place in enumerate(places):
-                    os.lseek(descriptor, int(place) * size, os.SEEK_SET)
-                    found[row] = np.frombuffer(os.read(descriptor, size), kind).reshape(shape)
-            finally:
-                os.close(descriptor)
-            return found
-
-        return cls(shape, rows, np.arange(count))
+        return cls(shape, partial(_read, path, shape, np.dtype(dtype)), np.arange(count))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -72,14 +63,18 @@ class Pixels:
     def __getitem__(self, which: int | slice | Tensor) -> Tensor:
         if isinstance(which, int):
             return self[which : which + 1 or None][0]
-        stored = self._rows(self._places[which if isinstance(which, slice) else which.numpy()])
+        stored = self._rows(self._places[which if isinstance(which, slice) else which.cpu().numpy()])
         images = torch.from_numpy(np.ascontiguousarray(stored).astype(np.float32, copy=False))
         white = WHITE.get(stored.dtype)
-        return images if white is None else images / white
+        return (images if white is None else images / white).to(self._device)
 
     def some(self, places: np.ndarray) -> Pixels:
         """The images at these places."""
-        return Pixels(self.image_shape, self._rows, self._places[places])
+        return Pixels(self.image_shape, self._rows, self._places[places], self._device)
+
+    def on(self, device: torch.device) -> Pixels:
+        """The same images, which come to another device."""
+        return Pixels(self.image_shape, self._rows, self._places, device)
 
     def sample(self, most: int) -> Pixels:
         """At most so many of the images, evenly spread."""
@@ -98,10 +93,24 @@ class Pixels:
             return self[:].mean(dim=0)
         total = torch.zeros(self.image_shape, dtype=torch.float64)
         for _, part in self.parts():
-            total += part.double().sum(dim=0)
-        return (total / len(self)).float()
+            total += part.cpu().double().sum(dim=0)
+        return (total / len(self)).float().to(self._device)
 
     def bytes(self) -> Iterator[bytes]:
         """As float32, part by part."""
         for _, part in self.parts():
-            yield part.contiguous().numpy().tobytes()
+            yield part.cpu().contiguous().numpy().tobytes()
+
+
+def _read(path: Path, shape: tuple[int, int, int], kind: np.dtype, places: np.ndarray) -> np.ndarray:
+    """The images at these places of a file."""
+    found = np.empty((len(places), *shape), kind)
+    size = int(np.prod(shape)) * kind.itemsize
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        for row, place in enumerate(places):
+            os.lseek(descriptor, int(place) * size, os.SEEK_SET)
+            found[row] = np.frombuffer(os.read(descriptor, size), kind).reshape(shape)
+    finally:
+        os.close(descriptor)
+    return found

@@ -45,13 +45,21 @@ def train_gan(
     ] = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
+    rate_warmup: options.RateWarmup = None,
+    cosine: options.Cosine = None,
+    clip: options.Clip = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged generator.")] = None,
+    precision: options.Precision = None,
     interval: options.Interval = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     size: options.Size = None,
     bad_images: options.BadImages = None,
     cache: options.Cache = None,
+    device: options.Device = "auto",
+    compile: options.Compile = False,
+    processes: options.Processes = None,
+    workers: options.Workers = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
     log: options.Log = None,
@@ -61,8 +69,9 @@ def train_gan(
     given |= {"penalty_interval": penalty_interval, "n_critic": n_critic, "latent_dim": latent_dim, "width": width}
     given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"ema": ema, "interval": interval, "seed": seed, "size": size, "bad_images": bad_images}
+    given |= {"rate_warmup": rate_warmup, "cosine": cosine, "clip": clip, "precision": precision}
     settings, steps = _settings(data, steps, **given)
-    how = RunOptions(out, threads, resume, cache, log=log)
+    how = RunOptions(out, threads, resume, cache, "last", log, device, compile, processes, workers)
     run(GANTrainer, settings, steps, how, measure=_measure, report=_report, pictures={})
 
 

@@ -7,15 +7,19 @@ import torch
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.quality import Space, nearest
-from genkern.cli.sampling import drawn, paths
+from genkern.cli.sampling import paths
 
 _SAMPLE_ROWS = 6
 
 
 def draw_samples(trainer: GANTrainer, path: Path) -> None:
     """No picking, no truncation."""
-    samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, trainer.key("samples"))
-    draw_grid(path, [samples], f"{trainer.images.name}: samples of the averaged generator, z ~ N(0, I), temperature 1")
+    samples = trainer.samples(COLUMNS * _SAMPLE_ROWS)
+    draw_grid(
+        path,
+        [samples],
+        f"{trainer.images.name}: samples of the averaged generator, z ~ N(0, I), temperature 1",
+    )
 
 
 @torch.no_grad()
@@ -30,7 +34,7 @@ def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
 
 def draw_neighbours(trainer: GANTrainer, path: Path) -> None:
     """The first samples of samples.png, each above the training image nearest to it: what is a copy shows."""
-    samples = drawn(trainer.gan, COLUMNS * _SAMPLE_ROWS, trainer.key("samples"))[: 3 * COLUMNS]
+    samples = trainer.samples(COLUMNS * _SAMPLE_ROWS)[: 3 * COLUMNS]
     space = Space(trainer.images)
     found = space.training_images(nearest(space(samples), space.train)[1])
     draw_grid(

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from genkern.cli.data import Images
-from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
 from genkern.functional.gan import KINDS
 from genkern.nn import GAN, ConvDiscriminator, ConvGenerator, gan
@@ -40,8 +39,7 @@ class GANSettings(RunSettings):
         self.require_at_least(1, "penalty_interval", "n_critic", "latent_dim", "width")
         if self.penalty_weight is not None:
             self.require_at_least(0, "penalty_weight")
-        if not 0 <= self.ema < 1:
-            raise CommandError(f"--ema: expected a number from 0 to below 1, got {self.ema}")
+        self.require_ema()
 
 
 def build_gan(settings: GANSettings, images: Images) -> GAN:

@@ -11,11 +11,11 @@ from torch import Tensor
 from genkern import random
 from genkern.cli.augmentation import mirrored, smoothly_augmented
 from genkern.cli.data import Images
+from genkern.cli.engine import Engine
 from genkern.cli.gan.settings import GANSettings, build_gan
-from genkern.cli.parallel import ALONE, Ranks
 from genkern.cli.sampling import drawn
 from genkern.cli.trainer import Trainer
-from genkern.nn import AdversarialSteps, average_gradients
+from genkern.nn import GAN, AdversarialSteps, average_gradients
 
 _BETAS = (0.0, 0.99)
 _MOST_JUDGED = 256
@@ -39,16 +39,23 @@ class GANTrainer(Trainer[GANSettings]):
     )
     draws = ("order", "mirroring", "augmentation", "latents", "judged", "quality", "samples", "interpolation")
 
-    def __init__(self, settings: GANSettings, images: Images, ranks: Ranks = ALONE) -> None:
-        super().__init__(settings, images, ranks)
-        self.gan = build_gan(settings, images)
+    def __init__(self, settings: GANSettings, images: Images, engine: Engine | None = None) -> None:
+        super().__init__(settings, images, engine)
+        gan = build_gan(settings, images)
+        # torch takes no second derivative of what is compiled, and a penalty asks for one of the discriminator.
+        compiled = (gan.generator,) if gan.penalty else (gan.generator, gan.discriminator)
+        self.gan = self.engine.prepared(gan, *compiled)
         self.steps = AdversarialSteps(
-            self.gan,
+            _Autocast(self.gan, self.engine),
             _adam(self.gan.generator, settings.learning_rate),
             _adam(self.gan.discriminator, settings.learning_rate),
             n_critic=settings.n_critic,
-            reduce_gradients=average_gradients,
+            reduce_gradients=self._reduce_gradients,
+            scaler=self.engine.scaler,
         )
+
+    def samples(self, num: int) -> Tensor:
+        return drawn(self.gan, num, self.key("samples"))
 
     def line(self) -> str:
         value = self.records()[-1]
@@ -62,6 +69,9 @@ class GANTrainer(Trainer[GANSettings]):
     def _step(self, x: Tensor) -> Tensor:
         if self.images.augment:
             x = mirrored(x, self.key_of_step("mirroring"), self.batches.size, self.batches.rows)
+        for optimizer in self._optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate()
         terms, generator_loss = self.steps(
             x,
             key=self.key_of_step("latents"),
@@ -71,7 +81,12 @@ class GANTrainer(Trainer[GANSettings]):
         # A generator's step stands for all those of the discriminator since its last one.
         of_generator = terms.loss.new_zeros(()) if generator_loss is None else generator_loss * self.settings.n_critic
         figures = (terms.loss, of_generator, terms.penalty, terms.real_logits.mean(), terms.fake_logits.mean())
-        return torch.stack([figure.detach().double() for figure in figures])
+        return torch.stack([figure.detach().float() for figure in figures]).cpu().double()
+
+    def _reduce_gradients(self, params: list[Tensor]) -> None:
+        average_gradients(params)
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(params, self.settings.clip)
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         """The augmentation of this step, which treats each batch that is to be judged in its own way."""
@@ -82,15 +97,30 @@ class GANTrainer(Trainer[GANSettings]):
     def _held_out(self) -> Sequence[float]:
         train, held_out = self.images.train[:_MOST_JUDGED], self.images.held_out[:_MOST_JUDGED]
         generated = drawn(self.gan, len(held_out), self.key("judged"))
-        return [self.gan.discriminator(x).double().mean().item() for x in (train, held_out, generated)]
+        return [self.gan.discriminator(x).cpu().double().mean().item() for x in (train, held_out, generated)]
 
     def _parts(self) -> dict[str, Any]:
-        optimizers = self.steps.generator_optimizer, self.steps.discriminator_optimizer
-        return {"gan": self.gan, "generator_adam": optimizers[0], "discriminator_adam": optimizers[1]}
+        generator, discriminator = self._optimizers()
+        return {"gan": self.gan, "generator_adam": generator, "discriminator_adam": discriminator}
+
+    def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        return self.steps.generator_optimizer, self.steps.discriminator_optimizer
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
         super().restore(tensors, metadata, where)
         self.steps.steps = self.step
+
+
+class _Autocast(torch.nn.Module):
+    """A GAN whose steps, not their gradients, are computed in the run's precision."""
+
+    def __init__(self, module: GAN, engine: Engine) -> None:
+        super().__init__()
+        self.module, self.engine = module, engine
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with self.engine.autocast():
+            return self.module(*args, **kwargs)
 
 
 def _adam(module: torch.nn.Module, learning_rate: float) -> torch.optim.Adam:

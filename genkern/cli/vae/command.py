@@ -46,15 +46,22 @@ def train_vae(
     warmup: Annotated[int | None, typer.Option(help="Steps over which that weight grows from 0.")] = None,
     batch_size: options.BatchSize = None,
     accumulate: Annotated[int | None, typer.Option(help="Parts of a batch, one after the other, for memory.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of a step's gradient.")] = None,
-    cosine: Annotated[int | None, typer.Option(help="Steps in which the learning rate falls to 0.")] = None,
     learning_rate: options.LearningRate = None,
+    rate_warmup: options.RateWarmup = None,
+    cosine: options.Cosine = None,
+    clip: options.Clip = None,
+    ema: Annotated[float | None, typer.Option(help="Decay of the averaged model.")] = None,
+    precision: options.Precision = None,
     interval: options.Interval = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
     size: options.Size = None,
     bad_images: options.BadImages = None,
     cache: options.Cache = None,
+    device: options.Device = "auto",
+    compile: options.Compile = False,
+    processes: options.Processes = None,
+    workers: options.Workers = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
     keep: options.Keep = "best",
@@ -64,9 +71,10 @@ def train_vae(
     given: dict[str, Any] = {"likelihood": likelihood, "sigma": sigma, "model": model, "objective": objective}
     given |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
     given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
-    given |= {"bad_images": bad_images, "accumulate": accumulate, "clip": clip, "cosine": cosine}
+    given |= {"bad_images": bad_images, "accumulate": accumulate, "clip": clip, "cosine": cosine, "ema": ema}
+    given |= {"rate_warmup": rate_warmup, "precision": precision}
     settings, steps = _settings(data, steps, **given)
-    how = RunOptions(out, threads, resume, cache, keep, log)
+    how = RunOptions(out, threads, resume, cache, keep, log, device, compile, processes, workers)
     run(VAETrainer, settings, steps, how, measure=_held_out, report=report, pictures={})
 
 

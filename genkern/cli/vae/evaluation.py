@@ -40,7 +40,7 @@ def evaluate(trainer: VAETrainer) -> dict[str, Any]:
         **bounds,
         "log_likelihood_bits_per_dim_256_levels": _of_grey_levels(bounds["log_likelihood_bits_per_dim"], likelihood),
         "measure": measure(likelihood),
-        "baselines_nats": _baselines(images, trainer.settings.latent_dim, likelihood),
+        "baselines_nats": _baselines(images.on(torch.device("cpu")), trainer.settings.latent_dim, likelihood),
     }
 
 
@@ -58,7 +58,8 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
     for first, part in track(list(batches(x, rows)), "ELBO"):
         for key in draws:
-            sums += torch.stack([t.double().sum() for t in vae.elbo(part, key=key, element_offset=first * size)])
+            terms = vae.elbo(part, key=key, element_offset=first * size)
+            sums += torch.stack(list(terms)).cpu().double().sum(dim=1)
     elbo, reconstruction, kl = (sums / (len(x) * len(draws))).tolist()
 
     chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
@@ -68,7 +69,7 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     for (first, part), chunk in track(work, f"{num_samples} importance samples"):
         total.update(vae.log_weights(part, chunk, element_offset=first * size))
         if total.count == num_samples:
-            log_likelihood += total.compute().double().sum().item() / len(weighted)
+            log_likelihood += total.compute().cpu().double().sum().item() / len(weighted)
             total = functional.LogMeanExp()
     return {
         "images": len(x),

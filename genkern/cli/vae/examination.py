@@ -52,9 +52,10 @@ def _latents(vae: VAE, x: Pixels, key: Tensor, track: Track) -> dict[str, Any]:
         log_q_x = functional.gaussian_log_prob(z, loc[own], scale[own], **options)
         log_q, log_q_d = functional.gaussian_mixture_log_prob(z, loc, scale, marginals=True, **options)
         log_p = prior.log_prob(z)
-        sums += torch.stack([t.double().sum() for t in (log_q_x - log_q, log_q - log_q_d, log_q_d - log_p)])
+        terms = log_q_x - log_q, log_q - log_q_d, log_q_d - log_p
+        sums += torch.stack(terms).cpu().double().sum(dim=1)
     information, correlation, dimension_wise = (sums / (len(x) * draws)).tolist()
-    variances = loc.double().var(dim=0)
+    variances = loc.cpu().double().var(dim=0)
     return {
         "images": len(x),
         "draws": draws,
@@ -77,12 +78,12 @@ def _parzen(vae: VAE, images: Images, key: Tensor, track: Track) -> dict[str, An
     # A few hundred images tell widths apart; the work stays that of some 2^29 differences for each.
     fitted = images.train[: max(16, min(_MOST_FITTED, 2**29 // (num * dims)))].flatten(1)
     scores = {
-        bandwidth: functional.kde_log_prob(fitted, centres, bandwidth).double().mean().item()
+        bandwidth: functional.kde_log_prob(fitted, centres, bandwidth).cpu().double().mean().item()
         for bandwidth in track(_BANDWIDTHS, "Parzen window")
     }
     bandwidth = max(scores, key=lambda width: scores[width])
     held_out = images.held_out[: max(16, 2**32 // (num * dims))].flatten(1)
-    log_prob = functional.kde_log_prob(held_out, centres, bandwidth).double().mean().item()
+    log_prob = functional.kde_log_prob(held_out, centres, bandwidth).cpu().double().mean().item()
     return {
         "samples": num,
         "bandwidth": bandwidth,

@@ -10,8 +10,12 @@ _SAMPLE_ROWS = 6
 
 def draw_samples(trainer: VAETrainer, path: Path) -> None:
     """E[x | z] for z drawn from the prior at temperature 1: no picking, no truncation."""
-    samples = trainer.average.sample(COLUMNS * _SAMPLE_ROWS, key=trainer.key("samples"))
-    draw_grid(path, [samples], f"{trainer.images.name}: samples, decoder means of z ~ N(0, I), temperature 1")
+    samples = trainer.samples(COLUMNS * _SAMPLE_ROWS)
+    draw_grid(
+        path,
+        [samples],
+        f"{trainer.images.name}: samples, decoder means of z ~ N(0, I), temperature 1",
+    )
 
 
 def draw_reconstructions(trainer: VAETrainer, path: Path) -> None:

@@ -30,6 +30,7 @@ SIGMAS = ("learned", "optimal", "decoder")
 class VAESettings(RunSettings):
     """Likelihood, objective, networks."""
 
+    rate_warmup: int = 100
     likelihood: str = "gaussian"
     sigma: str = "learned"
     model: str = "hybrid"
@@ -37,9 +38,8 @@ class VAESettings(RunSettings):
     objective: str = "elbo"
     beta: float = 1.0
     warmup: int = 0
-    clip: float | None = None
     accumulate: int = 1
-    cosine: int = 0
+    ema: float = 0.995
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,9 +47,8 @@ class VAESettings(RunSettings):
         self.require_one_of(MODELS, "model")
         self.require_one_of(OBJECTIVES, "objective")
         self.require_at_least(1, "latent_dim")
-        self.require_at_least(0, "beta", "warmup", "cosine")
-        if self.clip is not None:
-            self.require_at_least(0, "clip")
+        self.require_at_least(0, "beta", "warmup")
+        self.require_ema()
         self.require_at_least(1, "accumulate")
         whole = self.of_the_batch() or ("--warmup" if self.warmup else None)
         if self.accumulate > 1 and whole:

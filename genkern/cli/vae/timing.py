@@ -35,6 +35,8 @@ def compare_step_times(vae: nn.VAE, x: Tensor) -> dict[str, Any]:
             for _ in range(_STEPS_A_ROUND):
                 start = time.perf_counter()
                 steps[name]()
+                if x.device.type != "cpu":
+                    torch.accelerator.synchronize(x.device)
                 times[name].append(1e3 * (time.perf_counter() - start))
         rounds += 1
     medians = {name: statistics.median(values) for name, values in times.items()}
@@ -75,7 +77,7 @@ def _plain_distortion(vae: nn.VAE, x: Tensor, out: Tensor) -> Tensor:
         out, logvar = out.chunk(2, dim=1)
         log_sigma = 0.5 * logvar
     else:
-        log_sigma = torch.tensor(math.log(float(likelihood.sigma)))
+        log_sigma = out.new_tensor(math.log(float(likelihood.sigma)))
     if isinstance(likelihood, nn.LaplaceLikelihood):
         return (x - out).abs() / log_sigma.exp() + log_sigma + math.log(2)
     if isinstance(likelihood, nn.DiscretizedGaussianLikelihood):

@@ -11,15 +11,14 @@ from torch import Tensor
 from genkern import random
 from genkern.cli.augmentation import augmented
 from genkern.cli.data import Images
+from genkern.cli.engine import Engine
 from genkern.cli.errors import CommandError
-from genkern.cli.parallel import ALONE, Ranks
+from genkern.cli.sampling import drawn
 from genkern.cli.trainer import Trainer
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.settings import VAESettings, build_vae
 from genkern.nn import ELBO, average_gradients
 
-_WARMUP_STEPS = 100
-_AVERAGE_DECAY = 0.995
 _ENCODER_NOISE = 0.1
 _HELD_OUT_ROWS = 256
 _MOST_HELD_OUT = 2000
@@ -28,8 +27,7 @@ _MOST_HELD_OUT = 2000
 class VAETrainer(Trainer[VAESettings]):
     """A VAE, its optimiser, and an exponential average of its parameters, which is the model that is evaluated.
 
-    The learning rate is constant after a short warm-up, unless a cosine is asked for: the average takes the place of a
-    decay.
+    The average takes the place of a learning rate that falls.
     """
 
     family = "vae"
@@ -41,13 +39,17 @@ class VAETrainer(Trainer[VAESettings]):
     draws: ClassVar[tuple[str, ...]] = ("order", "augmentation", "encoder_noise", "latents", "held_out")
     draws += ("elbo", "log_likelihood", "samples", "aggregate_posterior", "parzen", "quality")
 
-    def __init__(self, settings: VAESettings, images: Images, ranks: Ranks = ALONE) -> None:
-        super().__init__(settings, images, ranks)
-        if ranks.count > 1 and settings.of_the_batch():
+    def __init__(self, settings: VAESettings, images: Images, engine: Engine | None = None) -> None:
+        super().__init__(settings, images, engine)
+        if self.engine.count > 1 and settings.of_the_batch():
             raise CommandError(f"{settings.of_the_batch()}: expected one process, its loss is no mean over images")
-        self.vae = build_vae(settings, images)
-        self.average = copy.deepcopy(self.vae).eval().requires_grad_(False)
+        vae = build_vae(settings, images)
+        self.average = self.engine.prepared(copy.deepcopy(vae).eval().requires_grad_(False))
+        self.vae = self.engine.prepared(vae, vae.encoder, vae.decoder)
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.learning_rate, fused=True)
+
+    def samples(self, num: int) -> Tensor:
+        return drawn(self.average, num, self.key("samples"))
 
     def line(self) -> str:
         value, dims = self.records()[-1], self.images.train.dims
@@ -71,11 +73,14 @@ class VAETrainer(Trainer[VAESettings]):
             figures += self._accumulate(part, first, len(part) / len(x))
             first += len(part)
         average_gradients(self.vae.parameters())
+        scaler = self.engine.scaler
+        scaler.unscale_(self.optimizer)
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
-        self.optimizer.step()
+        scaler.step(self.optimizer)
+        scaler.update()
         self._update_average()
         return figures
 
@@ -86,34 +91,28 @@ class VAETrainer(Trainer[VAESettings]):
             "key": self.key_of_step("latents"),
             "element_offset": first * math.prod(self.vae.latent_shape or ()),
         }
-        if isinstance(self.vae.objective, ELBO):
-            terms = self.vae.elbo(x, **noise)
-            loss = self.vae.objective(terms.reconstruction, terms.kl)
-        else:
-            loss = self.vae.loss(x, **noise)
-            with torch.no_grad():
+        with self.engine.autocast():
+            if isinstance(self.vae.objective, ELBO):
                 terms = self.vae.elbo(x, **noise)
-        (loss if share == 1 else loss * share).backward()
-        return share * torch.stack([term.detach().double().mean() for term in terms])
-
-    def learning_rate(self) -> float:
-        """That of this step: it grows at first, and falls to 0 along half a cosine if it is to."""
-        rate = self.settings.learning_rate * min(1.0, (self.step + 1) / _WARMUP_STEPS)
-        if self.settings.cosine:
-            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.settings.cosine)))
-        return rate
+                loss = self.vae.objective(terms.reconstruction, terms.kl)
+            else:
+                loss = self.vae.loss(x, **noise)
+                with torch.no_grad():
+                    terms = self.vae.elbo(x, **noise)
+        self.engine.scaler.scale(loss if share == 1 else loss * share).backward()
+        return share * torch.stack(list(terms)).detach().cpu().double().mean(dim=1)
 
     def _noisy(self, x: Tensor, first: int) -> Tensor:
         """The encoder's input: it must not tell the few training images apart by a pixel."""
         if not self.images.augment:
             return x
         key = self.key_of_step("encoder_noise")
-        return x + _ENCODER_NOISE * random.normal(key, x.shape, element_offset=first * x[0].numel())
+        return x + _ENCODER_NOISE * random.normal(key, x.shape, element_offset=first * x[0].numel(), device=x.device)
 
     @torch.no_grad()
     def _update_average(self) -> None:
         """A plain mean at first, so that the random start is forgotten."""
-        weight = max(1 - _AVERAGE_DECAY, 9 / (self.step + 10))
+        weight = max(1 - self.settings.ema, 9 / (self.step + 10))
         averaged, current = self.average.state_dict().values(), self.vae.state_dict().values()
         for target, source in zip(averaged, current, strict=True):
             if target.is_floating_point():
@@ -127,7 +126,7 @@ class VAETrainer(Trainer[VAESettings]):
         held_out = self.images.held_out.sample(_MOST_HELD_OUT)
         for first, part in held_out.parts(_HELD_OUT_ROWS):
             terms = self.average.elbo(part, key=self.key("held_out"), element_offset=first * size)
-            sums += torch.stack([term.double().sum() for term in terms])
+            sums += torch.stack(list(terms)).cpu().double().sum(dim=1)
         return (sums / len(held_out)).tolist()
 
     def _parts(self) -> dict[str, Any]:

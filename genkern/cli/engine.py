@@ -1,0 +1,167 @@
+"""Where a run computes: device, precision and processes, which are Lightning Fabric's."""
+
+import importlib
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from genkern.cli.errors import CommandError
+
+T = TypeVar("T")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+_MOST_WORKERS = 4
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+"""By what a user says, what Fabric calls it: weights and losses are float32 in all of them."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Fabric whose processes are there. Each trains on its rows of every batch, and the first one speaks.
+
+    Modules are not wrapped in DistributedDataParallel: a step of a VAE is more than a `forward`, and a penalty takes
+    second derivatives; gradients are averaged once all are there.
+    """
+
+    fabric: Any
+    compiles: bool = False
+    workers: int = 0
+    """Processes that read images ahead."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.fabric.device
+
+    @property
+    def count(self) -> int:
+        return self.fabric.world_size
+
+    @property
+    def is_first(self) -> bool:
+        return self.fabric.is_global_zero
+
+    @cached_property
+    def scaler(self) -> torch.amp.GradScaler:
+        """That of the losses, which scales in float16 alone."""
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        return torch.amp.GradScaler("cpu", enabled=False) if scaler is None else scaler
+
+    @property
+    def described(self) -> str:
+        """The device by its name, and how many processes have one each."""
+        name = str(self.device)
+        if self.device.type == "cuda":
+            name = f"{torch.cuda.get_device_name(self.device)} ({name})"
+        return name if self.count == 1 else f"{name}, {self.count} processes"
+
+    def rows(self, batch_size: int) -> slice:
+        """This process's part of a batch."""
+        if batch_size % self.count:
+            raise CommandError(f"--batch-size: expected a multiple of the {self.count} processes, got {batch_size}")
+        size = batch_size // self.count
+        return slice(self.fabric.global_rank * size, (self.fabric.global_rank + 1) * size)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the processes, on each of them."""
+        return self._reduced(values, "mean")
+
+    def highest(self, number: int) -> int:
+        """The same on each process: what one of them has been told, all know."""
+        return int(self._reduced(torch.tensor(number), "max"))
+
+    def one_first(self, make: Callable[[], T]) -> T:
+        """The result of `make` on each process, on the first of a machine before the others: they find what it left."""
+        with self.fabric.rank_zero_first(local=True):
+            return make()
+
+    def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
+        """On the device; of its `networks`, each compiled where that is asked for."""
+        if self.compiles:
+            for network in networks:
+                network.compile()
+        return self.fabric.to_device(module)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return self.fabric.autocast()
+
+    def _reduced(self, values: Tensor, how: str) -> Tensor:
+        if self.count == 1:
+            return values
+        return self.fabric.all_reduce(values.to(self.device, copy=True), reduce_op=how).to(values.device)
+
+
+def started(
+    device: str = "cpu",
+    precision: str = "32",
+    *,
+    processes: int | None = None,
+    compiles: bool = False,
+    workers: int | None = None,
+) -> Engine:
+    """The processes that the environment names, as torchrun sets it, or `processes`, of which all but this are started.
+
+    `device` is auto, cpu, cuda, mps, or one GPU, such as cuda:1; auto is a GPU if torch finds one.
+    """
+    kind, index = _place(device)
+    if precision not in PRECISIONS:
+        raise CommandError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "16" and kind == "cpu":
+        raise CommandError("--precision: expected 32 or bf16 on the CPU, got '16'")
+    if processes is not None and processes < 1:
+        raise CommandError(f"--processes: expected at least 1, got {processes}")
+    if workers is None:
+        workers = 0 if kind == "cpu" else min(_MOST_WORKERS, (os.cpu_count() or 1) - 1)
+    elif workers < 0:
+        raise CommandError(f"--workers: expected at least 0, got {workers}")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))  # so many has torchrun started on this machine
+    count = here or processes or 1
+    if index is not None and count > 1:
+        raise CommandError(f"--device: expected {kind} for {count} processes, got {device!r}")
+    fabric = _fabric()(
+        accelerator=kind,
+        devices=count if index is None else [index],
+        num_nodes=int(os.environ.get("WORLD_SIZE", "1")) // here if here else 1,
+        precision=PRECISIONS[precision],
+    )
+    fabric.launch()
+    return Engine(fabric, compiles, workers)
+
+
+def _place(device: str) -> tuple[str, int | None]:
+    """The kind of device, and which of several, if that is said."""
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (":" in device and not (kind == "cuda" and index.isdecimal())):
+        raise CommandError(f"--device: expected auto, cpu, cuda, cuda:NUMBER or mps, got {device!r}")
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    if kind == "auto":
+        kind = next(name for name, count in there.items() if count)
+    if there[kind] <= int(index or 0):
+        raise CommandError(f"--device: expected a device that torch finds here, got {device!r}")
+    return kind, int(index) if index else None
+
+
+def _fabric() -> Any:
+    """The class, of whichever of its two packages is installed."""
+    for name in ("lightning_fabric", "lightning.fabric"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                module = importlib.import_module(name)
+        except ImportError:
+            continue
+        logging.getLogger(name).setLevel(logging.WARNING)  # of its own accord it tells of devices that are not used
+        return module.Fabric
+    raise CommandError("training needs lightning-fabric, which is not installed: pip install 'genkern[demo]'")
+
+
+def is_first() -> bool:
+    """Whether what all processes know is this one's to say; also before there is an engine."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"

@@ -1,0 +1,201 @@
+"""Where the commands train: devices, precisions, processes, workers."""
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support import trained_elsewhere
+from support.command import assert_refused, contents, tiny_images
+from torch import nn
+
+from genkern.cli import engine
+from genkern.cli.engine import Engine, started
+from genkern.cli.errors import CommandError
+from genkern.cli.gan.settings import GANSettings
+from genkern.cli.gan.trainer import GANTrainer
+from genkern.cli.vae.settings import VAESettings
+from genkern.cli.vae.trainer import VAETrainer
+
+pytestmark = pytest.mark.late
+
+SMALL = ["--size", "6", "--batch-size", "4", "--interval", "2", "--latent-dim", "2", "--steps", "4", "--threads", "1"]
+
+
+def vae_settings(**changes):
+    return VAESettings(model="mlp", latent_dim=2, batch_size=4, interval=5).changed(**changes)
+
+
+def gan_settings(**changes):
+    return GANSettings(latent_dim=3, width=2, batch_size=4, interval=5, penalty_interval=2).changed(**changes)
+
+
+def history(trainer, steps=5):
+    for _ in range(steps):
+        trainer.advance()
+    return torch.tensor(trainer.history)
+
+
+def close(found, expected):
+    """Numbers of two trees that differ by rounding."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        return all(close(found[name], expected[name]) for name in expected)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    return found == expected if isinstance(expected, str) else found == pytest.approx(expected, rel=2e-3, abs=2e-4)
+
+
+def test_another_device_has_the_numbers_of_the_cpu():
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-W", "ignore", trained_elsewhere.__file__]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    expected, found = json.loads(run.stdout)
+    assert expected.pop("devices") == ["cpu", "cpu"] and found.pop("devices") == ["standin", "standin"]
+    assert close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("gpu", "auto, cpu, cuda, cuda:NUMBER or mps, got 'gpu'"),
+        ("cpu:1", "auto, cpu, cuda, cuda:NUMBER or mps, got 'cpu:1'"),
+        ("cuda:", "auto, cpu, cuda, cuda:NUMBER or mps, got 'cuda:'"),
+        ("cuda:2", "a device that torch finds here, got 'cuda:2'"),
+        ("mps", "a device that torch finds here, got 'mps'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(genkern, folder, tmp_path, monkeypatch, device, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    result = genkern("train", "vae", "--data", folder, "--out", tmp_path / "out", *SMALL, "--device", device)
+    assert_refused(result, f"--device: expected {expected}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--precision", "8"], "--precision: expected one of 32, bf16, 16, got '8'"),
+        (["--precision", "16", "--device", "cpu"], "--precision: expected 32 or bf16 on the CPU, got '16'"),
+        (["--processes", "0"], "--processes: expected at least 1, got 0"),
+        (["--workers", "-1"], "--workers: expected at least 0, got -1"),
+        (["--clip", "-1"], "--clip: expected at least 0, got -1.0"),
+        (["--rate-warmup", "-1"], "--rate-warmup: expected at least 0, got -1"),
+        (["--ema", "1"], "--ema: expected a number from 0 to below 1, got 1.0"),
+    ],
+)
+@pytest.mark.parametrize("family", ["vae", "gan"])
+def test_what_no_engine_can_do_is_refused(genkern, folder, tmp_path, family, options, expected):
+    result = genkern("train", family, "--data", folder, "--out", tmp_path / "out", *SMALL, *options)
+    assert_refused(result, expected)
+
+
+def test_auto_is_a_gpu_where_torch_finds_one(monkeypatch):
+    assert engine._place("auto") == ("cuda" if torch.cuda.is_available() else "cpu", None)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert engine._place("auto") == ("mps", None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert engine._place("auto") == ("cuda", None)
+    assert engine._place("cuda:1") == ("cuda", 1)
+
+
+def test_one_gpu_is_not_for_several_processes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(CommandError, match="^--device: expected cuda for 2 processes, got 'cuda:1'"):
+        started("cuda:1", processes=2)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "settings"), [(VAETrainer, vae_settings), (GANTrainer, gan_settings)], ids=["vae", "gan"]
+)
+def test_bfloat16_trains_as_float32_does(trainer, settings):
+    """Networks in 16 bits, parameters, losses and averages in 32."""
+    expected = history(trainer(settings(), tiny_images()))
+    rounded = trainer(settings(precision="bf16"), tiny_images(), started(precision="bf16"))
+    found = history(rounded)
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0.03, atol=0.03)
+    assert all(t.dtype != torch.bfloat16 for t in rounded.state()[0].values())
+
+
+def scaling() -> Engine:
+    """float16's scale of the losses, in float32."""
+    fabric = started().fabric
+    precision = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2))
+    made = SimpleNamespace(strategy=SimpleNamespace(precision=precision))
+    for name in ("device", "world_size", "global_rank", "is_global_zero", "to_device", "autocast"):
+        setattr(made, name, getattr(fabric, name))
+    return Engine(made)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "settings"), [(VAETrainer, vae_settings), (GANTrainer, gan_settings)], ids=["vae", "gan"]
+)
+def test_a_scale_of_the_losses_changes_no_number_and_is_kept(trainer, settings):
+    images = tiny_images()
+    expected = history(trainer(settings(), images))
+    scaled = trainer(settings(), images, scaling())
+    torch.testing.assert_close(history(scaled, 3), torch.tensor([]))
+    tensors, metadata = scaled.state()
+    assert metadata["scaler"]["scale"] == 2.0**11
+    resumed = trainer(settings(), images, scaling())
+    resumed.restore({name: t.clone() for name, t in tensors.items()}, metadata, "here")
+    assert resumed.engine.scaler.get_scale() == 2.0**11
+    torch.testing.assert_close(history(resumed, 2), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["vae", "gan"])
+def test_workers_change_no_bit(genkern, folder, tmp_path, family):
+    for workers in ("0", "2"):
+        out = tmp_path / workers
+        code, _, err = genkern("train", family, "--data", folder, "--out", out, *SMALL, "--workers", workers)
+        assert code == 0, err
+    assert contents(tmp_path / "0") == contents(tmp_path / "2")
+
+
+@pytest.mark.parametrize(
+    ("trainer_type", "settings", "compiled"),
+    [
+        (VAETrainer, vae_settings(), {"encoder", "decoder"}),
+        (GANTrainer, gan_settings(), {"generator"}),
+        (GANTrainer, gan_settings(penalty="none"), {"generator", "discriminator"}),
+    ],
+    ids=["vae", "gan", "gan without penalty"],
+)
+def test_networks_are_compiled_and_have_the_numbers_of_eager_ones(monkeypatch, trainer_type, settings, compiled):
+    networks = []
+    compile_module = nn.Module.compile
+
+    def quickly(self):
+        networks.append(self)
+        compile_module(self, backend="aot_eager")
+
+    monkeypatch.setattr(nn.Module, "compile", quickly)
+    expected = history(trainer_type(settings, tiny_images()))
+    assert not networks
+    trainer = trainer_type(settings, tiny_images(), started(compiles=True))
+    model = trainer.vae if isinstance(trainer, VAETrainer) else trainer.gan
+    assert {name for name, part in model.named_children() if any(part is n for n in networks)} == compiled
+    torch.testing.assert_close(history(trainer), expected, rtol=1e-4, atol=1e-4)
+    assert not any("_orig_mod" in name for name in trainer.state()[0])
+
+
+def test_samples_of_every_interval_are_drawn_from_the_same_noise(genkern, folder, tmp_path):
+    code, _, err = genkern("train", "vae", "--data", folder, "--out", tmp_path, *SMALL, "--learning-rate", "0")
+    assert code == 0, err
+    first, second = sorted((tmp_path / "progress").iterdir())
+    assert [first.name, second.name] == ["0000002.png", "0000004.png"]
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_without_fabric_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+    with pytest.raises(CommandError, match="lightning-fabric, which is not installed: pip install 'genkern"):
+        started()
