@@ -12,7 +12,7 @@ if (($# != 1)); then
 fi
 mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 cd "$(dirname "$0")/.." || exit 2
-rm -f "$out"/{build,smoke,gpu_tests,matrix,benchmarks,sanitizer}.log "$out/summary.txt"
+rm -f "$out"/{build,smoke,gpu_tests,matrix,demo,benchmarks,sanitizer}.log "$out/summary.txt"
 
 python=${PYTHON:-python3}
 export PYTHONPATH=$PWD MAX_JOBS=${MAX_JOBS:-16} GENKERN_NATIVE=1 GENKERN_CUDA=1
@@ -87,6 +87,11 @@ mapfile -t matrix < <(grep -lE '\b(backend|every_isa): Backend' tests/test_*.py)
 sanitizer=$(PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin:/usr/local/cuda/bin command -v compute-sanitizer)
 no_sanitizer=
 [[ -n $sanitizer ]] || no_sanitizer="compute-sanitizer is neither on PATH nor in the CUDA toolkit"
+no_demo=
+for package in typer rich safetensors sklearn skimage matplotlib; do
+    has "$package" || no_demo="$package is not installed"
+done
+has lightning_fabric || has lightning.fabric || no_demo="lightning-fabric is not installed"
 no_benchmark=$no_pytest
 has pytest_benchmark || no_benchmark=${no_pytest:-pytest-benchmark is not installed}
 
@@ -103,6 +108,7 @@ stage "every kernel once" 60 smoke ' 0 results not those' "$no_build" "$python" 
 stage "GPU tests" 150 gpu_tests ' passed' "${no_build:-$no_pytest}" "${tests[@]}" --full tests/test_cuda.py
 stage "matrix on the GPU" 120 matrix ' passed' "${no_build:-$no_pytest}" \
     env OMP_NUM_THREADS=2 "${tests[@]}" --full "${at_once[@]}" "${matrix[@]}" -k "cuda and not emulated"
+stage demo 90 demo ' begins as that of the CPU' "${no_build:-$no_demo}" "$python" tests/demo_on.py cuda "$out"
 stage benchmarks 150 benchmarks ' passed' "${no_build:-$no_benchmark}" \
     "$python" -m pytest benchmarks -p no:cacheprovider --benchmark-enable --device cuda --quick --results "$out"
 for tool in memcheck racecheck initcheck; do

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "gpu_check.sh"
 STAGES = [
-    *("build", "every kernel once", "GPU tests", "matrix on the GPU", "benchmarks"),
+    *("build", "every kernel once", "GPU tests", "matrix on the GPU", "demo", "benchmarks"),
     *("memcheck", "racecheck", "initcheck"),
 ]
 
@@ -23,6 +23,7 @@ case "$*" in
     setup.py*) {build} ;;
     *genkern*) echo "built for 9.0 with CUDA 13.0" ;;
     *every_kernel_once.py) echo "{kernels}" ;;
+    *demo_on.py*) echo "the demo on cuda in bf16 begins as that of the CPU in float32" ;;
     "-m pytest"*) echo "== {tests} in 1s ==" ;;
 esac
 """
@@ -57,7 +58,7 @@ class Machine:
         assert list(table) == STAGES
         last = done.stdout.splitlines()[-len(STAGES) :]
         assert last == (self.folder / "out" / "summary.txt").read_text().splitlines()[-len(STAGES) :]
-        assert len(list((self.folder / "out").iterdir())) <= 7  # eight with the measurements
+        assert len(list((self.folder / "out").iterdir())) <= 8  # nine with the measurements
         return done.returncode, table, done.stdout
 
     def asked(self) -> list[str]:
@@ -118,6 +119,12 @@ def test_what_is_not_installed_is_named(machine: Machine) -> None:
     for name in ("GPU tests", "matrix on the GPU", "benchmarks"):
         assert table[name][0] == "not run" and table[name][1].startswith("pytest is not installed")
     assert table["every kernel once"][0] == "passed"
+
+
+def test_a_demo_that_needs_what_is_not_there_is_not_run(machine: Machine) -> None:
+    _, table, _ = machine.run(lacking="sklearn")
+    assert table["demo"] == ("not run", "sklearn is not installed")
+    assert table["benchmarks"][0] == "passed"
 
 
 def test_it_wants_a_folder() -> None:

@@ -46,8 +46,7 @@ class Images:
 
     def on(self, device: torch.device) -> "Images":
         """The same images, which come to another device."""
-        parts = {"train": self.train.on(device), "held_out": self.held_out.on(device)}
-        return replace(self, **parts, digest=self.fingerprint)
+        return replace(self, train=self.train.on(device), held_out=self.held_out.on(device), digest=self.fingerprint)
 
     @cached_property
     def fingerprint(self) -> str:
