@@ -218,6 +218,27 @@ def test_a_folder_at_the_top_of_a_tar_is_no_class(tmp_path: Path) -> None:
     assert load_images(str(tmp_path / "a.tar"), 4).classes == ()
 
 
+def test_links_are_followed(tmp_path: Path) -> None:
+    command.save_colour_images(tmp_path / "elsewhere", 6)
+    folder = tmp_path / "images"
+    (folder / "cats").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "cats" / "0.png")
+    (folder / "dogs").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "again").symlink_to(folder, target_is_directory=True)  # for ever
+    images = load_images(str(folder), 4)
+    assert len(images.train) + len(images.held_out) == 7 and images.classes == ("cats", "dogs")
+
+
+def test_the_same_file_twice_in_a_tar_is_two_images(tmp_path: Path) -> None:
+    command.save_colour_images(tmp_path / "images", 6)
+    os.link(tmp_path / "images" / "0.png", tmp_path / "images" / "twin.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "images", ".")
+        assert any(member.islnk() for member in tar.getmembers())
+    images = load_images(str(tmp_path / "a.tar"), 4)
+    assert len(images.train) + len(images.held_out) == 7
+
+
 def test_what_is_broken_in_an_archive_is_left_out(tmp_path: Path) -> None:
     command.save_colour_images(tmp_path / "images", 8)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:

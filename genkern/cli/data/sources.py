@@ -110,12 +110,19 @@ def _files(
 
 
 def _folder(folder: Path) -> Files:
-    found = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if _is_image(name) and path.is_file():
-            stat = path.stat()
-            found[name] = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+    found, seen = {}, set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # by another link
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
+        for path in (Path(parent, name) for name in files):
+            name = path.relative_to(folder).as_posix()
+            if _is_image(name) and path.is_file():
+                stat = path.stat()
+                found[name] = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
     return _files(folder, found, lambda: nullcontext(_FolderReader(folder)))
 
 
@@ -171,8 +178,12 @@ def _tar(path: Path) -> Files:
     stat = path.stat()
     stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
     with _unpacked(path) as stream, tarfile.open(fileobj=stream, mode="r:") as file:
-        members = [member for member in file if member.isfile() and _is_image(member.name)]
-        places = {member.name: (member.offset_data, member.size) for member in members}
+        members = list(file)
+        everywhere = {member.name: (member.offset_data, member.size) for member in members if member.isfile()}
+        for member in members:
+            if member.islnk() and member.linkname in everywhere:
+                everywhere[member.name] = everywhere[member.linkname]
+        places = {name: place for name, place in everywhere.items() if _is_image(name)}
 
     @contextmanager
     def opened() -> Iterator[_TarReader]:
