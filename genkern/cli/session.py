@@ -9,7 +9,8 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from genkern.cli.checkpoint import load_checkpoint, save_checkpoint
 from genkern.cli.errors import CommandError
@@ -125,6 +126,13 @@ def _stop_signals() -> Iterator[Callable[[], int]]:
             signal.signal(signum, handler)
 
 
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.3g} steps/s")
+
+
 @contextmanager
 def _progress(trainer: Trainer[Any], steps: int, console: Console) -> Iterator[Callable[[bool], None]]:
     """A bar on a terminal, and a line for every interval anywhere."""
@@ -133,6 +141,7 @@ def _progress(trainer: Trainer[Any], steps: int, console: Console) -> Iterator[C
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
