@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support import trained_elsewhere
-from support.command import assert_refused, contents, tiny_images
+from support.command import assert_refused, contents, start, tiny_images
 from torch import nn
 
 from genkern.cli import engine
@@ -199,3 +199,12 @@ def test_without_fabric_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.fabric", None)
     with pytest.raises(CommandError, match="lightning-fabric, which is not installed: pip install 'genkern"):
         started()
+
+
+@pytest.mark.parametrize("options", [["--out", "/proc/nowhere"], ["--batch-size", "3"]], ids=["first", "all"])
+def test_several_processes_fail_in_one_line(folder, tmp_path, options):
+    """Whether it is the first alone that fails, or all do."""
+    process = start("train", "vae", "--data", folder, "--out", tmp_path, *SMALL, *options, "--processes", 2)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.startswith(f"genkern: {options[0]}: ") and err.count("\n") == 1

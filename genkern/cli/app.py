@@ -11,7 +11,7 @@ from rich.table import Table
 import genkern
 from genkern.cli.bench import bench
 from genkern.cli.checkpoint import load_checkpoint
-from genkern.cli.engine import is_first, started
+from genkern.cli.engine import is_first, is_left_alone, started
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
@@ -60,8 +60,13 @@ def run() -> None:
     try:
         app()
     except CommandError as error:
-        print(f"genkern: {error}", file=sys.stderr)
+        if is_first():
+            print(f"genkern: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if is_left_alone(error):
+            raise SystemExit(2) from None
+        raise
     except Interrupted as error:
         if is_first():
             print(f"genkern: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from genkern.cli.errors import CommandError
 
@@ -77,10 +77,24 @@ class Engine:
         """The same on each process: what one of them has been told, all know."""
         return int(self._reduced(torch.tensor(number), "max"))
 
-    def one_first(self, make: Callable[[], T]) -> T:
-        """The result of `make` on each process, on the first of a machine before the others: they find what it left."""
-        with self.fabric.rank_zero_first(local=True):
+    def together(self, make: Callable[[], T]) -> T:
+        """The result of `make` on each process, on the first of a machine before the others: they find what it left.
+
+        A CommandError of one process is one of all.
+        """
+        if self.count == 1:
             return make()
+        reasons: list[str] = [""] * self.count
+        reason = ""
+        with self.fabric.rank_zero_first(local=True):
+            try:
+                made = make()
+            except CommandError as error:
+                reason = str(error)
+        distributed.all_gather_object(reasons, reason)
+        for told in filter(None, reasons):
+            raise CommandError(told)
+        return made
 
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
         """On the device; of its `networks`, each compiled where that is asked for."""
@@ -165,3 +179,8 @@ def _fabric() -> Any:
 def is_first() -> bool:
     """Whether what all processes know is this one's to say; also before there is an engine."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def is_left_alone(error: RuntimeError) -> bool:
+    """Whether another process has ended while this one was waiting for it: the reason is the other's to say."""
+    return not is_first() and "by peer" in str(error)

@@ -92,14 +92,12 @@ def run(
         first = engine.is_first
         tell = console(quiet=not first)
         set_threads(options.threads)
-        images = engine.one_first(
+        images = engine.together(
             lambda: load_images(
                 settings.data, settings.size, bad=settings.bad_images, cache=options.cache, console=tell
             )
         )
-        if first:
-            prepare_folder(out)
-            held.enter_context(alone_in(out))
+        engine.together(lambda: _enter(out, held) if first else None)
         tell.print(
             f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
             f"{', mirrored and jittered' if images.augment else ''}; {len(images.held_out)} held out"
@@ -138,6 +136,12 @@ def run(
         if failed:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             raise CommandError(f"the model is trained and saved, but not all could be made of it: {reasons}")
+
+
+def _enter(out: Path, held: ExitStack) -> None:
+    """Make the folder of the run, for this run alone."""
+    prepare_folder(out)
+    held.enter_context(alone_in(out))
 
 
 def _tried(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:

@@ -70,7 +70,7 @@ def fit(
     path = out / CHECKPOINT
     resumed = path.exists() and resume == "auto"
     if resumed:
-        trainer.restore(*load_checkpoint(path), str(path))
+        trainer.engine.together(lambda: trainer.restore(*load_checkpoint(path), str(path)))
         console.print(f"resumed {path} at step {trainer.step}")
     with _stop_signals() as stopped, _progress(trainer, steps, console) as advanced:
         while trainer.step < steps:
