@@ -133,6 +133,8 @@ class Input {
       if (at_ == buffer_.data && shift == shift_) return;  // one value for all: it is there since the first tile
       shift_ = shift;
       load_runs(operand_, shift, Runs{0, 1, kTile, 0}, buffer_.data);
+    } else if (side_by_side(s, operand_)) {
+      load_runs(operand_, shift, Runs{place_of(s, operand_), 1, s.n, 0}, buffer_.data);
     } else {
       s.each_runs(operand_, [&](int64_t at, const Runs& runs) { load_runs(operand_, shift, runs, buffer_.data + at); });
     }
@@ -187,6 +189,8 @@ class Output {
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
+    if (side_by_side(s, operand_))
+      return store_runs(operand_, shift, Runs{place_of(s, operand_), 1, s.n, 0}, buffer_.data);
     s.each_runs(operand_, [&](int64_t at, const Runs& runs) { store_runs(operand_, shift, runs, buffer_.data + at); });
   }
 

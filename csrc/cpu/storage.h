@@ -176,11 +176,17 @@ GK_INLINE void copy_rest(const S* from, S* to, int64_t n) {
   }
 }
 
-// Numbers to where they are stored otherwise, by way of T.
-template <class T, class S, class D>
+// Numbers to where they are stored otherwise, by way of T; many of them, some vectors at a time.
+template <class T, int kVectors = 1, class S, class D>
 GK_INLINE void copy(const S* from, D* to, int64_t n) {
   constexpr int lanes = Vec<T>::lanes;
   int64_t i = 0;
+  if constexpr (kVectors > 1) {
+    for (; i + kVectors * lanes <= n; i += kVectors * lanes) {
+      GK_UNROLL
+      for (int k = 0; k < kVectors; ++k) store(load_as<T>(from + i + k * lanes), to + i + k * lanes);
+    }
+  }
   for (; i + lanes <= n; i += lanes) store(load_as<T>(from + i), to + i);
   if constexpr (std::is_same_v<S, D>) {
     copy_rest<lanes / 2>(from + i, to + i, n);
@@ -236,6 +242,8 @@ GK_INLINE void load_runs_of(const S* data, int64_t stride, const Runs& runs, T* 
       copy<T>(data, &value, 1);
       for (int64_t i = 0; i < n; i += Vec<T>::lanes) Vec<T>(value).store(to + i);
     });
+  } else if (stride == 1 && runs.count == 1) {
+    copy<T, 4>(data, to, n);
   } else if (stride == 1) {
     every([&] { copy<T>(data, to, n); });
   } else {
@@ -261,7 +269,9 @@ void store_runs(const Operand& o, int64_t shift, const Runs& runs, const T* from
     const auto every = [&](const auto& store) {
       for (int64_t k = 0; k < runs.count; ++k, data += runs.apart, from += n) store();
     };
-    if (stride == 1) {
+    if (stride == 1 && runs.count == 1) {
+      copy<T, 4>(from, data, n);
+    } else if (stride == 1) {
       every([&] { copy<T>(from, data, n); });
     } else {
       every([&] { scatter(from, data, stride, n); });
