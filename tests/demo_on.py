@@ -1,4 +1,7 @@
-"""The demo on a device with its networks in bfloat16, beside the CPU's in float32: `python demo_on.py DEVICE OUT`."""
+"""The demo on a device with its networks in bfloat16, beside the CPU's in float32; then that of a GAN.
+
+python tests/demo_on.py DEVICE OUT
+"""
 
 import json
 import subprocess
@@ -29,6 +32,10 @@ def main(device: str, out: Path) -> int:
             if step == 0 and not apart < _CLOSE:
                 print(f"the first interval differs by {apart:.1%}")
                 return 1
+    command = [sys.executable, "-m", "genkern.cli", "demo", "--model", "gan", "--out", str(out / "demo-gan")]
+    done = subprocess.run([*command, "--steps", "100", "--resume", "never", "--device", device], check=False)
+    if done.returncode:
+        return done.returncode
     print(f"the demo on {device} in bf16 begins as that of the CPU in float32")
     return 0
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support import trained_elsewhere
-from support.command import assert_refused, contents, start, tiny_images
+from support.command import assert_refused, contents, start, tiny_images, wait_for
 from torch import nn
 
 from genkern.cli import engine
@@ -17,6 +18,8 @@ from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.settings import GANSettings
 from genkern.cli.gan.trainer import GANTrainer
+from genkern.cli.job import console
+from genkern.cli.session import fit, kept
 from genkern.cli.vae.settings import VAESettings
 from genkern.cli.vae.trainer import VAETrainer
 
@@ -81,8 +84,7 @@ def test_a_device_that_is_not_there_is_refused(genkern, folder, tmp_path, monkey
     ("options", "expected"),
     [
         (["--precision", "8"], "--precision: expected one of 32, bf16, 16, got '8'"),
-        (["--precision", "16", "--device", "cpu"], "--precision: expected 32 or bf16 on the CPU, got '16'"),
-        (["--processes", "0"], "--processes: expected at least 1, got 0"),
+        (["--processes", "0"], "--processes: expected at least 1, and none under torchrun, got 0"),
         (["--workers", "-1"], "--workers: expected at least 0, got -1"),
         (["--clip", "-1"], "--clip: expected at least 0, got -1.0"),
         (["--rate-warmup", "-1"], "--rate-warmup: expected at least 0, got -1"),
@@ -107,8 +109,64 @@ def test_auto_is_a_gpu_where_torch_finds_one(monkeypatch):
 
 def test_one_gpu_is_not_for_several_processes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(CommandError, match="^--device: expected cuda for 2 processes, got 'cuda:1'"):
-        started("cuda:1", processes=2)
+    for device, processes in (("cuda:1", 2), ("cuda", 3), ("auto", 3)):
+        told = f"^--device: expected cuda with a device for each of {processes} processes, got '{device}'"
+        with pytest.raises(CommandError, match=told):
+            started(device, processes=processes)
+
+
+def test_torchrun_starts_as_many_on_every_machine(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(CommandError, match="^torchrun: expected as many processes on every machine, got 2 of 3"):
+        started()
+    with pytest.raises(CommandError, match="^--processes: expected at least 1, and none under torchrun, got 2"):
+        started(processes=2)
+
+
+def test_a_clusters_environment_is_no_order_to_start_processes(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    assert started().count == 1
+
+
+def test_what_float16_is_not_for_is_refused():
+    with pytest.raises(CommandError, match="^--precision: expected 32 or bf16 on the CPU, got '16'"):
+        started(precision="16")
+    with pytest.raises(CommandError, match="^--precision: expected 32 or bf16 with --penalty r1, got '16'"):
+        gan_settings(precision="16")
+    assert gan_settings(precision="16", penalty="none").precision == "16"
+
+
+def test_what_a_compiler_cannot_do_is_told_in_one_line(genkern, folder, tmp_path, monkeypatch):
+    def fail(self):
+        def call(*args, **kwargs):
+            raise torch._dynamo.exc.TorchDynamoException("no C++ compiler")
+
+        self.forward = call
+
+    monkeypatch.setattr(nn.Module, "compile", fail)
+    result = genkern("train", "vae", "--data", folder, "--out", tmp_path / "out", *SMALL, "--compile")
+    assert_refused(result, "--compile: no C++ compiler")
+
+
+def test_the_best_model_is_on_the_device_of_the_last(tmp_path):
+    trainer = VAETrainer(vae_settings(interval=1), tiny_images())
+    fit(trainer, tmp_path, 3, resume="never", keep="best", watch=(), console=console(quiet=True))
+    trainer.history.append((4.0, *(-1e9 for _ in trainer.history[-1][1:])))
+    trainer.step = 4
+    best = kept(trainer, tmp_path, "best")
+    assert best.step < 4 and best.engine is trainer.engine
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_the_one_that_trains(folder, tmp_path, signum):
+    options = ["--out", tmp_path, *SMALL, "--steps", "10000000", "--workers", "1"]
+    process = start("train", "vae", "--data", folder, *options, start_new_session=True)
+    wait_for(tmp_path / "checkpoint.safetensors", process)
+    os.killpg(process.pid, signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum and err.startswith("genkern: interrupted") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -195,8 +253,8 @@ def test_samples_of_every_interval_are_drawn_from_the_same_noise(genkern, folder
 
 
 def test_without_fabric_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
-    monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+    for name in ("lightning_fabric", "lightning", "lightning.fabric"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(CommandError, match="lightning-fabric, which is not installed: pip install 'genkern"):
         started()
 

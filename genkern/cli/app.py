@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
@@ -11,7 +11,7 @@ from rich.table import Table
 import genkern
 from genkern.cli.bench import bench
 from genkern.cli.checkpoint import load_checkpoint
-from genkern.cli.engine import is_first, is_left_alone, started
+from genkern.cli.engine import is_first, is_left_alone, started, was_started
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
@@ -60,17 +60,20 @@ def run() -> None:
     try:
         app()
     except CommandError as error:
-        if is_first():
-            print(f"genkern: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _end(error, 2)
+    except Interrupted as error:
+        _end(error, error.exit_code)
     except RuntimeError as error:
         if is_left_alone(error):
-            raise SystemExit(2) from None
+            _end(error, 2)
         raise
-    except Interrupted as error:
-        if is_first():
-            print(f"genkern: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+
+
+def _end(error: Exception, code: int) -> NoReturn:
+    """The first process says why, and has the exit code; those that it started must not end it before it has."""
+    if is_first():
+        print(f"genkern: {error}", file=sys.stderr)
+    raise SystemExit(0 if was_started() else code) from None
 
 
 @app.command()

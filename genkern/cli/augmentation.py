@@ -40,7 +40,8 @@ def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor
     _, scale, right, below, gain, offset = _draws(key, size, rows, x.device)
     by_rows = _resampling(scale, below, x.shape[-2]).unsqueeze(1).to(x.dtype)
     by_columns = _resampling(scale, right, x.shape[-1]).unsqueeze(1).to(x.dtype)
-    return _exposed(by_rows @ x @ by_columns.mT, gain, offset)
+    with torch.autocast(x.device.type, enabled=False):
+        return _exposed(by_rows @ x @ by_columns.mT, gain, offset)
 
 
 def _draws(key: Tensor, size: int, rows: slice, device: torch.device) -> list[Tensor]:
@@ -68,8 +69,8 @@ def _resampling(scale: Tensor, shift: Tensor, pixels: int) -> Tensor:
     def far(d: Tensor) -> Tensor:
         return ((_CUBIC * d - 5 * _CUBIC) * d + 8 * _CUBIC) * d - 4 * _CUBIC
 
-    weights = torch.stack([far(after + 1), near(after), near(1 - after), far(2 - after)], -1)
-    index = (first.long().unsqueeze(-1) + torch.arange(-1, 3, device=scale.device)).clamp(0, pixels - 1).flatten(1)
-    rows = torch.arange(pixels, device=scale.device).repeat_interleave(4)
-    matrix = torch.zeros(len(scale), pixels * pixels, device=scale.device)
-    return matrix.scatter_add_(1, rows * pixels + index, weights.flatten(1)).unflatten(1, (pixels, pixels))
+    columns, matrix = torch.arange(pixels, device=scale.device), torch.zeros((), device=scale.device)
+    for place, weight in enumerate((far(after + 1), near(after), near(1 - after), far(2 - after)), start=-1):
+        hit = (first + place).clamp(0, pixels - 1).unsqueeze(-1) == columns
+        matrix = matrix + torch.where(hit, weight.unsqueeze(-1), 0.0)  # in this order, on every device
+    return matrix

@@ -52,5 +52,6 @@ def stream(batches: Batches, first: int, engine: Engine) -> Iterator[Tensor]:
 
 
 def _deaf(worker: int) -> None:
-    """A terminal's interrupt is for the process that trains, which ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A signal to all processes is for the one that trains, which ends the workers."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)

@@ -33,8 +33,8 @@ def save_mosaic(path: Path, images: Tensor, columns: int) -> None:
 
 def draw_grid(path: Path, layers: Sequence[Tensor], title: str) -> None:
     """Images in rows of ten; those of later layers under those of the first."""
-    rows = [torch.cat([layer[at : at + COLUMNS] for layer in layers]) for at in range(0, len(layers[0]), COLUMNS)]
-    tiles = torch.cat([_padded(row, len(layers)) for row in rows]).clamp(0, 1).float().cpu()
+    rows = [torch.cat([layer[at : at + COLUMNS].cpu() for layer in layers]) for at in range(0, len(layers[0]), COLUMNS)]
+    tiles = torch.cat([_padded(row, len(layers)) for row in rows]).clamp(0, 1).float()
     tiles = torch.nn.functional.pad(tiles, (0, _GAP, 0, _GAP), value=1.0)
     lines, (channels, height, width) = len(tiles) // COLUMNS, tiles.shape[1:]
     grid = tiles.view(lines, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)

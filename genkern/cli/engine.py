@@ -19,6 +19,8 @@ T = TypeVar("T")
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _MOST_WORKERS = 4
+_KINDS = ("cuda", "mps", "cpu")
+"""The first that is there is `auto`."""
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """By what a user says, what Fabric calls it: weights and losses are float32 in all of them."""
 
@@ -71,30 +73,30 @@ class Engine:
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the processes, on each of them."""
-        return self._reduced(values, "mean")
+        return self._reduced(values, distributed.ReduceOp.SUM) / self.count
 
-    def highest(self, number: int) -> int:
+    def highest(self, *numbers: int) -> list[int]:
         """The same on each process: what one of them has been told, all know."""
-        return int(self._reduced(torch.tensor(number), "max"))
+        return self._reduced(torch.tensor(numbers), distributed.ReduceOp.MAX).tolist()
 
     def together(self, make: Callable[[], T]) -> T:
         """The result of `make` on each process, on the first of a machine before the others: they find what it left.
 
-        A CommandError of one process is one of all.
+        All have come this far when it returns, and a CommandError of one is one of all.
         """
         if self.count == 1:
             return make()
-        reasons: list[str] = [""] * self.count
-        reason = ""
+        made, reason = None, ""
         with self.fabric.rank_zero_first(local=True):
             try:
                 made = make()
             except CommandError as error:
                 reason = str(error)
+        reasons = [""] * self.count
         distributed.all_gather_object(reasons, reason)
         for told in filter(None, reasons):
             raise CommandError(told)
-        return made
+        return made  # type: ignore[return-value]
 
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
         """On the device; of its `networks`, each compiled where that is asked for."""
@@ -106,10 +108,12 @@ class Engine:
     def autocast(self) -> AbstractContextManager[None]:
         return self.fabric.autocast()
 
-    def _reduced(self, values: Tensor, how: str) -> Tensor:
+    def _reduced(self, values: Tensor, how: Any) -> Tensor:
         if self.count == 1:
             return values
-        return self.fabric.all_reduce(values.to(self.device, copy=True), reduce_op=how).to(values.device)
+        reduced = values.to(self.device, copy=True)
+        distributed.all_reduce(reduced, how)
+        return reduced.to(values.device)
 
 
 def started(
@@ -129,21 +133,29 @@ def started(
         raise CommandError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "16" and kind == "cpu":
         raise CommandError("--precision: expected 32 or bf16 on the CPU, got '16'")
-    if processes is not None and processes < 1:
-        raise CommandError(f"--processes: expected at least 1, got {processes}")
+    here, everywhere = (int(os.environ.get(name, "0")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))  # torchrun's
+    if processes is not None and (processes < 1 or here):
+        raise CommandError(f"--processes: expected at least 1, and none under torchrun, got {processes}")
+    count = here or processes or 1
+    if count > 1 and (index is not None or (kind != "cpu" and count > _found(kind))):
+        raise CommandError(f"--device: expected {kind} with a device for each of {count} processes, got {device!r}")
+    if here and everywhere % here:
+        raise CommandError(f"torchrun: expected as many processes on every machine, got {here} of {everywhere}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers is None:
-        workers = 0 if kind == "cpu" else min(_MOST_WORKERS, (os.cpu_count() or 1) - 1)
+        workers = 0 if kind == "cpu" else max(0, min(_MOST_WORKERS, cores // count - 1))
     elif workers < 0:
         raise CommandError(f"--workers: expected at least 0, got {workers}")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "0"))  # so many has torchrun started on this machine
-    count = here or processes or 1
-    if index is not None and count > 1:
-        raise CommandError(f"--device: expected {kind} for {count} processes, got {device!r}")
-    fabric = _fabric()(
+    if kind == "cuda":  # the same numbers in every run, and float32 where it is asked for
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
+    lightning = _fabric()
+    fabric = lightning.Fabric(
         accelerator=kind,
         devices=count if index is None else [index],
-        num_nodes=int(os.environ.get("WORLD_SIZE", "1")) // here if here else 1,
+        num_nodes=everywhere // here if here else 1,
         precision=PRECISIONS[precision],
+        plugins=None if here else [lightning.plugins.environments.LightningEnvironment()],  # not a cluster's own
     )
     fabric.launch()
     return Engine(fabric, compiles, workers)
@@ -152,33 +164,46 @@ def started(
 def _place(device: str) -> tuple[str, int | None]:
     """The kind of device, and which of several, if that is said."""
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (":" in device and not (kind == "cuda" and index.isdecimal())):
+    if kind not in ("auto", *_KINDS) or (":" in device and not (kind == "cuda" and index.isdecimal())):
         raise CommandError(f"--device: expected auto, cpu, cuda, cuda:NUMBER or mps, got {device!r}")
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if kind == "auto":
-        kind = next(name for name, count in there.items() if count)
-    if there[kind] <= int(index or 0):
+        kind = next(name for name in _KINDS if _found(name))
+    if _found(kind) <= int(index or 0):
         raise CommandError(f"--device: expected a device that torch finds here, got {device!r}")
     return kind, int(index) if index else None
 
 
+def _found(kind: str) -> int:
+    """How many devices there are."""
+    if kind == "cuda":
+        return torch.cuda.device_count()
+    return 1 if kind == "cpu" else int(torch.backends.mps.is_available())
+
+
 def _fabric() -> Any:
-    """The class, of whichever of its two packages is installed."""
+    """The module, of whichever of its two packages is installed."""
     for name in ("lightning_fabric", "lightning.fabric"):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 module = importlib.import_module(name)
-        except ImportError:
-            continue
+        except ModuleNotFoundError as error:
+            if error.name is not None and name.startswith(error.name):
+                continue
+            raise CommandError(f"training needs lightning-fabric, which cannot be imported: {error}") from error
         logging.getLogger(name).setLevel(logging.WARNING)  # of its own accord it tells of devices that are not used
-        return module.Fabric
+        return module
     raise CommandError("training needs lightning-fabric, which is not installed: pip install 'genkern[demo]'")
 
 
 def is_first() -> bool:
     """Whether what all processes know is this one's to say; also before there is an engine."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def was_started() -> bool:
+    """Whether it is one of the processes that the first one has started, which ends when one of them fails."""
+    return "LOCAL_WORLD_SIZE" not in os.environ and not is_first()
 
 
 def is_left_alone(error: RuntimeError) -> bool:

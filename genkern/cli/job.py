@@ -109,7 +109,12 @@ def run(
         tell.print(f"on {engine.described}{precision}")
         trainer = trainer_type(settings, images, engine)
         watch = logger(options.log, out), lambda trainer: draw_samples(trainer, out)
-        fit(trainer, out, steps, resume=options.resume, keep=keep, watch=watch, console=tell)
+        try:
+            fit(trainer, out, steps, resume=options.resume, keep=keep, watch=watch, console=tell)
+        except Exception as error:
+            if options.compiles and type(error).__module__.startswith("torch._"):
+                raise CommandError(f"--compile: {str(error).splitlines()[0]}") from error
+            raise
         if not first:
             return
         at_best = kept(trainer, out, keep)

@@ -9,6 +9,7 @@ from typing import Any
 from genkern.cli.checkpoint import replace_file
 from genkern.cli.drawing import save_mosaic
 from genkern.cli.errors import CommandError, optional
+from genkern.cli.session import prepare_folder
 from genkern.cli.trainer import Trainer
 
 LOGS = ("csv", "tensorboard")
@@ -27,7 +28,7 @@ def logger(kind: str | None, out: Path) -> Callable[[Trainer[Any]], None]:
 def draw_samples(trainer: Trainer[Any], out: Path) -> None:
     """A picture of the same draws of z at every interval, by its step."""
     folder = out / "progress"
-    folder.mkdir(exist_ok=True)
+    prepare_folder(folder)
     save_mosaic(folder / f"{trainer.step:07}.png", trainer.samples(_SIDE * _SIDE), _SIDE)
 
 

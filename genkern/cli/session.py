@@ -3,7 +3,8 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+from torch import Tensor
 
 from genkern.cli.checkpoint import load_checkpoint, save_checkpoint
 from genkern.cli.errors import CommandError
@@ -68,27 +70,43 @@ def fit(
     if resume not in _RESUME:
         raise CommandError(f"--resume: expected one of {', '.join(_RESUME)}, got {resume!r}")
     path = out / CHECKPOINT
-    resumed = path.exists() and resume == "auto"
-    if resumed:
+    (there,) = trainer.engine.highest(int(path.exists() and resume == "auto"))
+    if resumed := bool(there):
         trainer.engine.together(lambda: trainer.restore(*load_checkpoint(path), str(path)))
         console.print(f"resumed {path} at step {trainer.step}")
-    with _stop_signals() as stopped, _progress(trainer, steps, console) as advanced:
+    with closing(trainer), _stop_signals() as stopped, _progress(trainer, steps, console) as advanced:
         while trainer.step < steps:
-            at_interval = trainer.advance()
+            at_interval, signum = trainer.advance(stopped)
             advanced(at_interval)
-            signum = trainer.engine.highest(stopped())
             if at_interval or signum or trainer.step == steps:
                 state = trainer.state()
-                if trainer.engine.is_first:
-                    for look in watch if at_interval else ():  # before: a run killed in between looks again
-                        look(trainer)
-                    save_checkpoint(path, *state)
-                    if keep == "best" and trainer.best_step() == trainer.step:
-                        save_checkpoint(out / BEST, *state)
-                    elif keep != "best" or not (resumed or trainer.history):  # that of a run before this one
-                        (out / BEST).unlink(missing_ok=True)
+                save = partial(_save, trainer, state, out, keep, watch if at_interval else (), resumed)
+                trainer.engine.together(save if trainer.engine.is_first else _nothing)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
+
+
+def _save(
+    trainer: Trainer[Any],
+    state: tuple[dict[str, Tensor], dict[str, Any]],
+    out: Path,
+    keep: str,
+    looks: Sequence[Callable[[Trainer[Any]], None]],
+    resumed: bool,
+) -> None:
+    try:
+        for look in looks:  # before: a run that is killed in between looks again
+            look(trainer)
+    finally:
+        save_checkpoint(out / CHECKPOINT, *state)
+        if keep == "best" and trainer.best_step() == trainer.step:
+            save_checkpoint(out / BEST, *state)
+        elif keep != "best" or not (resumed or trainer.history):  # that of a run before this one
+            (out / BEST).unlink(missing_ok=True)
+
+
+def _nothing() -> None:
+    pass
 
 
 def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:
@@ -98,7 +116,7 @@ def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:
     tensors, metadata = load_checkpoint(out / BEST)
     if metadata.get("step") != trainer.best_step():  # of another run
         return trainer
-    best = type(trainer)(trainer.settings, trainer.images)
+    best = type(trainer)(trainer.settings, trainer.images, trainer.engine)
     try:
         best.restore(tensors, metadata, str(out / BEST))
     except CommandError:

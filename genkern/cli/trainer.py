@@ -5,7 +5,7 @@ This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.c
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -101,21 +101,22 @@ class Trainer(ABC, Generic[SettingsT]):
         column = self.columns().index(self.best_by)
         return int(max(self.history, key=lambda line: line[column])[0])
 
-    def advance(self) -> bool:
-        """One step; True at the end of an interval, when a line of history has been added.
+    def advance(self, told: Callable[[], int] = int) -> tuple[bool, int]:
+        """One step; True at the end of an interval, when a line of history has been added, and what `told` says then.
 
         CommandError where a figure is not finite: what was saved before is whole.
         """
         figures = self._step(self._batch())
         self.step += 1
-        if self.engine.highest(int(not figures.isfinite().all())):
+        diverged, number = self.engine.highest(int(not figures.isfinite().all()), told())
+        if diverged:
             raise CommandError(
-                f"training diverged at step {self.step} ({self.figures[0]} {figures[0].item()}); "
+                f"training diverged at step {self.step} ({self.figures[0]} {self.engine.mean(figures)[0].item()}); "
                 "try a smaller --learning-rate"
             )
         self._sums += figures
         if self.step % self.settings.interval:
-            return False
+            return False, number
         training = (self.engine.mean(self._sums) / self.settings.interval).tolist()
         self._sums.zero_()
         held_out = self._held_out()
@@ -125,7 +126,7 @@ class Trainer(ABC, Generic[SettingsT]):
                 "try a smaller --learning-rate"
             )
         self.history.append((float(self.step), *training, *held_out))
-        return True
+        return True, number
 
     def _batch(self) -> Tensor:
         """The batch of this step; those that follow are read while it is computed on."""
@@ -134,6 +135,10 @@ class Trainer(ABC, Generic[SettingsT]):
         batches = self._stream[1]
         self._stream = self.step + 1, batches
         return next(batches)
+
+    def close(self) -> None:
+        """End what reads ahead; a next step would begin it anew."""
+        self._stream = None
 
     def learning_rate(self) -> float:
         """That of this step: it grows at first, and falls to 0 along half a cosine, if it is to."""

@@ -38,7 +38,8 @@ def elsewhere() -> Engine:
 def figures(engine: Engine) -> dict:
     images = tiny_images(augment=False)
     vae = VAETrainer(VAESettings(model="mlp", latent_dim=2, batch_size=4, interval=2), images, engine)
-    gan = GANTrainer(GANSettings(latent_dim=3, width=2, batch_size=4, interval=2, penalty_interval=2), images, engine)
+    settings = GANSettings(latent_dim=3, width=2, batch_size=4, interval=2, penalty_interval=2)
+    gan = GANTrainer(settings, images, engine)
     for trainer in (vae, gan):
         for _ in range(4):
             trainer.advance()

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from genkern.cli.data import Images
+from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
 from genkern.functional.gan import KINDS
 from genkern.nn import GAN, ConvDiscriminator, ConvGenerator, gan
@@ -40,6 +41,8 @@ class GANSettings(RunSettings):
         if self.penalty_weight is not None:
             self.require_at_least(0, "penalty_weight")
         self.require_ema()
+        if self.precision == "16" and self.penalty != "none":  # a slope is a gradient that no scaler has scaled
+            raise CommandError(f"--precision: expected 32 or bf16 with --penalty {self.penalty}, got '16'")
 
 
 def build_gan(settings: GANSettings, images: Images) -> GAN:

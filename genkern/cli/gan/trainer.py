@@ -80,7 +80,8 @@ class GANTrainer(Trainer[GANSettings]):
         )
         # A generator's step stands for all those of the discriminator since its last one.
         of_generator = terms.loss.new_zeros(()) if generator_loss is None else generator_loss * self.settings.n_critic
-        figures = (terms.loss, of_generator, terms.penalty, terms.real_logits.mean(), terms.fake_logits.mean())
+        logits = (terms.real_logits.float().mean(), terms.fake_logits.float().mean())
+        figures = (terms.loss, of_generator, terms.penalty, *logits)
         return torch.stack([figure.detach().float() for figure in figures]).cpu().double()
 
     def _reduce_gradients(self, params: list[Tensor]) -> None:

@@ -67,9 +67,9 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     work = [(part, chunk) for part in parts for chunk in chunks]
     log_likelihood, total = 0.0, functional.LogMeanExp()
     for (first, part), chunk in track(work, f"{num_samples} importance samples"):
-        total.update(vae.log_weights(part, chunk, element_offset=first * size))
+        total.update(vae.log_weights(part, chunk, element_offset=first * size).cpu())
         if total.count == num_samples:
-            log_likelihood += total.compute().cpu().double().sum().item() / len(weighted)
+            log_likelihood += total.compute().double().sum().item() / len(weighted)
             total = functional.LogMeanExp()
     return {
         "images": len(x),

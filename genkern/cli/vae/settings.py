@@ -89,7 +89,7 @@ def build_vae(settings: VAESettings, images: Images) -> nn.VAE:
         else:
             encoder = nn.ConvEncoder(shape, settings.latent_dim, width=16)
         decoder: torch.nn.Module
-        mean = images.train.mean()
+        mean = images.train.mean().cpu()
         if settings.model == "conv":
             decoder = nn.ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs)
             _start_at(decoder.head.bias, mean.mean(dim=(1, 2)), likelihood)
@@ -108,7 +108,7 @@ def _objective(settings: VAESettings, images: Images) -> nn.Objective:
     if settings.objective == "info":
         return nn.InfoVAE()
     if settings.objective == "vampprior":
-        return nn.VampPrior(images.train[:_MOST_PSEUDO_INPUTS], beta=settings.beta, warmup=settings.warmup)
+        return nn.VampPrior(images.train[:_MOST_PSEUDO_INPUTS].cpu(), beta=settings.beta, warmup=settings.warmup)
     return nn.ELBO(settings.beta, warmup=settings.warmup)
 
 
