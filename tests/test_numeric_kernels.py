@@ -109,7 +109,7 @@ OF_DOUBLES = {
         lambda x: gk.gaussian_kl(torch.zeros_like(x), x, torch.zeros_like(x), torch.ones_like(x), scale_param="var"),
         lambda x: (x - 1 - mpmath.log(x)) / 2,
         [torch.exp(doubles(-700, -5)), torch.exp(doubles(5, 30))],
-        1.5,
+        2.0,  # the largest of 4 million: 1.98, 2.0 on the baseline; those here depend on how torch's exp is rounded
     ),
     "softplus": (
         lambda x: sigma(x, "softplus"),
