@@ -1,4 +1,4 @@
-"""Where a run computes: device, precision and processes, which are Lightning Fabric's."""
+"""The device, the precision and the processes of a run, by Lightning Fabric."""
 
 import importlib
 import logging
@@ -22,7 +22,7 @@ _MOST_WORKERS = 4
 _KINDS = ("cuda", "mps", "cpu")
 """The first that is there is `auto`."""
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-"""By what a user says, what Fabric calls it: weights and losses are float32 in all of them."""
+"""The names of precisions, and Fabric's for them. Weights and losses are float32 in all."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,18 @@ class Engine:
         """
         if self.count == 1:
             return make()
-        made, reason = None, ""
+        made: list[T] = []
+        reason = ""
         with self.fabric.rank_zero_first(local=True):
             try:
-                made = make()
+                made.append(make())
             except CommandError as error:
                 reason = str(error)
         reasons = [""] * self.count
         distributed.all_gather_object(reasons, reason)
         for told in filter(None, reasons):
             raise CommandError(told)
-        return made  # type: ignore[return-value]
+        return made[0]
 
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
         """On the device; of its `networks`, each compiled where that is asked for."""
@@ -126,11 +127,10 @@ def started(
 ) -> Engine:
     """The processes that the environment names, as torchrun sets it, or `processes`, of which all but this are started.
 
-    `device` is auto, cpu, cuda, mps, or one GPU, such as cuda:1; auto is a GPU if torch finds one.
+    `precision` is one of `PRECISIONS`; `device` is auto, cpu, cuda, mps, or one GPU, such as cuda:1. auto is a GPU if torch
+    finds one.
     """
     kind, index = _place(device)
-    if precision not in PRECISIONS:
-        raise CommandError(f"--precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "16" and kind == "cpu":
         raise CommandError("--precision: expected 32 or bf16 on the CPU, got '16'")
     here, everywhere = (int(os.environ.get(name, "0")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))  # torchrun's

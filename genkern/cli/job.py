@@ -51,7 +51,7 @@ def set_threads(threads: int | None) -> None:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a user says of a run that changes none of its numbers, but for rounding, where settings are what does."""
+    """The options of a run that change its numbers by no more than rounding; settings are those that do."""
 
     out: Path
     threads: int | None

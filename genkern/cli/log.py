@@ -1,4 +1,4 @@
-"""What can be watched while a model trains: its history as comma-separated values or TensorBoard's, its samples."""
+"""The history of a run as comma-separated values or TensorBoard's, and samples, written while a model trains."""
 
 import csv
 import io

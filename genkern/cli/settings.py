@@ -22,6 +22,7 @@ class RunSettings:
     rate_warmup: int = 0
     cosine: int = 0
     clip: float | None = None
+    ema: float = 0.995
     precision: str = "32"
     interval: int = 100
     seed: int = 0
@@ -32,6 +33,8 @@ class RunSettings:
         self.require_at_least(0, "learning_rate", "rate_warmup", "cosine")
         if self.clip is not None:
             self.require_at_least(0, "clip")
+        if not 0 <= self.ema < 1:
+            raise CommandError(f"--ema: expected a number from 0 to below 1, got {self.ema}")
         self.require_one_of(tuple(PRECISIONS), "precision")
         self.require_one_of(BAD_IMAGES, "bad_images")
 
@@ -59,11 +62,6 @@ class RunSettings:
             if not getattr(self, name) >= minimum:
                 option = f"--{name.replace('_', '-')}"
                 raise CommandError(f"{option}: expected at least {minimum}, got {getattr(self, name)}")
-
-    def require_ema(self) -> None:
-        """The decay of an average of parameters, for models that have one."""
-        if not 0 <= self.ema < 1:  # type: ignore[attr-defined]
-            raise CommandError(f"--ema: expected a number from 0 to below 1, got {self.ema}")  # type: ignore[attr-defined]
 
     def require_one_of(self, allowed: tuple[str, ...], name: str) -> None:
         if getattr(self, name) not in allowed:

@@ -40,7 +40,6 @@ class GANSettings(RunSettings):
         self.require_at_least(1, "penalty_interval", "n_critic", "latent_dim", "width")
         if self.penalty_weight is not None:
             self.require_at_least(0, "penalty_weight")
-        self.require_ema()
         if self.precision == "16" and self.penalty != "none":  # a slope is a gradient that no scaler has scaled
             raise CommandError(f"--precision: expected 32 or bf16 with --penalty {self.penalty}, got '16'")
 

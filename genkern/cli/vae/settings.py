@@ -39,7 +39,6 @@ class VAESettings(RunSettings):
     beta: float = 1.0
     warmup: int = 0
     accumulate: int = 1
-    ema: float = 0.995
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +47,6 @@ class VAESettings(RunSettings):
         self.require_one_of(OBJECTIVES, "objective")
         self.require_at_least(1, "latent_dim")
         self.require_at_least(0, "beta", "warmup")
-        self.require_ema()
         self.require_at_least(1, "accumulate")
         whole = self.of_the_batch() or ("--warmup" if self.warmup else None)
         if self.accumulate > 1 and whole:
