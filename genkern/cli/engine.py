@@ -127,8 +127,8 @@ def started(
 ) -> Engine:
     """The processes that the environment names, as torchrun sets it, or `processes`, of which all but this are started.
 
-    `precision` is one of `PRECISIONS`; `device` is auto, cpu, cuda, mps, or one GPU, such as cuda:1. auto is a GPU if torch
-    finds one.
+    `precision` is one of `PRECISIONS`. `device` is auto, cpu, cuda, mps, or one GPU, such as cuda:1; auto is a GPU if
+    torch finds one.
     """
     kind, index = _place(device)
     if precision == "16" and kind == "cpu":
