@@ -272,7 +272,7 @@ struct ZeroInflated {
     const F mass = select(near, F(1) - z.missing, z.mass);
     F found = -(elementary::log_normal(mass) + select(near, lost_of_sum(-z.missing, mass), F(0)));
     if (Masks<F>::any(z.tiny)) {
-      const F largest = max(logit, -z.b), other = log1p(exp(-abs(logit + z.b)));
+      const F largest = max(logit, -z.b), other = log1p_unit(exp(-abs(logit + z.b)));
       const F none = F(T(__builtin_huge_val()));
       found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
     }

@@ -88,7 +88,7 @@ constexpr Coefficients<T, N> inverse_factorials() {
 // e = exp(-|x|).
 template <class F>
 GK_INLINE F softplus(F x, F e) {
-  return max(x, F(0)) + log1p(e);
+  return max(x, F(0)) + log1p_unit(e);
 }
 template <class F>
 GK_INLINE F softplus(F x) {
