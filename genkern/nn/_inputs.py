@@ -45,13 +45,13 @@ def check_augment(augment: object) -> None:
         raise TypeError(f"augment: expected a function of a batch or None, got {_checks.type_name(augment)}")
 
 
-def packed_moments(encoder: nn.Module, seen: Tensor) -> Tensor:
-    """The packed moments of q(z | x) that an encoder gives, after a check."""
-    moments = encoder(seen)
-    _checks.tensor("encoder", moments)
+def packed_moments(name: str, module: nn.Module, *seen: Any, **options: Any) -> Tensor:
+    """The packed moments of a Gaussian that an encoder or a prior gives, after a check."""
+    moments = module(*seen, **options)
+    _checks.tensor(name, moments)
     if moments.ndim < 2 or moments.shape[1] % 2:
         raise ValueError(
-            f"encoder: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
+            f"{name}: expected packed moments with an even size along dimension 1, got {tuple(moments.shape)}"
         )
     return moments
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genkern import _checks, random
+from genkern.nn._condition import Condition
 from genkern.nn._inputs import one_key
 from genkern.nn.gan import GAN, Augment, GANTerms
 
@@ -43,7 +44,7 @@ class AdversarialSteps:
 
     Notes
     -----
-    Call it with a batch, and ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps of
+    Call it with a batch, and ``condition=``, ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps of
     :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
     ``state_dict`` of this and of the GAN, a run goes on as if it had not been stopped.
 
@@ -88,6 +89,7 @@ class AdversarialSteps:
         self,
         real: Tensor,
         *,
+        condition: Condition = None,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
         element_offset: int = 0,
@@ -96,6 +98,8 @@ class AdversarialSteps:
         _checks.tensor("real", real)
         keys = random.split(one_key(real.device, key=key, generator=generator))
         options: dict[str, Any] = {"element_offset": element_offset, "augment": augment}
+        if condition is not None:  # a VAEGAN has none
+            options["condition"] = condition
         terms = self.gan(real, step="discriminator", key=keys[0], **options)
         self._minimize(terms.loss, self.discriminator_optimizer)
         terms = terms._replace(loss=terms.loss.detach())

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as torch_functional
 
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.functional.gan import KINDS, check_discriminator_options
+from genkern.nn._condition import Condition, Told
 from genkern.nn._inputs import check_augment, check_input, floating_like, one_key
 from genkern.nn._modes import evaluating, frozen
 from genkern.nn.priors import StandardNormalPrior
@@ -33,6 +35,13 @@ class GANTerms(NamedTuple):
     fake_logits: Tensor
 
 
+class Judgement(NamedTuple):
+    """What the discriminator says of a batch: its logits, and the loss of the classes that it sees, if it sees some."""
+
+    logits: Tensor
+    class_loss: Tensor | None
+
+
 class GAN(nn.Module):
     """Generative adversarial network (Goodfellow et al. 2014), of any generator and discriminator.
 
@@ -41,7 +50,8 @@ class GAN(nn.Module):
     generator : Module
         `z` ``[B, *latent_shape]``, from N(0, I), → data ``[B, ...]``.
     discriminator : Module
-        Data → logits of any shape: ``[B]``, ``[B, 1]``, one a patch; for Wasserstein losses, the critic.
+        Data → logits of any shape: ``[B]``, ``[B, 1]``, one a patch; for Wasserstein losses, the critic. Or two
+        tensors, those logits and logits of classes ``[B, num_classes]``: an auxiliary classifier.
     loss : str
         Kind of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
         ``"non_saturating"``, ``"hinge"``, ``"lsgan"``, ``"wgan"``, ``"relativistic"``.
@@ -56,6 +66,8 @@ class GAN(nn.Module):
         regularisation, Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN").
     label_smoothing, hinge_scale
         As :func:`genkern.gan_discriminator_loss`.
+    class_weight : float
+        Weight of the cross-entropy of an auxiliary classifier.
     latent_shape : sequence of int, optional
         Shape of one latent; ``generator.latent_shape`` where the generator has one.
     ema_decay : float, optional
@@ -75,6 +87,12 @@ class GAN(nn.Module):
     `augment` is applied to everything that the discriminator sees, real or generated (Karras et al. 2020, "Training
     generative adversarial networks with limited data"; Zhao et al. 2020): a differentiable function of a batch.
     Penalties are of the slope by data as they were before it.
+
+    **Conditions.** The steps and `sample` take ``condition=``: labels, vectors, images, or a tuple, list or mapping of
+    such, one row a datum. Those of the two modules whose ``forward`` has a parameter of that name are given it, the
+    discriminator the same one for real and for generated data (Mirza & Osindero 2014; by projection: Miyato & Koyama
+    2018). With an auxiliary classifier the condition is labels ``[B]``: the cross-entropy of real and of generated data
+    is part of the discriminator's loss, that of generated data of the generator's (Odena et al. 2017).
 
     :class:`AdversarialSteps` takes the steps with two optimisers. The count of steps is in the ``state_dict``, so a
     resumed run is the same.
@@ -104,6 +122,7 @@ class GAN(nn.Module):
         penalty_interval: int = 1,
         label_smoothing: float = 0.0,
         hinge_scale: float = 1.0,
+        class_weight: float = 1.0,
         latent_shape: Sequence[int] | None = None,
         ema_decay: float | None = 0.999,
     ) -> None:
@@ -116,6 +135,7 @@ class GAN(nn.Module):
             _checks.choice("penalty", penalty, tuple(PENALTIES))
         penalty_weight = _checks.number("penalty_weight", penalty_weight, optional=True, minimum=0)
         penalty_interval = _checks.positive("penalty_interval", penalty_interval)
+        class_weight = _checks.number("class_weight", class_weight, minimum=0)
         if ema_decay is not None:
             ema_decay = _checks.fraction("ema_decay", ema_decay)
         shape = getattr(generator, "latent_shape", None) if latent_shape is None else latent_shape
@@ -134,8 +154,10 @@ class GAN(nn.Module):
         self.penalty_weight = PENALTIES.get(penalty or "", 0.0) if penalty_weight is None else penalty_weight
         self.penalty_interval = penalty_interval
         self.discriminator_options: dict[str, Any] = {"label_smoothing": label_smoothing, "hinge_scale": hinge_scale}
+        self.class_weight = class_weight
         self.latent_shape = shape
         self.ema_decay = ema_decay
+        self._told = Told(generator=generator, discriminator=discriminator)
         self._steps = 0  # of the discriminator, where penalties are lazy
         self._updates = 0  # of the average
 
@@ -151,6 +173,7 @@ class GAN(nn.Module):
             "penalty_weight": self.penalty_weight,
             "penalty_interval": self.penalty_interval,
             **self.discriminator_options,
+            "class_weight": self.class_weight,
             "latent_shape": self.latent_shape,
             "ema_decay": self.ema_decay,
         }
@@ -172,6 +195,7 @@ class GAN(nn.Module):
         self,
         real: Tensor,
         *,
+        condition: Condition = None,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
         element_offset: int = 0,
@@ -184,19 +208,21 @@ class GAN(nn.Module):
         place of the count of steps, as a compiled step needs it.
         """
         self._check_real(real)
+        self._told.check(condition, len(real))
         check_augment(augment)
         if penalized is not None:
             penalized = _checks.boolean("penalized", penalized)
         due = self._due() if penalized is None else penalized and self.penalty is not None
         keys, first = self._noise(key, generator, element_offset)
         with torch.no_grad():
-            fakes = self._fakes(real, keys, element_offset)
+            fakes = self._fakes(real, keys, element_offset, condition)
         if due:
-            real_logits, fake_logits, penalty = self._penalized(real, fakes, keys, first, augment)
+            of_real, of_fakes, penalty = self._penalized(real, fakes, keys, first, augment, condition)
         else:
-            real_logits = self._logits(real, augment)
-            fake_logits = [self._logits(fake, augment) for fake in fakes]
-        loss = self._discriminator_loss(real_logits, fake_logits)
+            of_real = self._judged(real, augment, condition)
+            of_fakes = [self._judged(fake, augment, condition) for fake in fakes]
+        real_logits, fake_logits = of_real.logits, [of_fake.logits for of_fake in of_fakes]
+        loss = self._with_classes(self._discriminator_loss(real_logits, fake_logits), of_real, *of_fakes)
         penalty = penalty if due else torch.zeros_like(loss)
         return GANTerms(
             loss + penalty if due else loss, penalty.detach(), real_logits.detach(), torch.cat(fake_logits).detach()
@@ -206,6 +232,7 @@ class GAN(nn.Module):
         self,
         real: Tensor | int,
         *,
+        condition: Condition = None,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
         element_offset: int = 0,
@@ -222,37 +249,41 @@ class GAN(nn.Module):
             if self.loss == "relativistic":
                 raise ValueError(f"real: expected a Tensor for loss 'relativistic', got {real}")
         num = len(real) if isinstance(real, Tensor) else real
+        self._told.check(condition, num)
         check_augment(augment)
         keys, _ = self._noise(key, generator, element_offset)
-        fake = self.generator(self._latents(num, keys[0], element_offset))
+        fake = self._generated(num, keys, element_offset, condition)
         with frozen(self.discriminator):
-            fake_logits = self._logits(fake, augment)
+            of_fake = self._judged(fake, augment, condition)
             paired = self.loss == "relativistic" and isinstance(real, Tensor)
-            real_logits = self._logits(real, augment) if paired else None  # type: ignore[arg-type]
-        return functional.gan_generator_loss(real=real_logits, fake=fake_logits, kind=self.loss)
+            real_logits = self._judged(real, augment, condition).logits if paired else None  # type: ignore[arg-type]
+        loss = functional.gan_generator_loss(real=real_logits, fake=of_fake.logits, kind=self.loss)
+        return self._with_classes(loss, of_fake)
 
     @torch.no_grad()
     def sample(
         self,
         num: int,
         *,
+        condition: Condition = None,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
         element_offset: int = 0,
         temperature: float = 1.0,
         averaged: bool = True,
     ) -> Tensor:
-        """`num` new data ``[num, ...]`` of z ~ N(0, temperature²·I); no graph is kept.
+        """`num` new data ``[num, ...]`` of z ~ N(0, temperature²·I), as `condition` ``[num, ...]``; no graph is kept.
 
         The averaged generator makes them, if there is one and `averaged` does not say otherwise. Either computes in
         evaluation mode, so that a datum does not depend on its neighbours and no statistics move; modes are left alone.
         """
         num = _checks.integer("num", num, minimum=0)
+        self._told.check(condition, num)
         keys, _ = self._noise(key, generator, element_offset)
         z = self._latents(num, keys[0], element_offset, temperature)
         sampler = self._sampler(averaged)
         with evaluating(sampler):
-            return sampler(z)
+            return sampler(z, **self._told.options("generator", condition))
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -273,16 +304,37 @@ class GAN(nn.Module):
 
     # What steps are made of; VAEGAN has its own of some.
 
-    def _fakes(self, real: Tensor, keys: Tensor, element_offset: int) -> list[Tensor]:
+    def _fakes(self, real: Tensor, keys: Tensor, element_offset: int, condition: Condition) -> list[Tensor]:
         """Batches of generated data, each as large as that of real data."""
-        return [self.generator(self._latents(len(real), keys[0], element_offset))]
+        return [self._generated(len(real), keys, element_offset, condition)]
+
+    def _generated(self, num: int, keys: Tensor, element_offset: int, condition: Condition) -> Tensor:
+        z = self._latents(num, keys[0], element_offset)
+        return self.generator(z, **self._told.options("generator", condition))
 
     def _discriminator_loss(self, real: Tensor, fakes: list[Tensor]) -> Tensor:
         (fake,) = fakes
         return functional.gan_discriminator_loss(real=real, fake=fake, kind=self.loss, **self.discriminator_options)
 
-    def _logits(self, x: Tensor, augment: Augment | None) -> Tensor:
-        return self.discriminator(x if augment is None else augment(x))
+    def _judged(self, x: Tensor, augment: Augment | None, condition: Condition) -> Judgement:
+        x = x if augment is None else augment(x)
+        said = self.discriminator(x, **self._told.options("discriminator", condition))
+        if not isinstance(said, tuple):
+            return Judgement(said, None)
+        logits, classes = said
+        if not isinstance(condition, Tensor) or condition.is_floating_point():
+            raise TypeError(
+                "condition: expected labels (B,), which an auxiliary classifier is trained by, "
+                f"got {_checks.type_name(condition)}"
+            )
+        class_loss = torch_functional.cross_entropy(classes.to(_checks.compute_dtype(classes)), condition)
+        return Judgement(logits, class_loss)
+
+    def _with_classes(self, loss: Tensor, *of: Judgement) -> Tensor:
+        for judgement in of:
+            if judgement.class_loss is not None:
+                loss = loss + self.class_weight * judgement.class_loss
+        return loss
 
     def _due(self) -> bool:
         if self.penalty is None or self.penalty_interval == 1:
@@ -292,32 +344,38 @@ class GAN(nn.Module):
 
     @torch.compiler.disable  # torch has no second derivatives of what it compiled
     def _penalized(
-        self, real: Tensor, fakes: list[Tensor], keys: Tensor, first: int, augment: Augment | None
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Logits of real and of generated data, and the weighted penalty, with graphs of what made them."""
+        self,
+        real: Tensor,
+        fakes: list[Tensor],
+        keys: Tensor,
+        first: int,
+        augment: Augment | None,
+        condition: Condition,
+    ) -> tuple[Judgement, list[Judgement], Tensor]:
+        """What is said of real and of generated data, and the weighted penalty, with graphs of what made them."""
         if self.penalty == "r1":
-            real_logits, slope = self._slope(real, augment)
+            of_real, slope = self._slope(real, augment, condition)
         else:
-            real_logits = self._logits(real, augment)
-        fake_logits = [self._logits(fake, augment) for fake in fakes[:-1]]
+            of_real = self._judged(real, augment, condition)
+        of_fakes = [self._judged(fake, augment, condition) for fake in fakes[:-1]]
         if self.penalty == "r2":
-            last, slope = self._slope(fakes[-1], augment)
+            last, slope = self._slope(fakes[-1], augment, condition)
         else:
-            last = self._logits(fakes[-1], augment)
+            last = self._judged(fakes[-1], augment, condition)
         if self.penalty in ("r1", "r2"):
             penalty = functional.zero_centered_penalty(slope)
         else:
             other = fakes[-1] if self.penalty == "gp" else _perturbed(real, keys[2], first)
             points = functional.interpolate(real.detach(), other, key=keys[1], element_offset=first)
-            penalty = functional.gradient_norm_penalty(self._slope(points, augment)[1])
-        return real_logits, [*fake_logits, last], self.penalty_weight * self.penalty_interval * penalty
+            penalty = functional.gradient_norm_penalty(self._slope(points, augment, condition)[1])
+        return of_real, [*of_fakes, last], self.penalty_weight * self.penalty_interval * penalty
 
-    def _slope(self, x: Tensor, augment: Augment | None) -> tuple[Tensor, Tensor]:
-        """Logits, and the gradient of their sum by `x`, itself differentiable."""
+    def _slope(self, x: Tensor, augment: Augment | None, condition: Condition) -> tuple[Judgement, Tensor]:
+        """What is said of `x`, and the gradient of the logits' sum by it, itself differentiable."""
         x = x.detach().requires_grad_()
-        logits = self._logits(x, augment)
-        (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-        return logits, slope
+        of_x = self._judged(x, augment, condition)
+        (slope,) = torch.autograd.grad(of_x.logits.sum(), x, create_graph=True)
+        return of_x, slope
 
     def _noise(self, key: Tensor | None, generator: Any, element_offset: int) -> tuple[Tensor, int]:
         """Keys for the uses of noise in one call, and the row of the global batch that is first here."""

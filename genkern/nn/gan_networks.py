@@ -3,19 +3,30 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as torch_functional
 
 from genkern import _checks, functional
+from genkern.nn._condition import ClassTable
 from genkern.nn._inputs import check_input, factory
-from genkern.nn.networks import checked_image_shape, halving_convolutions, halvings, stage_widths
+from genkern.nn.networks import (
+    check_conditional,
+    checked_image_shape,
+    halving_convolutions,
+    halvings,
+    stage_widths,
+    with_classes,
+)
 
-__all__ = ["ConvDiscriminator", "ConvGenerator", "MinibatchStddev"]
+__all__ = ["ConditionalBatchNorm2d", "ConvDiscriminator", "ConvGenerator", "MinibatchStddev"]
 
 _SLOPE = 0.2  # of leaky rectifiers, as in DCGAN
 _EPS = 1e-8
+NORMS = ("pixel", "batch")
+CONDITIONALS = ("projection", "auxiliary")
 
 
 class ConvGenerator(nn.Module):
@@ -25,12 +36,18 @@ class ConvGenerator(nn.Module):
     ----------
     image_shape, latent_dim, width
         As :class:`ConvEncoder`, whose ``latent_shape`` it has.
+    num_classes : int, optional
+        Makes the network conditional, ``forward(z, condition)``: each class has a gain and a bias a channel and stage,
+        and its own addition to the first layer.
+    norm : {"pixel", "batch"}
+        Features of each pixel are brought to a mean square of 1 (Karras et al. 2018, "Progressive growing of GANs",
+        section 4.2), so that no datum depends on another; or those of a batch to mean 0 and variance 1, by
+        :class:`ConditionalBatchNorm2d`.
 
     Notes
     -----
-    ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, channels, height, width]``. The latent and the features of each
-    pixel are brought to a mean square of 1 (Karras et al. 2018, "Progressive growing of GANs", section 4.2), so no
-    datum depends on another.
+    ``forward(z)``: `z` ``[B, latent_dim]`` → ``[B, channels, height, width]``. The latent is brought to a mean square
+    of 1. `condition`: labels ``[B]``, or vectors ``[B, num_classes]``.
 
     Examples
     --------
@@ -46,6 +63,8 @@ class ConvGenerator(nn.Module):
         latent_dim: int,
         *,
         width: int = 32,
+        num_classes: int | None = None,
+        norm: str = "pixel",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -53,6 +72,7 @@ class ConvGenerator(nn.Module):
         channels, height, width_px = checked_image_shape(image_shape)
         latent_dim = _checks.positive("latent_dim", latent_dim)
         width = _checks.positive("width", width)
+        _checks.choice("norm", norm, NORMS)
         made = factory(device, dtype)
         self.latent_shape = (latent_dim,)
         self.sizes = list(reversed(halvings(height, width_px)))
@@ -63,13 +83,21 @@ class ConvGenerator(nn.Module):
             nn.Conv2d(before, after, 3, padding=1, **made) for before, after in pairwise([widths[0], *widths])
         )
         self.head = nn.Conv2d(widths[-1], channels, 3, padding=1, **made)
+        self.conditional = num_classes is not None
+        if num_classes is not None:
+            self.classes = ClassTable(num_classes, math.prod(self.stem_shape), made)
+        self.by_pixel = norm == "pixel"
+        kind = _PixelNorm if self.by_pixel else ConditionalBatchNorm2d
+        self.norms = nn.ModuleList(kind(channels, num_classes, **made) for channels in widths)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         check_input("z", z, self.latent_shape, self)
-        h = _normalized(_rectified(self.stem(_normalized(z)).unflatten(1, self.stem_shape)))
-        for size, stage in zip(self.sizes, self.stages, strict=True):
+        h = with_classes(self, self.stem, _normalized(z), condition).unflatten(1, self.stem_shape)
+        h = _normalized(_rectified(h))
+        for size, stage, norm in zip(self.sizes, self.stages, self.norms, strict=True):
             h = torch_functional.interpolate(h, size=size, mode="nearest") if h.shape[2:] != size else h
-            h = _normalized(_rectified(stage(h)))
+            h = stage(h)
+            h = norm(_rectified(h), condition) if self.by_pixel else _rectified(norm(h, condition))
         return torch.sigmoid(self.head(h))
 
 
@@ -82,11 +110,19 @@ class ConvDiscriminator(nn.Module):
         As :class:`ConvEncoder`.
     minibatch_stddev : bool
         Whether :func:`genkern.minibatch_stddev` of the features tells it how much the images of a group differ.
+    num_classes : int, optional
+        Makes it the discriminator of a conditional GAN.
+    conditional : {"projection", "auxiliary"}
+        With "projection" it takes the class, ``forward(x, condition)``, and adds to each logit the product of what it
+        learns of the class and the sum of the last features over pixels (Miyato & Koyama 2018, equation 3). With
+        "auxiliary" it names the class, ``forward(x)`` → logits ``[B]`` and logits of classes ``[B, num_classes]``
+        (Odena et al. 2017).
 
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → logits ``[B]``; ``classify(features(x))``, in two parts for
-    :class:`VAEGAN`. There is no normalisation, and derivatives of all orders.
+    :class:`VAEGAN`. `condition`: labels ``[B]``, or vectors ``[B, num_classes]``. There is no normalisation, and
+    derivatives of all orders.
 
     Examples
     --------
@@ -102,12 +138,15 @@ class ConvDiscriminator(nn.Module):
         *,
         width: int = 32,
         minibatch_stddev: bool = True,
+        num_classes: int | None = None,
+        conditional: str = "projection",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = checked_image_shape(image_shape)
         width = _checks.positive("width", width)
+        _checks.choice("conditional", conditional, CONDITIONALS)
         statistics = [MinibatchStddev()] if _checks.boolean("minibatch_stddev", minibatch_stddev) else []
         made = factory(device, dtype)
         self.convolutions, self.feature_shape = halving_convolutions(
@@ -121,19 +160,79 @@ class ConvDiscriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(math.prod(self.feature_shape), 1, **made),
         )
+        self.conditional = num_classes is not None and conditional == "projection"
+        self.classifier: nn.Linear | None = None
+        if num_classes is not None and conditional == "projection":
+            self.classes = ClassTable(num_classes, channels, made)
+        elif num_classes is not None:
+            num_classes = _checks.positive("num_classes", num_classes)
+            self.classifier = nn.Linear(math.prod(self.feature_shape), num_classes, **made)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.features(x))
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        return self.classify(self.features(x), condition)
 
     def features(self, x: Tensor) -> Tensor:
         """Feature maps ``[B, C, h, w]``, h and w about 4."""
         check_input("x", x, self.image_shape, self)
         return self.convolutions(x)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Logits ``[B]`` of features."""
+    def classify(self, features: Tensor, condition: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits ``[B]`` of features, and those of classes, where it has an auxiliary classifier."""
         check_input("features", features, self.feature_shape, self)
-        return self.head(features).flatten()
+        check_conditional(self, condition)
+        last = self.head[:-1](features)
+        logits = self.head[-1](last).flatten()
+        if condition is not None:
+            pooled = last.unflatten(1, (-1, *self.feature_shape[1:])).sum(dim=(2, 3))
+            logits = logits + (self.classes(condition) * pooled).sum(dim=1)
+        return logits if self.classifier is None else (logits, self.classifier(last))
+
+
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch normalisation with a gain and a bias a channel for each class (Dumoulin et al. 2017; de Vries et al. 2017).
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the features.
+    num_classes : int, optional
+        Number of classes; None: one gain and bias for all.
+    momentum : float
+        Share of a batch in the running statistics, which evaluation mode takes.
+    device, dtype
+        Device and type of the parameters.
+
+    Notes
+    -----
+    ``forward(x, condition)``: `x` ``[B, channels, H, W]``, labels ``[B]`` or vectors ``[B, num_classes]`` → as `x`.
+    Gains begin at 1, biases at 0. Statistics are those of the process's own batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import ConditionalBatchNorm2d
+    >>> ConditionalBatchNorm2d(8, 10)(torch.rand(4, 8, 5, 5), torch.tensor([0, 9, 3, 3])).shape
+    torch.Size([4, 8, 5, 5])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int | None = None,
+        *,
+        momentum: float = 0.1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        channels = _checks.positive("channels", channels)
+        momentum = _checks.number("momentum", momentum, minimum=0)
+        made = factory(device, dtype)
+        self.norm = nn.BatchNorm2d(channels, momentum=momentum, affine=num_classes is None, **made)
+        self.modulation = _Modulation(channels, num_classes, made)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.modulation(self.norm(x), condition)
 
 
 class MinibatchStddev(nn.Module):
@@ -164,6 +263,34 @@ class MinibatchStddev(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.minibatch_stddev(x, self.group_size, self.num_channels)
+
+
+class _Modulation(nn.Module):
+    """A gain and a bias a channel, those of the class."""
+
+    def __init__(self, channels: int, num_classes: int | None, made: dict[str, Any]) -> None:
+        super().__init__()
+        self.conditional = num_classes is not None
+        if num_classes is not None:
+            self.classes = ClassTable(num_classes, 2 * channels, made, at_random=False)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        check_conditional(self, condition)
+        if condition is None:
+            return x
+        gain, bias = self.classes(condition)[..., None, None].chunk(2, dim=1)
+        return x * (1 + gain) + bias
+
+
+class _PixelNorm(nn.Module):
+    """Features brought to a mean square of 1 at each pixel, then the gain and the bias of the class."""
+
+    def __init__(self, channels: int, num_classes: int | None, **made: Any) -> None:
+        super().__init__()
+        self.modulation = _Modulation(channels, num_classes, made)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        return self.modulation(_normalized(x), condition)
 
 
 def _rectified(x: Tensor) -> Tensor:

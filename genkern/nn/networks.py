@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as torch_functional
 
 from genkern import _checks
+from genkern.nn._condition import ClassTable
 from genkern.nn._inputs import check_input, factory
 
 __all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
@@ -32,6 +33,8 @@ class ConvEncoder(nn.Module):
         Latent dimensions.
     width : int
         Channels at full resolution; each halving doubles them, up to 4 × `width`.
+    num_classes : int, optional
+        Makes the network conditional: ``forward(x, condition)`` adds what it learns of the class in its first layer.
 
     Attributes
     ----------
@@ -41,7 +44,7 @@ class ConvEncoder(nn.Module):
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → ``[B, 2·latent_dim]``, means first, then log-variances.
-    Dtype as the parameters and autocast say.
+    `condition`: labels ``[B]``, or vectors ``[B, num_classes]``. Dtype as the parameters and autocast say.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class ConvEncoder(nn.Module):
         latent_dim: int,
         *,
         width: int = 32,
+        num_classes: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -68,10 +72,13 @@ class ConvEncoder(nn.Module):
         self.latent_shape = (latent_dim,)
         self.features, feature_shape = halving_convolutions(self.image_shape, width, nn.SiLU, made)
         self.moments = nn.Linear(math.prod(feature_shape), 2 * latent_dim, **made)
+        self.conditional = num_classes is not None
+        if num_classes is not None:
+            self.classes = ClassTable(num_classes, width, made)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         check_input("x", x, self.image_shape, self)
-        return self.moments(self.features(x).flatten(1))
+        return self.moments(with_classes(self, self.features, x, condition).flatten(1))
 
 
 class ConvDecoder(nn.Module):
@@ -79,7 +86,7 @@ class ConvDecoder(nn.Module):
 
     Parameters
     ----------
-    image_shape, latent_dim, width
+    image_shape, latent_dim, width, num_classes
         As :class:`ConvEncoder`.
     out_channels : int, optional
         Channels of the result; ``channels`` by default, ``2·channels`` for a decoder that gives a log-variance for
@@ -106,6 +113,7 @@ class ConvDecoder(nn.Module):
         *,
         width: int = 32,
         out_channels: int | None = None,
+        num_classes: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -125,10 +133,13 @@ class ConvDecoder(nn.Module):
             nn.Conv2d(before, after, 3, padding=1, **made) for before, after in pairwise(widths)
         )
         self.head = nn.Conv2d(widths[-1], out_channels or channels, 3, padding=1, **made)
+        self.conditional = num_classes is not None
+        if num_classes is not None:
+            self.classes = ClassTable(num_classes, math.prod(self.stem_shape), made)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         check_input("z", z, self.latent_shape, self)
-        h = torch_functional.silu(self.stem(z).unflatten(1, self.stem_shape))
+        h = torch_functional.silu(with_classes(self, self.stem, z, condition).unflatten(1, self.stem_shape))
         for size, stage in zip(self.sizes[1:], self.stages, strict=True):
             h = torch_functional.silu(stage(torch_functional.interpolate(h, size=size, mode="nearest")))
         return self.head(h)
@@ -141,6 +152,7 @@ class _Perceptron(nn.Module):
         latent_dim: int,
         *,
         hidden: Sequence[int] = (256, 256),
+        num_classes: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -156,6 +168,9 @@ class _Perceptron(nn.Module):
         for before, after in pairwise([first, *hidden, last]):
             layers += [nn.Linear(before, after, **made), nn.SiLU()]
         self.layers = nn.Sequential(*layers[:-1])
+        self.conditional = num_classes is not None
+        if num_classes is not None:
+            self.classes = ClassTable(num_classes, self.layers[0].out_features, made)
 
     def _ends(self, data: int, latent: int) -> tuple[int, int]:
         """Sizes of what goes in and of what comes out."""
@@ -173,6 +188,8 @@ class MLPEncoder(_Perceptron):
         Latent dimensions.
     hidden : sequence of int
         Width of each hidden layer; empty gives a linear map.
+    num_classes : int, optional
+        As :class:`ConvEncoder`.
 
     Notes
     -----
@@ -189,9 +206,9 @@ class MLPEncoder(_Perceptron):
     def _ends(self, data: int, latent: int) -> tuple[int, int]:
         return data, 2 * latent
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         check_input("x", x, self.event_shape, self)
-        return self.layers(x.flatten(1))
+        return with_classes(self, self.layers, x.flatten(1), condition)
 
 
 class MLPDecoder(_Perceptron):
@@ -199,7 +216,7 @@ class MLPDecoder(_Perceptron):
 
     Parameters
     ----------
-    event_shape, latent_dim, hidden
+    event_shape, latent_dim, hidden, num_classes
         As :class:`MLPEncoder`.
 
     Notes
@@ -217,9 +234,30 @@ class MLPDecoder(_Perceptron):
     def _ends(self, data: int, latent: int) -> tuple[int, int]:
         return latent, data
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         check_input("z", z, self.latent_shape, self)
-        return self.layers(z).unflatten(1, self.event_shape)
+        return with_classes(self, self.layers, z, condition).unflatten(1, self.event_shape)
+
+
+def with_classes(network: nn.Module, layers: nn.Module, x: Tensor, condition: Tensor | None) -> Tensor:
+    """Layers of `x`, what the table of a conditional network has for the condition added behind the first of them."""
+    check_conditional(network, condition)
+    if condition is None:
+        return layers(x)
+    first, *rest = layers if isinstance(layers, nn.Sequential) else [layers]
+    h = first(x)
+    h = h + network.classes(condition).view(h.shape[:2] + (1,) * (h.ndim - 2))  # type: ignore[operator]
+    for layer in rest:
+        h = layer(h)
+    return h
+
+
+def check_conditional(network: nn.Module, condition: Tensor | None) -> None:
+    """A conditional network is given a condition, another is not."""
+    if network.conditional and condition is None:
+        raise ValueError("condition: expected labels or vectors, as num_classes was given, got None")
+    if not network.conditional and condition is not None:
+        raise ValueError(f"condition: expected None without num_classes, got {_checks.type_name(condition)}")
 
 
 def halving_convolutions(

@@ -1,14 +1,17 @@
 """Priors p(z): the latents of a VAE are compared with them, and drawn from them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genkern import functional, random
+from genkern import _checks, functional, random
+from genkern.nn._condition import ClassTable
+from genkern.nn._inputs import factory
 
-__all__ = ["GaussianMixturePrior", "Prior", "StandardNormalPrior"]
+__all__ = ["ClassPrior", "GaussianMixturePrior", "GaussianPrior", "Prior", "StandardNormalPrior"]
 
 
 class Prior:
@@ -57,6 +60,102 @@ class StandardNormalPrior(Prior):
         return functional.gaussian_rsample(
             origin, origin, temperature=temperature, key=key, element_offset=element_offset
         )
+
+
+class GaussianPrior(Prior):
+    """p(z) = N(loc, scale²) of each datum, as a conditional prior has it; its KL has a closed form.
+
+    Parameters
+    ----------
+    loc, scale : Tensor
+        ``[B, latent, ...]`` each.
+    scale_options : dict
+        ``scale_param``, ``scale_offset``, ``clamp``, ``clamp_mode``: what `scale` holds, as that of q does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn.priors import GaussianPrior
+    >>> GaussianPrior(torch.zeros(3, 2), torch.zeros(3, 2), {}).log_prob(torch.zeros(6, 2)).shape  # two draws each
+    torch.Size([6])
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, scale_options: dict[str, Any]) -> None:
+        self.loc = loc
+        self.scale = scale
+        self.scale_options = scale_options
+
+    def rsample_kl(self, moments: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        loc, scale = moments.chunk(2, dim=1)
+        self._check(loc.shape)
+        return functional.gaussian_rsample_kl(loc, scale, self.loc, self.scale, **options)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        draws = z.unflatten(0, (-1, len(self.loc)))
+        self._check(draws.shape[1:])
+        return functional.gaussian_log_prob(
+            draws, self.loc, self.scale, event_ndim=self.loc.ndim - 1, **self.scale_options
+        ).flatten()
+
+    def sample(
+        self, shape: Sequence[int], like: Tensor, *, key: Tensor, element_offset: int = 0, temperature: float = 1.0
+    ) -> Tensor:
+        self._check(shape)
+        noise: dict[str, Any] = {"key": key, "element_offset": element_offset, "temperature": temperature}
+        return functional.gaussian_rsample(self.loc, self.scale, **noise, **self.scale_options).to(like.dtype)
+
+    def _check(self, shape: Sequence[int]) -> None:
+        if self.loc.shape != torch.Size(shape):
+            raise ValueError(
+                f"prior: expected packed moments of latents of shape {_checks.shape_text(shape)}, "
+                f"got those of {_checks.shape_text(self.loc.shape)}"
+            )
+
+
+class ClassPrior(nn.Module):
+    """A conditional prior p(z | class): a Gaussian with learned moments for each class.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes.
+    latent_dim : int or sequence of int
+        Latent dimensions, or the shape of a latent ``(latent, ...)``.
+    device, dtype
+        Device and type of the parameters.
+
+    Notes
+    -----
+    ``forward(condition)``: labels ``[B]``, or vectors ``[B, num_classes]``, of which the moments are linear functions,
+    → packed moments ``[B, 2·latent, ...]``; it begins at N(0, I) for every class where scales are logarithms. What
+    ``VAE(prior=...)`` takes (Kingma et al. 2014; Sohn et al. 2015).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import ClassPrior
+    >>> ClassPrior(10, 4)(torch.tensor([3, 3, 7])).shape
+    torch.Size([3, 8])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        latent_dim: int | Sequence[int],
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
+        shape = _checks.sizes("latent_dim", sizes, minimum=1)
+        if not shape:
+            raise ValueError("latent_dim: expected one or more sizes, got ()")
+        self.moments_shape = (2 * shape[0], *shape[1:])
+        self.moments = ClassTable(num_classes, math.prod(self.moments_shape), factory(device, dtype), at_random=False)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        return self.moments(condition).unflatten(1, self.moments_shape)
 
 
 class GaussianMixturePrior(Prior):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from genkern import _checks, functional, random
 from genkern.functional._noise import Generators
 from genkern.functional._scale import Clamp
+from genkern.nn._condition import Condition, Told, repeated
 from genkern.nn._inputs import floating_like, one_key, packed_moments, scale_options
 from genkern.nn._modes import evaluating
 from genkern.nn.likelihoods import Likelihood, make_likelihood
 from genkern.nn.objectives import ELBO, Objective
-from genkern.nn.priors import Prior
+from genkern.nn.priors import GaussianPrior, Prior
 
 __all__ = ["VAE", "ELBOTerms"]
 
@@ -46,6 +48,9 @@ class VAE(nn.Module):
         :class:`BetaTCVAE`, :class:`InfoVAE`, :class:`VampPrior`.
     latent_shape : sequence of int, optional
         Shape of one latent, for `sample`; ``encoder.latent_shape`` where the encoder has one.
+    prior : Module, optional
+        A condition → packed moments of p(z | condition), ``[B, 2·latent, ...]``, scales as the encoder's:
+        :class:`ClassPrior`, or any of yours. By default p(z) is the objective's, N(0, I) as a rule.
     scale_param, scale_offset, clamp, clamp_mode
         The meaning of the second half of the moments: see :mod:`genkern.functional`.
 
@@ -60,6 +65,10 @@ class VAE(nn.Module):
     leave as it is: a datum does not depend on its neighbours, and no statistics move. All else has the mode it is in.
     A transform of ``torch.func``, with ``functional_call`` or without, advances a warm-up as a plain call does.
 
+    **Conditions.** All methods take ``condition=``: labels, vectors, images, or a tuple, list or mapping of such, one row
+    a datum. Those of the encoder and the decoder whose ``forward`` has a parameter of that name are given it, as is
+    `prior`; the others are called as before. The model is then p(x | condition) (Kingma et al. 2014; Sohn et al. 2015).
+
     Examples
     --------
     >>> import torch, genkern as gk
@@ -71,6 +80,15 @@ class VAE(nn.Module):
     torch.Size([5])
     >>> vae.sample(3, key=gk.random.key(1)).shape
     torch.Size([3, 1, 8, 8])
+
+    Of ten classes, with a learned Gaussian of latents for each:
+
+    >>> from genkern.nn import ClassPrior
+    >>> shape = (1, 8, 8)
+    >>> vae = VAE(MLPEncoder(shape, 2, num_classes=10), MLPDecoder(shape, 2, num_classes=10), prior=ClassPrior(10, 2))
+    >>> vae.loss(x, condition=torch.arange(5)).backward()
+    >>> vae.sample(10, condition=torch.arange(10)).shape
+    torch.Size([10, 1, 8, 8])
     """
 
     def __init__(
@@ -81,6 +99,7 @@ class VAE(nn.Module):
         likelihood: str | Likelihood = "gaussian",
         objective: Objective | None = None,
         latent_shape: Sequence[int] | None = None,
+        prior: nn.Module | None = None,
         scale_param: str = "logvar",
         scale_offset: float = 0.0,
         clamp: Clamp | None = None,
@@ -91,12 +110,22 @@ class VAE(nn.Module):
         _checks.instance("decoder", decoder, nn.Module, "a Module")
         if objective is not None:
             _checks.instance("objective", objective, Objective, "an Objective or None")
+        if prior is not None:
+            _checks.instance("prior", prior, nn.Module, "a Module or None")
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = make_likelihood(likelihood)
         self.objective: Objective = ELBO() if objective is None else objective
         shape = getattr(encoder, "latent_shape", None) if latent_shape is None else latent_shape
         self.latent_shape = None if shape is None else _checks.sizes("latent_shape", shape)
+        self.prior = prior
+        self._told = Told(prior, encoder=encoder, decoder=decoder)
+        kind = _checks.type_name(self.objective)
+        if self.objective.own_prior and prior is not None:
+            got = _checks.type_name(prior)
+            raise ValueError(f"prior: expected None with {kind}, whose loss is for a prior of its own, got {got}")
+        if type(self.objective).prior is not Objective.prior and "encoder" in self._told.takers:
+            raise ValueError(f"objective: expected one with N(0, I) for an encoder that takes a condition, got {kind}")
         self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
 
     def forward(self, x: Tensor, **noise: Any) -> Tensor:
@@ -107,19 +136,20 @@ class VAE(nn.Module):
         options = {"latent_shape": self.latent_shape, **self.scale_options}
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, *, condition: Condition = None) -> tuple[Tensor, Tensor]:
         """Mean and raw scale (as `scale_param` says) of q(z | x), ``[B, latent, ...]`` each: views of one tensor."""
-        loc, scale = self.moments(x).chunk(2, dim=1)
+        loc, scale = self.moments(x, condition=condition).chunk(2, dim=1)
         return loc, scale
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, *, condition: Condition = None) -> Tensor:
         """The parameters of p(x | z), as the decoder gives them; ``likelihood.mean`` of them is the picture."""
-        return self.decoder(z)
+        return self.decoder(z, **self._told.options("decoder", condition))
 
     def elbo(
         self,
         x: Tensor,
         *,
+        condition: Condition = None,
         encoder_input: Tensor | None = None,
         key: Tensor | None = None,
         generator: Generators | None = None,
@@ -141,13 +171,15 @@ class VAE(nn.Module):
         True
         """
         noise = {"key": key, "generator": generator, "element_offset": element_offset}
-        reconstruction, kl = self.reconstruction_and_kl(x, encoder_input, **noise)
+        self._check_condition(condition, x)
+        reconstruction, kl = self.reconstruction_and_kl(x, encoder_input, condition=condition, **noise)
         return ELBOTerms(reconstruction - kl, reconstruction, kl)
 
     def loss(
         self,
         x: Tensor,
         *,
+        condition: Condition = None,
         encoder_input: Tensor | None = None,
         key: Tensor | None = None,
         generator: Generators | None = None,
@@ -155,15 +187,17 @@ class VAE(nn.Module):
     ) -> Tensor:
         """The objective's scalar for one batch, in nats, to be minimised. In training mode it advances a warm-up."""
         _checks.counts("x", x)
-        return self.objective.loss(
-            self, x, encoder_input=encoder_input, key=key, generator=generator, element_offset=element_offset
-        )
+        self._check_condition(condition, x)
+        noise = {"key": key, "generator": generator, "element_offset": element_offset}
+        model = self if condition is None else _Conditional(self, condition)
+        return self.objective.loss(model, x, encoder_input=encoder_input, **noise)
 
     @torch.no_grad()
     def sample(
         self,
         num: int,
         *,
+        condition: Condition = None,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
         element_offset: int = 0,
@@ -172,6 +206,7 @@ class VAE(nn.Module):
     ) -> Tensor:
         """`num` new data ``[num, ...]``: z from the prior, N(0, temperature²·I), then E[x | z]; no graph is kept.
 
+        `condition` has `num` rows.
         `observation_noise` draws x from p(x | z) instead: a sample of the model itself, grainy for images.
         """
         num = _checks.integer("num", num, minimum=0)
@@ -180,13 +215,14 @@ class VAE(nn.Module):
             raise ValueError(
                 "latent_shape: expected the shape of one latent, given to VAE or known to the encoder, got None"
             )
+        self._told.check(condition, num)
         like = floating_like(self.decoder)
         latent_key, noise_key = random.split(one_key(like.device, key=key, generator=generator))
         shape = (num, *self.latent_shape)
         with evaluating(self):
-            prior = self._prior()
+            prior = self._prior(condition)
             z = prior.sample(shape, like, key=latent_key, element_offset=element_offset, temperature=temperature)
-            params = self.decode(z)
+            params = self.decode(z, condition=condition)
         mean = self.likelihood.mean(params)
         if not observation_noise:
             return mean
@@ -194,10 +230,11 @@ class VAE(nn.Module):
         return self.likelihood.sample(params, key=noise_key, element_offset=first_row * math.prod(mean.shape[1:]))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, *, condition: Condition = None) -> Tensor:
         """E[x | z] at the mean of q(z | x), in the shape of `x`; no graph is kept."""
+        self._check_condition(condition, x)
         with evaluating(self):
-            return self.likelihood.mean(self.decode(self.encode(x)[0]))
+            return self.likelihood.mean(self.decode(self.encode(x, condition=condition)[0], condition=condition))
 
     @torch.no_grad()
     def log_marginal(
@@ -205,6 +242,7 @@ class VAE(nn.Module):
         x: Tensor,
         num_samples: int = 100,
         *,
+        condition: Condition = None,
         chunk_size: int = 10,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -218,18 +256,25 @@ class VAE(nn.Module):
         """
         num_samples = _checks.integer("num_samples", num_samples, minimum=1)
         chunk_size = _checks.integer("chunk_size", chunk_size, minimum=1)
+        self._check_condition(condition, x)
         with evaluating(self):
-            loc, scale = (half.contiguous() for half in self.encode(x))
+            loc, scale = (half.contiguous() for half in self.encode(x, condition=condition))
             keys = random.split(one_key(x.device, key=key, generator=generator), num_samples)
             total = functional.LogMeanExp()
-            prior = self._prior()
+            held = {"condition": condition, "prior": self._prior(condition), "frozen": True}
             for chunk in keys.split(chunk_size):
-                log_w, _ = self.weighted_draws(x, loc, scale, chunk, element_offset, prior=prior, frozen=True)
+                log_w, _ = self.weighted_draws(x, loc, scale, chunk, element_offset, **held)
                 total.update(log_w)
         return total.compute()
 
     def log_weights(
-        self, x: Tensor, keys: Tensor, *, encoder_input: Tensor | None = None, element_offset: int = 0
+        self,
+        x: Tensor,
+        keys: Tensor,
+        *,
+        condition: Condition = None,
+        encoder_input: Tensor | None = None,
+        element_offset: int = 0,
     ) -> Tensor:
         """log p(x, z) − log q(z | x) of one z a key and datum, ``[K, B]`` in nats, with gradients.
 
@@ -251,24 +296,25 @@ class VAE(nn.Module):
             raise TypeError(f"keys: expected dtype torch.uint64, got {keys.dtype}")
         if keys.dim() != 2 or keys.shape[1] != 2 or len(keys) == 0:
             raise ValueError(f"keys: expected shape (K, 2) with K >= 1, got {tuple(keys.shape)}")
-        loc, scale = self.moments(x, encoder_input).chunk(2, dim=1)
-        return self.weighted_draws(x, loc, scale, keys, element_offset, frozen=True)[0]
+        self._check_condition(condition, x)
+        loc, scale = self.moments(x, encoder_input, condition=condition).chunk(2, dim=1)
+        return self.weighted_draws(x, loc, scale, keys, element_offset, condition=condition, frozen=True)[0]
 
     # What objectives are made of (`genkern.nn.objectives.objective.Model`).
 
-    def moments(self, x: Tensor, encoder_input: Tensor | None = None) -> Tensor:
+    def moments(self, x: Tensor, encoder_input: Tensor | None = None, *, condition: Condition = None) -> Tensor:
         """Packed moments of q(z | x), of `encoder_input` where there is one."""
         seen = x if encoder_input is None else encoder_input
         _checks.tensor("x" if encoder_input is None else "encoder_input", seen)
-        return packed_moments(self.encoder, seen)
+        return packed_moments("encoder", self.encoder, seen, **self._told.options("encoder", condition))
 
     def reconstruction_and_kl(
-        self, x: Tensor, encoder_input: Tensor | None = None, **options: Any
+        self, x: Tensor, encoder_input: Tensor | None = None, *, condition: Condition = None, **options: Any
     ) -> tuple[Tensor, Tensor]:
         """log p(x | z) and KL(q(z | x) ‖ p(z)), ``[B]`` each; `options` of the noise, and free bits."""
-        moments = self.moments(x, encoder_input)
-        z, kl = self._prior().rsample_kl(moments, **self.scale_options, **options)
-        return self.likelihood.log_prob(x, self.decode(z)), kl
+        moments = self.moments(x, encoder_input, condition=condition)
+        z, kl = self._prior(condition).rsample_kl(moments, **self.scale_options, **options)
+        return self.likelihood.log_prob(x, self.decode(z, condition=condition)), kl
 
     def weighted_draws(
         self,
@@ -278,6 +324,7 @@ class VAE(nn.Module):
         keys: Tensor,
         element_offset: int = 0,
         *,
+        condition: Condition = None,
         prior: Prior | None = None,
         frozen: bool = False,
         detach_log_q: bool = False,
@@ -295,8 +342,29 @@ class VAE(nn.Module):
         held = (loc.detach(), scale.detach()) if detach_log_q else (loc, scale)
         log_q = functional.gaussian_log_prob(z, *(m.repeat(len(keys), *[1] * (m.ndim - 1)) for m in held), **options)
         many = (len(keys), *[-1] * x.ndim)
-        log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), self.decode(z), frozen=frozen)
-        return (log_likelihood + (prior or self._prior()).log_prob(z) - log_q).view(len(keys), -1), draws
+        params = self.decode(z, condition=repeated(condition, len(keys)))
+        log_likelihood = self.likelihood.log_prob(x.expand(many).flatten(0, 1), params, frozen=frozen)
+        log_p = (prior or self._prior(condition)).log_prob(z)
+        return (log_likelihood + log_p - log_q).view(len(keys), -1), draws
 
-    def _prior(self) -> Prior:
-        return self.objective.prior(self)
+    def _prior(self, condition: Condition = None) -> Prior:
+        if self.prior is None:
+            return self.objective.prior(self)
+        moments = packed_moments("prior", self.prior, condition)
+        return GaussianPrior(*moments.chunk(2, dim=1), self.scale_options)
+
+    def _check_condition(self, condition: Condition, x: object) -> None:
+        self._told.check(condition, len(x) if isinstance(x, Tensor) and x.ndim else 0)
+
+
+class _Conditional:
+    """A VAE and one condition: to objectives, which know of none, a model as any other."""
+
+    def __init__(self, vae: VAE, condition: Condition) -> None:
+        self.likelihood = vae.likelihood
+        self.scale_options = vae.scale_options
+        self.encode = partial(vae.encode, condition=condition)
+        self.decode = partial(vae.decode, condition=condition)
+        self.moments = partial(vae.moments, condition=condition)
+        self.reconstruction_and_kl = partial(vae.reconstruction_and_kl, condition=condition)
+        self.weighted_draws = partial(vae.weighted_draws, condition=condition)

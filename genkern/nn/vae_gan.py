@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional
 from genkern.functional import _ordered
+from genkern.nn._condition import Condition, Told
 from genkern.nn._inputs import check_augment, packed_moments
 from genkern.nn._modes import evaluating, frozen
-from genkern.nn.gan import GAN, Augment
+from genkern.nn.gan import GAN, Augment, Judgement
 
 __all__ = ["VAEGAN"]
 
@@ -110,6 +111,10 @@ class VAEGAN(GAN):
         for part in ("features", "classify"):
             if not callable(getattr(discriminator, part, None)):
                 raise TypeError(f"discriminator: expected a Module with features and classify, got no {part}")
+        told = Told(encoder=encoder, generator=generator, discriminator=discriminator)
+        if told.needing:
+            raise ValueError(f"{told.needing[0]}: expected a Module that needs no condition, for a VAEGAN has none")
+        self._told = Told()  # takes no condition
         self.encoder = encoder
         self.gamma = _checks.number("gamma", gamma, minimum=0)
         self.sigma = _checks.positive_number("sigma", sigma)
@@ -162,7 +167,7 @@ class VAEGAN(GAN):
         _checks.tensor("x", x)
         sampler = self._sampler(averaged)
         with evaluating(self.encoder, sampler):
-            return sampler(packed_moments(self.encoder, x).chunk(2, dim=1)[0])
+            return sampler(packed_moments("encoder", self.encoder, x).chunk(2, dim=1)[0])
 
     def _encoder_loss(self, real: Tensor, draws: _Draws) -> Tensor:
         with frozen(self.generator, self.discriminator):
@@ -174,9 +179,11 @@ class VAEGAN(GAN):
         reconstruction, made = self.generator(draws.posterior.detach()), self.generator(draws.prior)
         with frozen(self.discriminator):
             nll = self._feature_nll(real, reconstruction)
-            fakes = torch.cat([self._logits(x, augment) for x in (reconstruction, made)])
+            fakes = torch.cat([self._judged(x, augment).logits for x in (reconstruction, made)])
             reals = (
-                self._logits(real, augment).repeat(2, *[1] * (fakes.ndim - 1)) if self.loss == "relativistic" else None
+                self._judged(real, augment).logits.repeat(2, *[1] * (fakes.ndim - 1))
+                if self.loss == "relativistic"
+                else None
             )
         loss = functional.gan_generator_loss(real=reals, fake=fakes, kind=self.loss)
         return self.gamma * nll + 2 * loss
@@ -192,7 +199,7 @@ class VAEGAN(GAN):
             )
         return functional.gaussian_nll(expected, found, 2 * math.log(self.sigma), full=False, reduction="batchmean")
 
-    def _fakes(self, real: Tensor, keys: Tensor, element_offset: int) -> list[Tensor]:
+    def _fakes(self, real: Tensor, keys: Tensor, element_offset: int, condition: Condition) -> list[Tensor]:
         draws = self._drawn(real, keys, element_offset)
         return [self.generator(draws.posterior), self.generator(draws.prior)]
 
@@ -206,9 +213,9 @@ class VAEGAN(GAN):
         )
         return loss * (2 / fake.numel())
 
-    def _logits(self, x: Tensor, augment: Augment | None) -> Tensor:
+    def _judged(self, x: Tensor, augment: Augment | None, condition: Condition = None) -> Judgement:
         x = x if augment is None else augment(x)
-        return self.discriminator.classify(self.discriminator.features(x))  # type: ignore[operator]
+        return Judgement(self.discriminator.classify(self.discriminator.features(x)), None)  # type: ignore[operator]
 
     def _draws(self, real: object, key: Tensor | None, generator: torch.Generator | None, offset: int) -> _Draws:
         self._check_real(real)
@@ -216,6 +223,6 @@ class VAEGAN(GAN):
         return self._drawn(real, self._noise(key, generator, offset)[0], offset)
 
     def _drawn(self, real: Tensor, keys: Tensor, element_offset: int) -> _Draws:
-        moments = packed_moments(self.encoder, real)
+        moments = packed_moments("encoder", self.encoder, real)
         z, kl = functional.gaussian_rsample_kl_packed(moments, 1, key=keys[3], element_offset=element_offset)
         return _Draws(z, kl, self._latents(len(real), keys[0], element_offset))

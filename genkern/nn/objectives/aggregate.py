@@ -49,6 +49,8 @@ class BetaTCVAE(Objective):
     >>> vae.loss(torch.rand(32, 4)).backward()
     """
 
+    own_prior = True
+
     def __init__(
         self,
         alpha: float = 1.0,
@@ -135,6 +137,8 @@ class InfoVAE(Objective):
     ...     return gk.mmd(z, prior_z, scales=(z.shape[1],), estimator="v")
     >>> objective = InfoVAE(rbf, lambda_=100.0)
     """
+
+    own_prior = True
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """The interface between a VAE and its objective."""
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -43,6 +43,9 @@ class Model(Protocol):
 
 class Objective(nn.Module):
     """The quantity that is minimised, and its prior. A new one is a class with `loss`, and `prior` where it differs."""
+
+    own_prior: ClassVar[bool] = False
+    """Whether the loss is for the prior of the objective alone, which a prior of the model cannot replace."""
 
     def loss(self, vae: Model, x: Tensor, *, encoder_input: Tensor | None = None, **noise: Any) -> Tensor:
         """The scalar to be minimised for one batch, in nats; `noise` is ``key``, ``generator``, ``element_offset``."""

@@ -47,6 +47,8 @@ class VampPrior(ELBO):
     torch.Size([5, 4])
     """
 
+    own_prior = True
+
     def __init__(
         self,
         components: int | Tensor,
