@@ -44,8 +44,8 @@ class AdversarialSteps:
 
     Notes
     -----
-    Call it with a batch, and ``condition=``, ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps of
-    :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
+    Call it with a batch, and ``condition=``, ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps
+    of :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
     ``state_dict`` of this and of the GAN, a run goes on as if it had not been stopped.
 
     Examples
@@ -97,9 +97,7 @@ class AdversarialSteps:
     ) -> AdversarialTerms:
         _checks.tensor("real", real)
         keys = random.split(one_key(real.device, key=key, generator=generator))
-        options: dict[str, Any] = {"element_offset": element_offset, "augment": augment}
-        if condition is not None:  # a VAEGAN has none
-            options["condition"] = condition
+        options = {"condition": condition, "element_offset": element_offset, "augment": augment}
         terms = self.gan(real, step="discriminator", key=keys[0], **options)
         self._minimize(terms.loss, self.discriminator_optimizer)
         terms = terms._replace(loss=terms.loss.detach())

@@ -176,9 +176,9 @@ class HierarchicalELBO(nn.Module):
 class HierarchicalVAE(nn.Module):
     """Variational autoencoder with a ladder of latents (Sønderby et al. 2016; Vahdat & Kautz 2020; Child 2021).
 
-    p(x, z) = p(x | z) Π p(z_l | z_<l) and q(z | x) = Π q(z_l | z_<l, x), all Gaussians diagonal. One state goes from the
-    top down, in sampling as in inference: each level gives the moments of its prior, infers those of its posterior from
-    the state and what the encoder saw, draws its latent and merges it.
+    p(x, z) = p(x | z) Π p(z_l | z_<l) and q(z | x) = Π q(z_l | z_<l, x), all Gaussians diagonal. One state goes from
+    the top down, in sampling as in inference: each level gives the moments of its prior, infers those of its posterior
+    from the state and what the encoder saw, draws its latent and merges it.
 
     Parameters
     ----------
@@ -219,8 +219,9 @@ class HierarchicalVAE(nn.Module):
     >>> import torch, genkern as gk
     >>> from genkern.nn import DiscretizedLogisticMixtureLikelihood, HierarchicalVAE, LadderDecoder, LadderEncoder
     >>> likelihood, levels = DiscretizedLogisticMixtureLikelihood(3), (1, 2, 2)
+    >>> channels = likelihood.param_channels(1)
     >>> encoder = LadderEncoder((1, 8, 8), levels, width=8)
-    >>> decoder = LadderDecoder((1, 8, 8), levels, width=8, latent_channels=4, out_channels=likelihood.param_channels(1))
+    >>> decoder = LadderDecoder((1, 8, 8), levels, width=8, latent_channels=4, out_channels=channels)
     >>> vae = HierarchicalVAE(encoder, decoder, likelihood=likelihood)
     >>> x = torch.rand(5, 1, 8, 8)
     >>> vae.loss(x).backward()
@@ -266,8 +267,9 @@ class HierarchicalVAE(nn.Module):
         self.posterior = posterior
         self.checkpoint = _checks.boolean("checkpoint", checkpoint)
         self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
-        self.groups = tuple(level.group for level in levels)
-        self.sizes = tuple(math.prod(level.latent_shape) for level in levels)
+        ladder: list[Any] = list(levels)  # of Level
+        self.groups: tuple[int, ...] = tuple(level.group for level in ladder)
+        self.sizes: tuple[int, ...] = tuple(math.prod(level.latent_shape) for level in ladder)
         self.latent_shape = (sum(self.sizes),)
         self._told = Told(encoder=encoder, decoder=decoder)
 
@@ -352,8 +354,9 @@ class HierarchicalVAE(nn.Module):
                     h, _ = self._inferred(level, h, features[level.group], level_key, offset)
                     continue
                 loc, scale, h = level.prior(level.enter(h))
-                noise = {"key": level_key, "element_offset": offset, "temperature": temperatures[index]}
-                h = level.merge(h, functional.gaussian_rsample(loc, scale, **noise, **self.scale_options))
+                noise: dict[str, Any] = {"key": level_key, "element_offset": offset}
+                noise |= {"temperature": temperatures[index], **self.scale_options}
+                h = level.merge(h, functional.gaussian_rsample(loc, scale, **noise))
             params = self.decoder.finish(h)  # type: ignore[operator]
         mean = self.likelihood.mean(params)
         if not observation_noise:
@@ -477,7 +480,8 @@ class HierarchicalVAE(nn.Module):
             log_q, log_p = (functional.gaussian_log_prob(z, *of, **self.scale_options) for of in (q, p))
             figure = log_p - log_q
         else:
-            z, figure = functional.gaussian_rsample_kl(*q, prior_loc, prior_scale, **options)
+            loc, scale = q
+            z, figure = functional.gaussian_rsample_kl(loc, scale, prior_loc, prior_scale, **options)
         return level.merge(h, z), figure
 
     def _row(self, element_offset: int) -> int:

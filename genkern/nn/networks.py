@@ -170,7 +170,7 @@ class _Perceptron(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
         self.conditional = num_classes is not None
         if num_classes is not None:
-            self.classes = ClassTable(num_classes, self.layers[0].out_features, made)
+            self.classes = ClassTable(num_classes, [*hidden, last][0], made)
 
     def _ends(self, data: int, latent: int) -> tuple[int, int]:
         """Sizes of what goes in and of what comes out."""

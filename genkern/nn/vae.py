@@ -65,8 +65,8 @@ class VAE(nn.Module):
     leave as it is: a datum does not depend on its neighbours, and no statistics move. All else has the mode it is in.
     A transform of ``torch.func``, with ``functional_call`` or without, advances a warm-up as a plain call does.
 
-    **Conditions.** All methods take ``condition=``: labels, vectors, images, or a tuple, list or mapping of such, one row
-    a datum. Those of the encoder and the decoder whose ``forward`` has a parameter of that name are given it, as is
+    **Conditions.** All methods take ``condition=``: labels, vectors, images, or a tuple, list or mapping of such, one
+    row a datum. Those of the encoder and the decoder whose ``forward`` has a parameter of that name are given it, as is
     `prior`; the others are called as before. The model is then p(x | condition) (Kingma et al. 2014; Sohn et al. 2015).
 
     Examples
@@ -350,8 +350,8 @@ class VAE(nn.Module):
     def _prior(self, condition: Condition = None) -> Prior:
         if self.prior is None:
             return self.objective.prior(self)
-        moments = packed_moments("prior", self.prior, condition)
-        return GaussianPrior(*moments.chunk(2, dim=1), self.scale_options)
+        loc, scale = packed_moments("prior", self.prior, condition).chunk(2, dim=1)
+        return GaussianPrior(loc, scale, self.scale_options)
 
     def _check_condition(self, condition: Condition, x: object) -> None:
         self._told.check(condition, len(x) if isinstance(x, Tensor) and x.ndim else 0)

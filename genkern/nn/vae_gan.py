@@ -126,12 +126,14 @@ class VAEGAN(GAN):
         self,
         real: Tensor | int,
         *,
+        condition: Condition = None,
         key: Tensor | None = None,
         generator: torch.Generator | None = None,
         element_offset: int = 0,
         augment: Augment | None = None,
     ) -> Tensor:
         """The encoder's loss and the generator's: the gradient of each reaches its own parameters alone."""
+        self._told.check(condition, 0)
         draws = self._draws(real, key, generator, element_offset)
         assert isinstance(real, Tensor)
         return self._encoder_loss(real, draws) + self._decoder_loss(real, draws, augment)
