@@ -2,11 +2,16 @@
 
 import copyreg
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial, reduce
 from types import MappingProxyType
 from typing import Any
+
+import torch
+
+from genkern import _checks
 
 _INHERITED = object()
 
@@ -21,13 +26,14 @@ class Patch:
     replacements : mapping
         From ``(module, name)`` to the object that takes the place of the one there.
     attributes : mapping
-        From ``(module, name)`` or ``(module, "Class.name")`` to what stands at this one place, and there alone.
+        From ``(module, name)``, ``(module, "Class.name")`` or ``(class, name)`` to what stands at this one place, and
+        there alone.
     """
 
     def __init__(
         self,
         replacements: Mapping[tuple[str, str], Any],
-        attributes: Mapping[tuple[str, str], Any] = MappingProxyType({}),
+        attributes: Mapping[tuple[Any, str], Any] = MappingProxyType({}),
     ) -> None:
         self._replacements = dict(replacements)
         self._attributes = dict(attributes)
@@ -51,7 +57,7 @@ class Patch:
                 copyreg.pickle(original, partial(_reduce, place))
         for (module, path), value in self._attributes.items():
             *names, name = path.split(".")
-            owner = reduce(getattr, names, importlib.import_module(module))
+            owner = reduce(getattr, names, importlib.import_module(module) if isinstance(module, str) else module)
             self._own.append((owner, name, vars(owner).get(name, _INHERITED)))
             setattr(owner, name, value)
 
@@ -128,6 +134,73 @@ class Switch:
         """The project's own again; nothing where ``patch`` is not in force."""
         for patch in self._made.values():
             patch.undo()
+
+
+class ModelSwitch:
+    """The drop-ins of a project that is scripts, whose modules have any name: a model leads to its classes.
+
+    Parameters
+    ----------
+    find : callable
+        The classes that tell the code of one model from that of another.
+    make : callable
+        The patch of that code; called with these classes when it is first asked for.
+    """
+
+    def __init__(self, find: Callable[[Any], tuple[type, ...]], make: Callable[..., Patch]) -> None:
+        self._find = find
+        self._make = make
+        self._made: dict[tuple[type, ...], Patch] = {}
+
+    def patch(self, model: torch.nn.Module) -> Applied:
+        """Put the drop-ins of this module into the code that `model` is an instance of.
+
+        All models of that code have them, those made later too. Parameters, buffers and their names stay as they are.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            A model of the project, or a module that holds one.
+
+        Returns
+        -------
+        Applied
+            A context manager: ``with patch(model): ...`` ends with the block. Without ``with``, ``unpatch`` ends it.
+            Where it is in force, it changes nothing, and an inner block leaves it in force.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `model` is no module, or none of its parts is what the project publishes.
+        """
+        found = self._find(model)
+        if found not in self._made:
+            self._made[found] = self._make(*found)
+        return Applied(self._made[found])
+
+    def unpatch(self) -> None:
+        """The project's own again, for all models; nothing where ``patch`` is not in force."""
+        for patch in self._made.values():
+            patch.undo()
+
+
+def defining(model: Any, method: str, parameters: tuple[str, ...], names: Collection[str]) -> type:
+    """The class of a part of `model` that defines a method of these parameters in a module that has these names."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, got {_checks.type_name(model)}")
+    for part in model.modules():
+        for kind in reversed(type(part).__mro__):  # a method that a subclass has of its own stays
+            function = vars(kind).get(method)
+            if (
+                inspect.isfunction(function)
+                and tuple(inspect.signature(function).parameters) == ("self", *parameters)
+                and all(hasattr(sys.modules.get(kind.__module__), name) for name in names)
+            ):
+                return kind
+    raise ValueError(
+        f"model: expected one with a part that defines {method}({', '.join(parameters)}) in a module that has "
+        f"{', '.join(names)}, got {type(model).__name__}, which has none"
+    )
 
 
 def _rebind(name: str, old: Any, new: Any) -> None:
