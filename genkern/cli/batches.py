@@ -25,9 +25,16 @@ class Batches(Dataset[Tensor]):
         self._order: tuple[int, Tensor] | None = None
 
     def __getitem__(self, step: int) -> Tensor:
-        first, images = step * self.size, self.images
+        return self.images[self._places(step)]
+
+    def labels(self, step: int) -> Tensor | None:
+        """The classes of the images of this step, on their device."""
+        return self.images.labels(self._places(step))
+
+    def _places(self, step: int) -> Tensor:
+        first, number = step * self.size, len(self.images)
         chosen = range(first + self.rows.start, first + self.rows.stop)
-        return images[torch.stack([self._epoch(at // len(images))[at % len(images)] for at in chosen])]
+        return torch.stack([self._epoch(at // number)[at % number] for at in chosen])
 
     def _epoch(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
