@@ -42,7 +42,7 @@ def pictures_of(model: Model, z: Tensor, labels: Tensor | None = None) -> Tensor
     if isinstance(model, VAE):
         return model.likelihood.mean(model.decode(z, **told))
     decoder: Any = model.decoder
-    h = decoder.start(len(z), **told)
+    h = decoder.start(z.shape[0], **told)
     for level, noise in zip(decoder.levels, z.split(model.sizes, dim=1), strict=True):
         loc, scale, h = level.prior(level.enter(h))
         h = level.merge(h, loc + scale.exp() * noise.unflatten(1, level.latent_shape))

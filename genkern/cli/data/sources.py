@@ -71,7 +71,7 @@ def is_named(data: str) -> bool:
 def find(data: str, labelled: bool = False) -> Files | Arrays:
     """CommandError for what is neither; `labelled`: with the classes of images, where there are some."""
     if is_named(data):
-        return _of_package(data)
+        return _of_package(data, labelled)
     if not data:
         raise CommandError(f"--data: expected {_EXPECTED}, got nothing")
     path = Path(data)
@@ -268,10 +268,10 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, _IDX_TYPES[content[2]], int(np.prod(shape)), 4 + 4 * ndim).reshape(shape)
 
 
-def _of_package(data: str) -> Arrays:
+def _of_package(data: str, labelled: bool) -> Arrays:
     package, _, name = data.partition(":")
     try:
-        return _torchvision(name) if package == "torchvision" else _huggingface(name)
+        return _torchvision(name, labelled) if package == "torchvision" else _huggingface(name, labelled)
     except CommandError:
         raise
     except Exception as error:  # of code and of servers that are not ours
@@ -279,16 +279,16 @@ def _of_package(data: str) -> Arrays:
         raise CommandError(f"--data: cannot load {data!r}: {reason}") from error
 
 
-def _torchvision(name: str) -> Arrays:
+def _torchvision(name: str, labelled: bool) -> Arrays:
     datasets = optional("torchvision.datasets", f"--data torchvision:{name}")
     if not hasattr(datasets, name):
         raise CommandError(f"--data: expected a dataset of torchvision, got {name!r}")
     root = Path.home() / ".cache" / "genkern" / "torchvision"
     parts = [getattr(datasets, name)(str(root), train=train, download=True) for train in (True, False)]
-    return _of_pil(parts, 0, 1, getattr(parts[0], "classes", ()), name)
+    return _of_pil(parts, 0, 1 if labelled else None, getattr(parts[0], "classes", ()), name)
 
 
-def _huggingface(name: str) -> Arrays:
+def _huggingface(name: str, labelled: bool) -> Arrays:
     parts = optional("datasets", f"--data huggingface:{name}").load_dataset(name)
     train = parts["train"]
     column = next((key for key in ("image", "img") if key in train.column_names), None)
@@ -296,7 +296,7 @@ def _huggingface(name: str) -> Arrays:
         raise CommandError(
             f"--data: expected a column 'image' or 'img' in {name!r}, got {', '.join(train.column_names)}"
         )
-    label = next((key for key in _LABELS if key in train.column_names), None)
+    label = next((key for key in _LABELS if labelled and key in train.column_names), None)
     names = getattr(getattr(train, "features", {}).get(label), "names", ())
     return _of_pil([parts[key] for key in ("train", "test") if key in parts], column, label, names, name)
 
