@@ -20,7 +20,7 @@ from support.command import assert_refused, contents, finish, run_here, start
 
 from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.data import Images, cache, load_images
-from genkern.cli.engine import started
+from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
 from genkern.cli.gan.settings import GANSettings
 from genkern.cli.gan.trainer import GANTrainer
@@ -537,6 +537,12 @@ def test_a_path_through_a_hierarchy_ends_at_its_samples(data: Path) -> None:
 def test_what_has_no_meaning_is_refused(genkern: Any, data: Path, tmp_path: Path, options: Any, told: str) -> None:
     assert_refused(genkern("train", "vae", "--data", data, "--out", tmp_path / "out", *RUN, *options), told)
     assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+def test_free_bits_are_of_a_batch_as_a_whole(data: Path) -> None:
+    two = Engine(SimpleNamespace(global_rank=1, world_size=2, device=torch.device("cpu")))
+    with pytest.raises(CommandError, match="^--free-bits: expected one process"):
+        VAETrainer(VAESettings(model="hierarchical", free_bits=1.0), load_images(str(data), SIDE), two)
 
 
 def test_a_classifier_is_a_conditional_gans(genkern: Any, data: Path, tmp_path: Path) -> None:

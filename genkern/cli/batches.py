@@ -21,15 +21,16 @@ class Batches(Dataset[Tensor]):
         self.images = images
         self.size = size
         self.rows = engine.rows(size)
-        self._key = key
+        self._key, self._device = key, engine.device
         self._order: tuple[int, Tensor] | None = None
 
     def __getitem__(self, step: int) -> Tensor:
         return self.images[self._places(step)]
 
     def labels(self, step: int) -> Tensor | None:
-        """The classes of the images of this step, on their device."""
-        return self.images.labels(self._places(step))
+        """The classes of the images of this step, if they have some, on the device."""
+        labels = self.images.labels(self._places(step))
+        return None if labels is None else labels.to(self._device)
 
     def _places(self, step: int) -> Tensor:
         first, number = step * self.size, len(self.images)
