@@ -87,6 +87,9 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x) if self.residual else self.layers(x)
 
+    def extra_repr(self) -> str:
+        return f"residual={self.residual}"
+
 
 class LadderEncoder(nn.Module):
     """Images to features at every resolution of a ladder, by residual blocks and average pooling.

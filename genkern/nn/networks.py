@@ -1,4 +1,4 @@
-"""Small encoder/decoder pairs for images of any size: a convolutional one and a multi-layer perceptron.
+"""Small encoder/decoder pairs for images of any size, convolutional ones and perceptrons, and a prior of classes.
 
 They are a starting point, not a framework: :class:`genkern.nn.VAE` takes any two modules with the same shapes.
 """
@@ -16,7 +16,7 @@ from genkern import _checks
 from genkern.nn._condition import ClassTable
 from genkern.nn._inputs import check_input, factory
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+__all__ = ["ClassPrior", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
 
 _SMALLEST_SIDE = 4
 _MOST_STAGES = 6
@@ -237,6 +237,52 @@ class MLPDecoder(_Perceptron):
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         check_input("z", z, self.latent_shape, self)
         return with_classes(self, self.layers, z, condition).unflatten(1, self.event_shape)
+
+
+class ClassPrior(nn.Module):
+    """A conditional prior p(z | class): a Gaussian with learned moments for each class.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes.
+    latent_dim : int or sequence of int
+        Latent dimensions, or the shape of a latent ``(latent, ...)``.
+    device, dtype
+        Device and type of the parameters.
+
+    Notes
+    -----
+    ``forward(condition)``: labels ``[B]``, or vectors ``[B, num_classes]``, of which the moments are linear functions,
+    → packed moments ``[B, 2·latent, ...]``; it begins at N(0, I) for every class where scales are logarithms. What
+    ``VAE(prior=...)`` takes (Kingma et al. 2014; Sohn et al. 2015).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import ClassPrior
+    >>> ClassPrior(10, 4)(torch.tensor([3, 3, 7])).shape
+    torch.Size([3, 8])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        latent_dim: int | Sequence[int],
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
+        shape = _checks.sizes("latent_dim", sizes, minimum=1)
+        if not shape:
+            raise ValueError("latent_dim: expected one or more sizes, got ()")
+        self.moments_shape = (2 * shape[0], *shape[1:])
+        self.moments = ClassTable(num_classes, math.prod(self.moments_shape), factory(device, dtype), at_random=False)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        return self.moments(condition).unflatten(1, self.moments_shape)
 
 
 def with_classes(network: nn.Module, layers: nn.Module, x: Tensor, condition: Tensor | None) -> Tensor:

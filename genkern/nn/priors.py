@@ -1,17 +1,14 @@
 """Priors p(z): the latents of a VAE are compared with them, and drawn from them."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genkern import _checks, functional, random
-from genkern.nn._condition import ClassTable
-from genkern.nn._inputs import factory
 
-__all__ = ["ClassPrior", "GaussianMixturePrior", "GaussianPrior", "Prior", "StandardNormalPrior"]
+__all__ = ["GaussianMixturePrior", "GaussianPrior", "Prior", "StandardNormalPrior"]
 
 
 class Prior:
@@ -110,52 +107,6 @@ class GaussianPrior(Prior):
                 f"prior: expected packed moments of latents of shape {_checks.shape_text(shape)}, "
                 f"got those of {_checks.shape_text(self.loc.shape)}"
             )
-
-
-class ClassPrior(nn.Module):
-    """A conditional prior p(z | class): a Gaussian with learned moments for each class.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes.
-    latent_dim : int or sequence of int
-        Latent dimensions, or the shape of a latent ``(latent, ...)``.
-    device, dtype
-        Device and type of the parameters.
-
-    Notes
-    -----
-    ``forward(condition)``: labels ``[B]``, or vectors ``[B, num_classes]``, of which the moments are linear functions,
-    → packed moments ``[B, 2·latent, ...]``; it begins at N(0, I) for every class where scales are logarithms. What
-    ``VAE(prior=...)`` takes (Kingma et al. 2014; Sohn et al. 2015).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from genkern.nn import ClassPrior
-    >>> ClassPrior(10, 4)(torch.tensor([3, 3, 7])).shape
-    torch.Size([3, 8])
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        latent_dim: int | Sequence[int],
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        sizes = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
-        shape = _checks.sizes("latent_dim", sizes, minimum=1)
-        if not shape:
-            raise ValueError("latent_dim: expected one or more sizes, got ()")
-        self.moments_shape = (2 * shape[0], *shape[1:])
-        self.moments = ClassTable(num_classes, math.prod(self.moments_shape), factory(device, dtype), at_random=False)
-
-    def forward(self, condition: Tensor) -> Tensor:
-        return self.moments(condition).unflatten(1, self.moments_shape)
 
 
 class GaussianMixturePrior(Prior):

@@ -65,6 +65,39 @@ def gan(**options: Any) -> gnn.GAN:
     return gnn.GAN(gnn.ConvGenerator(IMAGE, LATENT, width=4), gnn.ConvDiscriminator(IMAGE, width=4), **options)
 
 
+def conditional_vae(**options: Any) -> gnn.VAE:
+    networks = (part(IMAGE, LATENT, width=4, num_classes=4) for part in (gnn.ConvEncoder, gnn.ConvDecoder))
+    return gnn.VAE(*networks, prior=gnn.ClassPrior(4, LATENT), **options)
+
+
+def conditional_gan(norm: str, conditional: str) -> gnn.GAN:
+    generator = gnn.ConvGenerator(IMAGE, LATENT, width=4, num_classes=4, norm=norm)
+    return gnn.GAN(generator, gnn.ConvDiscriminator(IMAGE, width=4, num_classes=4, conditional=conditional))
+
+
+def hierarchical(**options: Any) -> gnn.HierarchicalVAE:
+    likelihood = gnn.DiscretizedLogisticMixtureLikelihood(2)
+    decoder = gnn.LadderDecoder(
+        IMAGE, (2, 1), width=4, latent_channels=3, out_channels=likelihood.param_channels(2), num_classes=4
+    )
+    return gnn.HierarchicalVAE(
+        gnn.LadderEncoder(IMAGE, (2, 1), width=4, num_classes=4), decoder, likelihood=likelihood, **options
+    )
+
+
+def with_labels(module: nn.Module, value: Tensor) -> Any:
+    return module(value, LABELS)
+
+
+def conditional(module: nn.Module, x: Tensor) -> Any:
+    return module(x, condition=LABELS, key=KEY)
+
+
+def both_conditional_steps(module: gnn.GAN, real: Tensor) -> list[Tensor]:
+    of_both = {"condition": LABELS, "key": KEY}
+    return [*module(real, **of_both), module(real, step="generator", **of_both)]
+
+
 def vae_gan() -> gnn.VAEGAN:
     networks = gnn.ConvEncoder(IMAGE, LATENT, width=4), gnn.ConvGenerator(IMAGE, LATENT, width=4)
     return gnn.VAEGAN(*networks, gnn.ConvDiscriminator(IMAGE, width=4), gamma=0.3)
@@ -74,6 +107,7 @@ def both_steps(module: gnn.GAN, real: Tensor) -> list[Tensor]:
     return [*module(real, key=KEY), module(real, step="generator", key=KEY)]
 
 
+LABELS = torch.tensor([3, 0, 3])
 ROWS = (4, 6)
 PIXELS = (4, 2, 5)
 IMAGES = (3, *IMAGE)
@@ -121,10 +155,52 @@ MODULES: dict[str, list[Form]] = {
         Form(lambda: gnn.InfoVAE(energy_distance, alpha=0.5), call, ((4,), (4,), ()), "alpha=0.5"),
     ],
     "VampPrior": [Form(lambda: gnn.VampPrior(5, IMAGE, warmup=5), call, ((4,),) * 2, "(5, 2, 9, 7)")],
-    "ConvEncoder": [Form(lambda: gnn.ConvEncoder(IMAGE, LATENT, width=4), call, (IMAGES,), "Conv2d")],
-    "ConvDecoder": [Form(lambda: gnn.ConvDecoder(IMAGE, LATENT, width=4), call, ((3, LATENT),), "Conv2d")],
-    "MLPEncoder": [Form(lambda: gnn.MLPEncoder(IMAGE, LATENT), call, (IMAGES,), "Linear")],
-    "MLPDecoder": [Form(lambda: gnn.MLPDecoder(IMAGE, LATENT), call, ((3, LATENT),), "Linear")],
+    "HierarchicalELBO": [
+        Form(lambda: gnn.HierarchicalELBO(free_bits=0.5), lambda m, r, kl: m(r, kl.square()), ((4,), ROWS), "=0.5"),
+        Form(
+            lambda: gnn.HierarchicalELBO(warmup=5, balance=True),
+            lambda m, r, kl: m(r, kl.square(), range(6), range(6)),
+            ((4,), ROWS),
+            "balance=True",
+        ),
+    ],
+    "ConvEncoder": [
+        Form(lambda: gnn.ConvEncoder(IMAGE, LATENT, width=4), call, (IMAGES,), "Conv2d"),
+        Form(lambda: gnn.ConvEncoder(IMAGE, LATENT, width=4, num_classes=4), with_labels, (IMAGES,), "4, 4"),
+    ],
+    "ConvDecoder": [
+        Form(lambda: gnn.ConvDecoder(IMAGE, LATENT, width=4), call, ((3, LATENT),), "Conv2d"),
+        Form(lambda: gnn.ConvDecoder(IMAGE, LATENT, width=4, num_classes=4), with_labels, ((3, LATENT),), "ClassTable"),
+    ],
+    "MLPEncoder": [
+        Form(lambda: gnn.MLPEncoder(IMAGE, LATENT), call, (IMAGES,), "Linear"),
+        Form(lambda: gnn.MLPEncoder(IMAGE, LATENT, num_classes=4), with_labels, (IMAGES,), "ClassTable"),
+    ],
+    "MLPDecoder": [
+        Form(lambda: gnn.MLPDecoder(IMAGE, LATENT), call, ((3, LATENT),), "Linear"),
+        Form(lambda: gnn.MLPDecoder(IMAGE, LATENT, hidden=(), num_classes=4), call, ((3, LATENT), (3, 4)), "(4, 126)"),
+    ],
+    "ClassPrior": [Form(lambda: gnn.ClassPrior(4, (2, 3)), call, ((3, 4),), "4, 12")],
+    "LadderEncoder": [Form(lambda: gnn.LadderEncoder(IMAGE, (1, 1), width=4), call, (IMAGES,), "ResidualBlock")],
+    "LadderDecoder": [
+        Form(
+            lambda: gnn.LadderDecoder(IMAGE, (1, 1), width=4, latent_channels=2),
+            lambda m, z: m.finish(m.levels[0].merge(m.start(3), z)),
+            ((3, 2, 5, 4),),
+            "LadderLevel",
+        )
+    ],
+    "LadderLevel": [
+        Form(
+            lambda: gnn.LadderLevel((4, 3), 0, width=4, latent_channels=2),
+            lambda m, h, z: [*m.prior(h), *m.posterior(h, h), m.merge(h, z)],
+            ((2, 4, 4, 3), (2, 2, 4, 3)),
+            "GELU",
+        )
+    ],
+    "ResidualBlock": [
+        Form(lambda: gnn.ResidualBlock(2, 2, 3, (4, 5), residual=True), call, ((3, 2, 4, 5),), "residual=True")
+    ],
     "VAE": [
         Form(lambda: vae("gaussian"), with_key, (IMAGES,), "warmup=5"),
         Form(lambda: vae("bernoulli"), lambda m, x: m.elbo(x.sigmoid(), key=KEY), (IMAGES,), "BernoulliLikelihood"),
@@ -132,10 +208,18 @@ MODULES: dict[str, list[Form]] = {
         Form(lambda: vae("gaussian", objective=gnn.VampPrior(5, IMAGE)), with_key, (IMAGES,), "pseudo_inputs"),
         Form(lambda: vae("gaussian", objective=gnn.IWAE(3, "dreg")), with_key, (IMAGES,), "'dreg'"),
         Form(lambda: vae(gnn.GaussianLikelihood("decoder"), 4), with_key, (IMAGES,), "scale_param='logstd'"),
+        Form(conditional_vae, conditional, (IMAGES,), "ClassPrior"),
+        Form(lambda: conditional_vae(objective=gnn.IWAE(3)), conditional, (IMAGES,), "k=3"),
+    ],
+    "HierarchicalVAE": [
+        Form(lambda: hierarchical(checkpoint=True), conditional, (IMAGES,), "checkpoint=True"),
+        Form(lambda: hierarchical(posterior="absolute"), conditional, (IMAGES,), "posterior='absolute'"),
     ],
     "GAN": [
         Form(lambda: gan(penalty_interval=4), both_steps, (IMAGES,), "penalty_interval=4"),
         Form(lambda: gan(loss="relativistic", ema_decay=None), both_steps, (IMAGES,), "loss='relativistic'"),
+        Form(lambda: conditional_gan("pixel", "projection"), both_conditional_steps, (IMAGES,), "ClassTable"),
+        Form(lambda: conditional_gan("batch", "auxiliary"), both_conditional_steps, (IMAGES,), "class_weight=1.0"),
     ],
     "VAEGAN": [Form(vae_gan, both_steps, (IMAGES,), "gamma=0.3")],
     "GANDiscriminatorLoss": [Form(lambda: gnn.GANDiscriminatorLoss("lsgan"), call, (ROWS,) * 2, "kind='lsgan'")],
@@ -143,8 +227,9 @@ MODULES: dict[str, list[Form]] = {
     "MinibatchStddev": [Form(lambda: gnn.MinibatchStddev(2), call, (PIXELS,), "group_size=2")],
     "ConvGenerator": [Form(lambda: gnn.ConvGenerator(IMAGE, LATENT, width=4), call, ((3, LATENT),), "Conv2d")],
     "ConvDiscriminator": [Form(lambda: gnn.ConvDiscriminator(IMAGE, width=4), call, (IMAGES,), "MinibatchStddev")],
+    "ConditionalBatchNorm2d": [Form(lambda: gnn.ConditionalBatchNorm2d(2, 4), with_labels, (IMAGES,), "BatchNorm2d")],
 }
-DRAWING = {"GaussianHead", "VAE", "GAN", "VAEGAN"}  # whose noise is another one in float64
+DRAWING = {"GaussianHead", "VAE", "GAN", "VAEGAN", "HierarchicalVAE"}  # whose noise is another one in float64
 ABSTRACT = {"Likelihood", "Objective"}  # what the likelihoods and the objectives are of
 FORMS = [pytest.param(form, id=f"{name}-{i}") for name, forms in MODULES.items() for i, form in enumerate(forms)]
 
