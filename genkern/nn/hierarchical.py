@@ -162,7 +162,7 @@ class HierarchicalELBO(nn.Module):
         return (self.step / self.warmup).clamp(max=1.0)
 
     def _shares(self, levels: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-        wanted = torch.stack([(kl.detach() + _LEAST) / size for kl, size in zip(levels, sizes, strict=True)])
+        wanted = torch.stack([(kl.detach() + _LEAST) / max(size, 1) for kl, size in zip(levels, sizes, strict=True)])
         shares = wanted / wanted.mean()
         return torch.where(self._progress() < 1, shares, torch.ones_like(shares))
 
