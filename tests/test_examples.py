@@ -1,6 +1,7 @@
 """The programs in examples/, run as a user runs them, and watched: see support/watched.py."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -101,6 +102,29 @@ def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(
     steps = max(STEPS, reached + 2)
     finish(start(model, 2, checkpoint, steps))
     assert_equal(torch.load(checkpoint, weights_only=True), by_two_processes(model, steps))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("conditional_vae.py", r"step +3 .*\nrecognised: [01]\.\d+ of drawn digits, 0\.9\d+ of held-out real ones\n"),
+        ("conditional_gan.py", r"step +3 .*\nrecognised: [01]\.\d+ of drawn digits, 0\.9\d+ of held-out real ones\n"),
+        ("hierarchical_vae.py", r"one level: \d+ parameters\n.*bits.*\ntwelve levels: \d+ parameters\n.*bits.*\n"),
+    ],
+)
+def test_a_model_of_conditions_or_levels_trains(name: str, said: str, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / name), "--steps", "3"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(said, done.stdout), done.stdout
 
 
 def assert_equal(found: object, expected: object) -> None:
