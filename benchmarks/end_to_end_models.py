@@ -20,7 +20,16 @@ from torch.nn import functional as F
 import genkern as gk
 from benchmarks import rivals
 from genkern.compat import diffusers as compat_diffusers
-from genkern.nn import ConvDecoder, ConvDiscriminator, ConvEncoder, ConvGenerator, MLPDecoder, MLPEncoder
+from genkern.nn import (
+    ConvDecoder,
+    ConvDiscriminator,
+    ConvEncoder,
+    ConvGenerator,
+    LadderDecoder,
+    LadderEncoder,
+    MLPDecoder,
+    MLPEncoder,
+)
 
 
 class Network(nn.Module):
@@ -119,7 +128,7 @@ class FusedHierarchicalFormulas(HierarchicalFormulas):
 
 
 class HierarchicalVAE(Network):
-    """Two blocks at each of three resolutions, top-down; `size` is the finest one."""
+    """Two levels at each of three resolutions, top-down, as `genkern.nn.HierarchicalVAE` goes through them."""
 
     def __init__(
         self,
@@ -132,78 +141,26 @@ class HierarchicalVAE(Network):
     ) -> None:
         super().__init__()
         self.formulas = formulas
-        sizes = [size // 4, size // 2, size]
-        self.stem = _conv(3, width, 3)
-        self.bottom_up = nn.ModuleList(_bottleneck(width, width) for _ in sizes)
-        self.top = nn.Parameter(torch.zeros(1, width, sizes[0], sizes[0]))
-        levels = 2 * len(sizes)
-        self.top_down = nn.ModuleList(_Block(latent, width, levels) for _ in range(levels))
-        self.output = _conv(width, 10 * mixtures, 1)
-        self.register_buffer("x", torch.randint(256, (batch, 3, size, size)) / 127.5 - 1)
+        shape, levels = (3, size, size), (2, 2, 2)
+        self.encoder = LadderEncoder(shape, levels, width=width, depth=1)
+        self.decoder = LadderDecoder(shape, levels, width=width, latent_channels=latent, out_channels=10 * mixtures)
+        self.register_buffer("x", torch.randint(256, (batch, *shape)) / 127.5 - 1)
 
     @property
     def title(self) -> str:
-        return f"hierarchical VAE, {len(self.top_down)} levels, mixture of logistics, {_shape(self.x)}"
+        return f"hierarchical VAE, {len(self.decoder.levels)} levels, mixture of logistics, {_shape(self.x)}"
 
     def loss(self) -> Tensor:
-        h, seen = self.stem(self.x), list[Tensor]()
-        for encode in self.bottom_up:
-            h = h + encode(h)
-            seen.insert(0, h)
-            h = F.avg_pool2d(h, 2)
-        h, divergences = self.top.expand(len(h), -1, -1, -1), []
-        for level, block in enumerate(self.top_down):
-            activations = seen[level // 2]
-            if h.shape[2:] != activations.shape[2:]:
-                h = F.interpolate(h, scale_factor=2.0)
-            h, kl = block(h, activations, self.formulas)
+        features, h, divergences = self.encoder(self.x), self.decoder.start(len(self.x)), []
+        for level in self.decoder.levels:
+            h = level.enter(h)
+            departure = level.posterior(h, features[level.group])
+            loc, scale, h = level.prior(h)
+            z, kl = self.formulas.latent(loc, scale, *departure)
+            h = level.merge(h, z)
             divergences.append(kl)
-        nll = self.formulas.nll(self.x, self.output(h))
+        nll = self.formulas.nll(self.x, self.decoder.finish(h))
         return (nll + torch.stack(divergences).sum()) / math.prod(self.x.shape[1:])
-
-
-class _Block(nn.Module):
-    """One of `levels`: its prior from above, its posterior's departure from above and from the data.
-
-    As in VDVAE, biases start at 0, priors at N(0, I), and what a level adds is the smaller, the more there are.
-    """
-
-    def __init__(self, latent: int, width: int, levels: int) -> None:
-        super().__init__()
-        self.split = [latent, latent, width]
-        self.prior = _bottleneck(width, sum(self.split), gain=0.0)
-        self.posterior = _bottleneck(2 * width, 2 * latent)
-        self.project = _conv(latent, width, 1, gain=levels**-0.5)
-        self.residual = _bottleneck(width, width, gain=levels**-0.5)
-
-    def forward(self, h: Tensor, activations: Tensor, formulas: HierarchicalFormulas) -> tuple[Tensor, Tensor]:
-        pm, pv, features = self.prior(h).split(self.split, dim=1)
-        dm, dv = self.posterior(torch.cat([h, activations], dim=1)).chunk(2, dim=1)
-        z, kl = formulas.latent(pm, pv, dm, dv)
-        h = h + features + self.project(z)
-        return h + self.residual(h), kl
-
-
-def _bottleneck(before: int, after: int, gain: float = 1.0) -> nn.Sequential:
-    middle = max(1, before // 4)
-    return nn.Sequential(
-        nn.GELU(),
-        _conv(before, middle, 1),
-        nn.GELU(),
-        _conv(middle, middle, 3),
-        nn.GELU(),
-        _conv(middle, middle, 3),
-        nn.GELU(),
-        _conv(middle, after, 1, gain),
-    )
-
-
-def _conv(before: int, after: int, kernel: int, gain: float = 1.0) -> nn.Conv2d:
-    layer = nn.Conv2d(before, after, kernel, padding=kernel // 2)
-    with torch.no_grad():
-        layer.weight.mul_(gain)
-        layer.get_parameter("bias").zero_()
-    return layer
 
 
 # beta-TCVAE (Chen et al. 2018): the paper's perceptron for dSprites and its batch.

@@ -260,7 +260,7 @@ def test_examination_of_more_samples_takes_no_more_memory(monkeypatch):
     trainer = trained()
     rows = []
     decode = trainer.average.decode
-    monkeypatch.setattr(type(trainer.average), "decode", lambda self, z: rows.append(len(z)) or decode(z))
+    monkeypatch.setattr(type(trainer.average), "decode", lambda _, z, **told: rows.append(len(z)) or decode(z, **told))
     most = []
     for samples in (200, 2000):
         rows.clear()

@@ -19,6 +19,7 @@ from genkern.cli.job import RunOptions, console, set_threads
 from genkern.cli.options import (
     BadImages,
     Cache,
+    Conditional,
     Data,
     Device,
     Keep,
@@ -95,7 +96,8 @@ def demo(
     out: Out = Path("genkern-demo"),
     likelihood: Likelihood = None,
     sigma: Sigma = None,
-    model: Annotated[str | None, typer.Option(help="conv, mlp or hybrid: a VAE; gan.")] = None,
+    model: Annotated[str | None, typer.Option(help="conv, mlp, hybrid or hierarchical: a VAE; gan.")] = None,
+    conditional: Conditional = False,
     objective: Objective = None,
     latent_dim: LatentDim = None,
     steps: Steps = None,
@@ -111,12 +113,12 @@ def demo(
 ) -> None:
     """Train a model on real images, evaluate it on images it never saw, and draw what it learned."""
     shared = {"latent_dim": latent_dim, "seed": seed, "size": size, "bad_images": bad_images}
-    shared["precision"] = precision
+    shared |= {"precision": precision, "conditional": conditional}
     of_vae = {"likelihood": likelihood, "sigma": sigma, "objective": objective}
     if model == "gan":
         for name, value in of_vae.items():
             if value is not None:
-                raise CommandError(f"--{name}: expected --model conv, mlp or hybrid, got 'gan'")
+                raise CommandError(f"--{name}: expected --model conv, mlp, hybrid or hierarchical, got 'gan'")
         demo_gan(data, steps, RunOptions(out, threads, resume, cache, device=device), **shared)
     else:
         how = RunOptions(out, threads, resume, cache, keep, device=device)

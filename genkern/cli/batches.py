@@ -21,13 +21,21 @@ class Batches(Dataset[Tensor]):
         self.images = images
         self.size = size
         self.rows = engine.rows(size)
-        self._key = key
+        self._key, self._device = key, engine.device
         self._order: tuple[int, Tensor] | None = None
 
     def __getitem__(self, step: int) -> Tensor:
-        first, images = step * self.size, self.images
+        return self.images[self._places(step)]
+
+    def labels(self, step: int) -> Tensor | None:
+        """The classes of the images of this step, if they have some, on the device."""
+        labels = self.images.labels(self._places(step))
+        return None if labels is None else labels.to(self._device)
+
+    def _places(self, step: int) -> Tensor:
+        first, number = step * self.size, len(self.images)
         chosen = range(first + self.rows.start, first + self.rows.stop)
-        return images[torch.stack([self._epoch(at // len(images))[at % len(images)] for at in chosen])]
+        return torch.stack([self._epoch(at // number)[at % number] for at in chosen])
 
     def _epoch(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:

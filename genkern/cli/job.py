@@ -94,7 +94,12 @@ def run(
         set_threads(options.threads)
         images = engine.together(
             lambda: load_images(
-                settings.data, settings.size, bad=settings.bad_images, cache=options.cache, console=tell
+                settings.data,
+                settings.size,
+                labelled=settings.conditional,
+                bad=settings.bad_images,
+                cache=options.cache,
+                console=tell,
             )
         )
         engine.together(lambda: _enter(out, held) if first else None)
@@ -102,6 +107,7 @@ def run(
             f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
             f"{', mirrored and jittered' if images.augment else ''}; {len(images.held_out)} held out"
             f"{f'; {len(images.classes)} classes' if images.classes else ''}"
+            f"{', which the model is told' if settings.conditional else ''}"
         )
         for note in images.notes:
             tell.print(note)

@@ -29,7 +29,7 @@ def draw_samples(trainer: Trainer[Any], out: Path) -> None:
     """A picture of the same draws of z at every interval, by its step."""
     folder = out / "progress"
     prepare_folder(folder)
-    save_mosaic(folder / f"{trainer.step:07}.png", trainer.samples(_SIDE * _SIDE), _SIDE)
+    save_mosaic(folder / f"{trainer.step:07}.png", trainer.sample_grid(_SIDE, _SIDE), _SIDE)
 
 
 def _write_csv(trainer: Trainer[Any], path: Path) -> None:

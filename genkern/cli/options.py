@@ -11,6 +11,9 @@ Data = Annotated[
         help="faces, digits; a folder, zip or tar of images; .npy, .npz; IDX files; torchvision:NAME, huggingface:NAME."
     ),
 ]
+Conditional = Annotated[
+    bool, typer.Option("--conditional", help="Tell the model the class of each image: its folder, or its label.")
+]
 Cache = Annotated[Path | None, typer.Option(help="Folder of decoded images; beside the data by default.")]
 BadImages = Annotated[str | None, typer.Option(help="Files that cannot be read: stop, or skip them.")]
 Out = Annotated[Path, typer.Option(help="Folder of the results.")]

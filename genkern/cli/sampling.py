@@ -1,25 +1,65 @@
-"""Samples of any model, so many at a time as memory has room for, and paths between points of its latent space."""
+"""Samples of any model, so many at a time as memory has room for, and paths between points of its latent space.
+
+`labels` are the classes of conditional models.
+"""
 
 from collections.abc import Callable, Iterable
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import random
-from genkern.nn import GAN, VAE
+from genkern.nn import GAN, VAE, HierarchicalVAE
 
+Model = GAN | VAE | HierarchicalVAE
 _ROWS = 256
+_MOST_CLASSES = 32
 
 
-def drawn(model: GAN | VAE, num: int, key: Tensor, track: Callable[[list[int]], Iterable[int]] = iter) -> Tensor:
+def drawn(
+    model: Model,
+    num: int,
+    key: Tensor,
+    track: Callable[[list[int]], Iterable[int]] = iter,
+    labels: Tensor | None = None,
+) -> Tensor:
     """``[num, ...]`` at temperature 1; the parts make the whole that one call would have made."""
-    size, firsts = prod(model.latent_shape or ()), list(range(0, num, _ROWS))
-    parts = [model.sample(min(_ROWS, num - at), key=key, element_offset=at * size) for at in track(firsts)]
+    size, where, parts = prod(model.latent_shape or ()), next(model.parameters()).device, []
+    for at in track(list(range(0, num, _ROWS))):
+        rows = min(_ROWS, num - at)
+        condition = None if labels is None else labels[at : at + rows].to(where)
+        parts.append(model.sample(rows, condition=condition, key=key, element_offset=at * size))
     return torch.cat(parts)
 
 
-def paths(model: GAN | VAE, num: int, steps: int, key: Tensor) -> Tensor:
+def pictures_of(model: Model, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Mean images of points of the latent space; of a hierarchy, the noise of all its levels, one behind another."""
+    told = {} if labels is None else {"condition": labels.to(z.device)}
+    if isinstance(model, GAN):
+        return (model.average or model.generator)(z, **told)
+    if isinstance(model, VAE):
+        return model.likelihood.mean(model.decode(z, **told))
+    decoder: Any = model.decoder
+    h = decoder.start(z.shape[0], **told)
+    for level, noise in zip(decoder.levels, z.split(model.sizes, dim=1), strict=True):
+        loc, scale, h = level.prior(level.enter(h))
+        h = level.merge(h, loc + scale.exp() * noise.unflatten(1, level.latent_shape))
+    return model.likelihood.mean(decoder.finish(h))
+
+
+def rows_of_classes(classes: int | None, columns: int, rows: int | None = None) -> Tensor | None:
+    """The labels of a picture with a row a class, of the first ones where they are many; of `rows`, one by one again.
+
+    None without classes.
+    """
+    if classes is None:
+        return None
+    return (torch.arange(rows or min(classes, _MOST_CLASSES)) % classes).repeat_interleave(columns)
+
+
+def paths(model: Model, num: int, steps: int, key: Tensor) -> Tensor:
     """``[num * steps, ...]``: points of `num` spherical paths, each from one draw of z ~ N(0, I) to another."""
     where = next(model.parameters()).device
     start, end = random.normal(key, (2, num, *(model.latent_shape or ())), device=where)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
-from genkern.cli.data import BAD_IMAGES
+from genkern.cli.data import BAD_IMAGES, Images
 from genkern.cli.engine import PRECISIONS
 from genkern.cli.errors import CommandError
 
@@ -27,6 +27,7 @@ class RunSettings:
     interval: int = 100
     seed: int = 0
     bad_images: str = "stop"
+    conditional: bool = False
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "size", "batch_size", "interval")
@@ -41,6 +42,10 @@ class RunSettings:
     def changed(self: Self, **values: Any) -> Self:
         """Settings with the given values in place, but for those that are None."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def num_classes(self, images: Images) -> int | None:
+        """How many classes a conditional model is told."""
+        return len(images.classes) if self.conditional else None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

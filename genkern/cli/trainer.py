@@ -5,7 +5,7 @@ This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.c
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -18,6 +18,7 @@ from genkern.cli.batches import Batches, stream
 from genkern.cli.data import Images, load_images
 from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
+from genkern.cli.sampling import Model, drawn, rows_of_classes
 from genkern.cli.settings import RunSettings
 
 _UNNAMED = "vae"
@@ -33,7 +34,7 @@ class Trainer(ABC, Generic[SettingsT]):
     family: ClassVar[str]
     """The kind of model, by which a checkpoint is known."""
     settings_type: ClassVar[type[RunSettings]]
-    figures: ClassVar[tuple[str, ...]]
+    figures: tuple[str, ...]
     """The figures that a step measures; the history has their means over an interval."""
     held_out_figures: ClassVar[tuple[str, ...]]
     """The figures that are measured at the end of an interval."""
@@ -78,17 +79,16 @@ class Trainer(ABC, Generic[SettingsT]):
         except (KeyError, TypeError) as error:
             raise CommandError(f"{where}: its settings are not those of a run of this version ({error})") from error
         found = settings.data if data is None else data
-        images = load_images(found, settings.size, bad=settings.bad_images, cache=cache)
+        images = load_images(found, settings.size, labelled=settings.conditional, bad=settings.bad_images, cache=cache)
         if metadata.get("data") != images.fingerprint:
             raise CommandError(f"{where}: the run was made with other images than those of {found!r}; see --data")
         trainer = cls(settings, images, engine)
         trainer.restore(tensors, metadata, where)
         return trainer
 
-    @classmethod
-    def columns(cls) -> tuple[str, ...]:
+    def columns(self) -> tuple[str, ...]:
         """The columns of the history."""
-        return ("step", *cls.figures, *cls.held_out_figures)
+        return ("step", *self.figures, *self.held_out_figures)
 
     def records(self) -> list[dict[str, float]]:
         """The history, a dictionary for each interval."""
@@ -158,8 +158,14 @@ class Trainer(ABC, Generic[SettingsT]):
             tensors |= {f"{name}.{key}": value for key, value in state.items()}
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
-        metadata = {"settings": self.settings.to_dict(), "step": self.step, "data": self.images.fingerprint}
+        metadata: dict[str, Any] = {
+            "settings": self.settings.to_dict(),
+            "step": self.step,
+            "data": self.images.fingerprint,
+        }
         metadata["images"] = {"shape": list(self.images.shape), "train": len(self.images.train)}
+        if self.settings.conditional:
+            metadata["images"] |= {"classes": list(self.images.classes)}
         if scale := self.engine.scaler.state_dict():
             metadata["scaler"] = scale
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
@@ -186,9 +192,30 @@ class Trainer(ABC, Generic[SettingsT]):
                 f"{where}: the checkpoint does not fit the model ({str(error).splitlines()[0]})"
             ) from error
 
+    def samples(
+        self,
+        num: int,
+        draw: str = "samples",
+        labels: Tensor | None = None,
+        track: Callable[[list[int]], Iterable[int]] = iter,
+    ) -> Tensor:
+        """Images of the averaged model, of the same noise at every step; of a conditional one, of these classes.
+
+        By default they have the classes of the training images, in their order.
+        """
+        if labels is None:
+            labels = self.images.train.labels(torch.arange(num) % len(self.images.train))
+        return drawn(self.model, num, self.key(draw), track, labels)
+
+    def sample_grid(self, rows: int, columns: int) -> Tensor:
+        """Samples for a picture of so many rows; of a conditional model a row is a class, whatever their number."""
+        labels = rows_of_classes(self.settings.num_classes(self.images), columns)
+        return self.samples(rows * columns if labels is None else len(labels), labels=labels)
+
+    @property
     @abstractmethod
-    def samples(self, num: int) -> Tensor:
-        """Images of the averaged model, of the same noise at every step."""
+    def model(self) -> Model:
+        """What images are drawn from."""
 
     @abstractmethod
     def line(self) -> str:

@@ -52,7 +52,7 @@ class Patch:
         self._originals = found
         for place, original in found.items():
             _rebind(place[1], original, self._replacements[place])
-            _replaced[place] = original
+            _replaced.setdefault(place, original)
             if isinstance(original, type):
                 copyreg.pickle(original, partial(_reduce, place))
         for (module, path), value in self._attributes.items():
@@ -66,7 +66,7 @@ class Patch:
         originals, self._originals = self._originals, {}
         for place, original in originals.items():
             _rebind(place[1], self._replacements[place], original)
-            del _replaced[place]
+            _replaced.pop(place, None)
             copyreg.dispatch_table.pop(original, None)
         while self._own:
             owner, name, value = self._own.pop()
@@ -176,11 +176,13 @@ class ModelSwitch:
         found = self._find(model)
         if found not in self._made:
             self._made[found] = self._make(*found)
+        elif not self._made[found].active:
+            self._made[found] = self._made.pop(found)  # the last to be applied
         return Applied(self._made[found])
 
     def unpatch(self) -> None:
         """The project's own again, for all models; nothing where ``patch`` is not in force."""
-        for patch in self._made.values():
+        for patch in reversed(self._made.values()):  # patches of one code's parts may share what they replace
             patch.undo()
 
 

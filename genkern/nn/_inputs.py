@@ -56,6 +56,16 @@ def packed_moments(name: str, module: nn.Module, *seen: Any, **options: Any) -> 
     return moments
 
 
+def check_keys(keys: object) -> None:
+    """Keys of several draws, as :func:`genkern.random.split` makes them."""
+    _checks.instance("keys", keys, Tensor, "a uint64 Tensor of shape (K, 2)")
+    assert isinstance(keys, Tensor)
+    if keys.dtype != torch.uint64:
+        raise TypeError(f"keys: expected dtype torch.uint64, got {keys.dtype}")
+    if keys.dim() != 2 or keys.shape[1] != 2 or len(keys) == 0:
+        raise ValueError(f"keys: expected shape (K, 2) with K >= 1, got {tuple(keys.shape)}")
+
+
 def floating_like(module: nn.Module) -> Tensor:
     """A tensor of the type and on the device in which `module` is given latents: its parameters', if it has any."""
     return next(module.parameters(), torch.empty(0))

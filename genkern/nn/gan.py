@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch.nn import functional as torch_functional
 from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.functional.gan import KINDS, check_discriminator_options
-from genkern.nn._condition import Condition, Told
+from genkern.nn._condition import Condition, Conditioned, check_labels, out_of_range
 from genkern.nn._inputs import check_augment, check_input, floating_like, one_key
 from genkern.nn._modes import evaluating, frozen
 from genkern.nn.priors import StandardNormalPrior
@@ -24,6 +24,9 @@ __all__ = ["GAN", "GANTerms"]
 Augment = Callable[[Tensor], Tensor]
 
 PENALTIES = {"r1": 5.0, "r2": 5.0, "gp": 10.0, "dragan": 10.0}  # and the weights that the papers give them
+
+
+_NONE_IGNORED = -(2**31)  # the label that torch would pass over without a word
 
 
 class GANTerms(NamedTuple):
@@ -42,7 +45,7 @@ class Judgement(NamedTuple):
     class_loss: Tensor | None
 
 
-class GAN(nn.Module):
+class GAN(Conditioned):
     """Generative adversarial network (Goodfellow et al. 2014), of any generator and discriminator.
 
     Parameters
@@ -89,10 +92,11 @@ class GAN(nn.Module):
     Penalties are of the slope by data as they were before it.
 
     **Conditions.** The steps and `sample` take ``condition=``: labels, vectors, images, or a tuple, list or mapping of
-    such, one row a datum. Those of the two modules whose ``forward`` has a parameter of that name are given it, the
-    discriminator the same one for real and for generated data (Mirza & Osindero 2014; by projection: Miyato & Koyama
-    2018). With an auxiliary classifier the condition is labels ``[B]``: the cross-entropy of real and of generated data
-    is part of the discriminator's loss, that of generated data of the generator's (Odena et al. 2017).
+    such, one row a datum. Those of the two modules whose ``forward`` has a parameter of that name are given it, as
+    :class:`VAE` says, the discriminator the same one for real and for generated data (Mirza & Osindero 2014; by
+    projection: Miyato & Koyama 2018). With an auxiliary classifier the condition is labels ``[B]``: the cross-entropy
+    of real and of generated data is part of the discriminator's loss, that of generated data of the generator's (Odena
+    et al. 2017).
 
     :class:`AdversarialSteps` takes the steps with two optimisers. The count of steps is in the ``state_dict``, so a
     resumed run is the same.
@@ -109,6 +113,7 @@ class GAN(nn.Module):
     torch.Size([3, 1, 8, 8])
     """
 
+    _ROLES: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
     _STEP_NAMES: tuple[str, ...] = ("discriminator", "generator")
 
     def __init__(
@@ -157,7 +162,6 @@ class GAN(nn.Module):
         self.class_weight = class_weight
         self.latent_shape = shape
         self.ema_decay = ema_decay
-        self._told = Told(generator=generator, discriminator=discriminator)
         self._steps = 0  # of the discriminator, where penalties are lazy
         self._updates = 0  # of the average
 
@@ -208,7 +212,7 @@ class GAN(nn.Module):
         place of the count of steps, as a compiled step needs it.
         """
         self._check_real(real)
-        self._told.check(condition, len(real))
+        self._told.check(condition, len(real), unused=True)  # labels for a classifier alone
         check_augment(augment)
         if penalized is not None:
             penalized = _checks.boolean("penalized", penalized)
@@ -249,7 +253,7 @@ class GAN(nn.Module):
             if self.loss == "relativistic":
                 raise ValueError(f"real: expected a Tensor for loss 'relativistic', got {real}")
         num = len(real) if isinstance(real, Tensor) else real
-        self._told.check(condition, num)
+        self._told.check(condition, num, unused=True)
         check_augment(augment)
         keys, _ = self._noise(key, generator, element_offset)
         fake = self._generated(num, keys, element_offset, condition)
@@ -319,15 +323,20 @@ class GAN(nn.Module):
     def _judged(self, x: Tensor, augment: Augment | None, condition: Condition) -> Judgement:
         x = x if augment is None else augment(x)
         said = self.discriminator(x, **self._told.options("discriminator", condition))
-        if not isinstance(said, tuple):
+        if not isinstance(said, (tuple, list)):
+            if condition is not None and not self._told.takers:
+                self._told.check(condition, len(x))
             return Judgement(said, None)
         logits, classes = said
+        what = "labels (B,), which an auxiliary classifier is trained by"
         if not isinstance(condition, Tensor) or condition.is_floating_point():
-            raise TypeError(
-                "condition: expected labels (B,), which an auxiliary classifier is trained by, "
-                f"got {_checks.type_name(condition)}"
-            )
-        class_loss = torch_functional.cross_entropy(classes.to(_checks.compute_dtype(classes)), condition)
+            raise TypeError(f"condition: expected {what}, got {_checks.type_name(condition)}")
+        check_labels(condition, what)
+        classes = classes.to(_checks.compute_dtype(classes))
+        try:
+            class_loss = torch_functional.cross_entropy(classes, condition.long(), ignore_index=_NONE_IGNORED)
+        except IndexError as error:
+            raise ValueError(out_of_range(condition, classes.shape[1])) from error
         return Judgement(logits, class_loss)
 
     def _with_classes(self, loss: Tensor, *of: Judgement) -> Tensor:

@@ -37,8 +37,8 @@ class ConvGenerator(nn.Module):
     image_shape, latent_dim, width
         As :class:`ConvEncoder`, whose ``latent_shape`` it has.
     num_classes : int, optional
-        Makes the network conditional, ``forward(z, condition)``: each class has a gain and a bias a channel and stage,
-        and its own addition to the first layer.
+        Makes the network conditional, ``forward(z, condition)``: each class has its own gain and bias for each channel
+        of each stage, and its own addition to the first layer.
     norm : {"pixel", "batch"}
         Features of each pixel are brought to a mean square of 1 (Karras et al. 2018, "Progressive growing of GANs",
         section 4.2), so that no datum depends on another; or those of a batch to mean 0 and variance 1, by
@@ -83,7 +83,7 @@ class ConvGenerator(nn.Module):
             nn.Conv2d(before, after, 3, padding=1, **made) for before, after in pairwise([widths[0], *widths])
         )
         self.head = nn.Conv2d(widths[-1], channels, 3, padding=1, **made)
-        self.conditional = num_classes is not None
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, math.prod(self.stem_shape), made)
         self.by_pixel = norm == "pixel"
@@ -160,7 +160,7 @@ class ConvDiscriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(math.prod(self.feature_shape), 1, **made),
         )
-        self.conditional = num_classes is not None and conditional == "projection"
+        self.takes_condition = num_classes is not None and conditional == "projection"
         self.classifier: nn.Linear | None = None
         if num_classes is not None and conditional == "projection":
             self.classes = ClassTable(num_classes, channels, made)
@@ -184,7 +184,7 @@ class ConvDiscriminator(nn.Module):
         logits = self.head[-1](last).flatten()
         if condition is not None:
             pooled = last.unflatten(1, (-1, *self.feature_shape[1:])).sum(dim=(2, 3))
-            logits = logits + (self.classes(condition) * pooled).sum(dim=1)
+            logits = logits + (self.classes(condition, len(pooled)) * pooled).sum(dim=1)
         return logits if self.classifier is None else (logits, self.classifier(last))
 
 
@@ -226,7 +226,7 @@ class ConditionalBatchNorm2d(nn.Module):
     ) -> None:
         super().__init__()
         channels = _checks.positive("channels", channels)
-        momentum = _checks.number("momentum", momentum, minimum=0)
+        momentum = _checks.fraction("momentum", momentum)
         made = factory(device, dtype)
         self.norm = nn.BatchNorm2d(channels, momentum=momentum, affine=num_classes is None, **made)
         self.modulation = _Modulation(channels, num_classes, made)
@@ -270,7 +270,7 @@ class _Modulation(nn.Module):
 
     def __init__(self, channels: int, num_classes: int | None, made: dict[str, Any]) -> None:
         super().__init__()
-        self.conditional = num_classes is not None
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, 2 * channels, made, at_random=False)
 
@@ -278,7 +278,7 @@ class _Modulation(nn.Module):
         check_conditional(self, condition)
         if condition is None:
             return x
-        gain, bias = self.classes(condition)[..., None, None].chunk(2, dim=1)
+        gain, bias = self.classes(condition, len(x))[..., None, None].chunk(2, dim=1)
         return x * (1 + gain) + bias
 
 

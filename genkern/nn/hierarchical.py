@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from genkern import _checks, functional, random
 from genkern.functional import _ordered
 from genkern.functional._scale import Clamp
 from genkern.nn._buffers import update_buffers
-from genkern.nn._condition import Condition, Told
-from genkern.nn._inputs import floating_like, one_key, scale_options
+from genkern.nn._condition import Condition, Conditioned
+from genkern.nn._inputs import check_keys, floating_like, one_key, scale_options
 from genkern.nn._modes import evaluating
 from genkern.nn.likelihoods import Likelihood, make_likelihood
 from genkern.nn.objectives.objective import check_parts
@@ -23,7 +23,7 @@ __all__ = ["HierarchicalELBO", "HierarchicalTerms", "HierarchicalVAE", "Level", 
 
 POSTERIORS = ("residual", "absolute")
 FREE_BITS_OVER = ("level", "group")
-_LEAST = 1e-3  # nats, of a level whose share of a balanced KL is asked for
+_LEAST = 0.01  # nats that NVAE adds to each level's KL where it balances them
 
 
 class HierarchicalTerms(NamedTuple):
@@ -39,7 +39,7 @@ class HierarchicalTerms(NamedTuple):
 
 
 class Level(Protocol):
-    """The methods that :class:`HierarchicalVAE` calls of a level; `h` is the state that goes from the top down."""
+    """What :class:`HierarchicalVAE` asks of a level; `h` ``[B, ...]`` is the state that goes from the top down."""
 
     group: int
     """The one of the encoder's features that this level sees; levels of a group follow one another."""
@@ -47,7 +47,7 @@ class Level(Protocol):
     """Shape of the level's latent, without the batch."""
 
     def enter(self, h: Tensor) -> Tensor:
-        """The state at the level's resolution."""
+        """The state at the level's resolution: it may come from a coarser one."""
         ...
 
     def prior(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,11 +55,11 @@ class Level(Protocol):
         ...
 
     def posterior(self, h: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and raw scale of q(z | latents above, x), or how it departs from the prior."""
+        """Mean and raw scale of q(z | latents above, x), or how they depart from the prior's, shaped as those."""
         ...
 
     def merge(self, h: Tensor, z: Tensor) -> Tensor:
-        """The state with what z says."""
+        """The state with what z ``[B, *latent_shape]`` says."""
         ...
 
 
@@ -78,9 +78,10 @@ class HierarchicalELBO(nn.Module):
     free_bits_over : {"level", "group"}
         The values that the threshold applies to; a group is the levels of one resolution.
     balance : bool
-        While the warm-up lasts, levels are weighted in proportion to their KL and their number of latents, weights
-        that add up to the number of levels and have no gradient: a level that is little used is hardly penalised
-        (Vahdat & Kautz 2020, appendix A).
+        While the warm-up lasts, levels are weighted in proportion to their KL a latent, by weights that add up to the
+        number of levels and have no gradient: a level that is little used is hardly penalised (Vahdat & Kautz 2020,
+        appendix A, where "proportional to the size" is a misprint, as its authors say, for its inverse, which their
+        code has). Free bits apply to the KL as it is, before the weights, and to levels only.
 
     Attributes
     ----------
@@ -90,7 +91,7 @@ class HierarchicalELBO(nn.Module):
     Notes
     -----
     ``forward(reconstruction, kl_levels, groups=None, sizes=None)``: ``[B]`` and ``[B, L]`` in nats, and a group and a
-    number of latents a level, → a scalar of their dtype to be minimised.
+    number of latents a level, → a scalar to be minimised. No synchronisation with the host.
 
     Examples
     --------
@@ -119,7 +120,9 @@ class HierarchicalELBO(nn.Module):
         self.free_bits_over = free_bits_over
         self.balance = _checks.boolean("balance", balance)
         if self.balance and not self.warmup:
-            raise ValueError("balance: expected False without a warmup, while which it lasts, got True")
+            raise ValueError("balance: expected False without a warmup, for it lasts as long, got True")
+        if self.balance and free_bits and free_bits_over == "group":
+            raise ValueError("balance: expected False with free bits over groups, got True")
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(
@@ -133,21 +136,21 @@ class HierarchicalELBO(nn.Module):
         if kl_levels.ndim != 2 or kl_levels.shape[1] == 0:
             raise ValueError(f"kl_levels: expected shape (B, L), got {_checks.shape_text(kl_levels.shape)}")
         check_parts(reconstruction=reconstruction, kl_levels=kl_levels[:, 0])
-        count = kl_levels.shape[1]
-        groups = self._of_levels("groups", groups, count, self.free_bits and self.free_bits_over == "group")
-        sizes = self._of_levels("sizes", sizes, count, self.balance)
-        kl = torch.stack([_ordered.mean(level) for level in kl_levels.unbind(1)])
-        if self.free_bits and self.free_bits_over == "group":
-            places = torch.tensor(groups, device=kl.device)
-            kl = torch.stack([kl[places == group].sum() for group in dict.fromkeys(groups)])
-        elif self.balance:
-            kl = kl * self._shares(kl.detach(), kl.new_tensor(sizes))
+        by_group = bool(self.free_bits) and self.free_bits_over == "group"
+        groups = self._of_levels("groups", groups, kl_levels.shape[1], by_group)
+        sizes = self._of_levels("sizes", sizes, kl_levels.shape[1], self.balance)
+        levels = [_ordered.mean(level) for level in kl_levels.unbind(1)]
+        kl = torch.stack(levels)
+        shares = self._shares(levels, sizes) if self.balance else 1.0
+        if by_group:
+            of = {group: [k for k, own in zip(levels, groups, strict=True) if own == group] for group in groups}
+            kl = torch.stack([torch.stack(parts).sum() for parts in of.values()])
         if self.free_bits:
             kl = kl.clamp(min=self.free_bits)
         weight = self.beta if self.warmup == 0 else self.beta * self._progress()
         if self.training:
             update_buffers(self, ("step",), lambda step: (step + 1,))
-        return weight * kl.sum() - _ordered.mean(reconstruction)
+        return weight * (shares * kl).sum() - _ordered.mean(reconstruction)
 
     def extra_repr(self) -> str:
         return (
@@ -158,22 +161,22 @@ class HierarchicalELBO(nn.Module):
     def _progress(self) -> Tensor:
         return (self.step / self.warmup).clamp(max=1.0)
 
-    def _shares(self, kl: Tensor, sizes: Tensor) -> Tensor:
-        wanted = sizes * (kl + _LEAST)
-        shares = wanted * (len(kl) / wanted.sum())
+    def _shares(self, levels: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+        wanted = torch.stack([(kl.detach() + _LEAST) / max(size, 1) for kl, size in zip(levels, sizes, strict=True)])
+        shares = wanted / wanted.mean()
         return torch.where(self._progress() < 1, shares, torch.ones_like(shares))
 
     @staticmethod
     def _of_levels(name: str, given: Sequence[int] | None, count: int, needed: object) -> Sequence[int]:
         if given is None and not needed:
-            return [0] * count
+            return [1] * count
         if given is None or len(given) != count:
             got = None if given is None else len(given)
             raise ValueError(f"{name}: expected one of each of {count} levels, got {got}")
         return given
 
 
-class HierarchicalVAE(nn.Module):
+class HierarchicalVAE(Conditioned):
     """Variational autoencoder with a ladder of latents (Sønderby et al. 2016; Vahdat & Kautz 2020; Child 2021).
 
     p(x, z) = p(x | z) Π p(z_l | z_<l) and q(z | x) = Π q(z_l | z_<l, x), all Gaussians diagonal. One state goes from
@@ -186,7 +189,8 @@ class HierarchicalVAE(nn.Module):
         `x` ``[B, ...]`` → a sequence of features, one for each group of levels: :class:`LadderEncoder`.
     decoder : Module
         With ``levels``, a ModuleList of :class:`Level` from the top down, ``start(num)``, the state at the top of so
-        many data, and ``finish(h)``, the likelihood's parameters: :class:`LadderDecoder`.
+        many data, and ``finish(h)``, the likelihood's parameters: :class:`LadderDecoder`. A wrapper goes about the
+        whole model, not about a part whose methods are called.
     likelihood : str or Likelihood
         As :class:`VAE`; a mixture of discretized logistics, for images of 8 bits, by default.
     objective : HierarchicalELBO, optional
@@ -197,7 +201,7 @@ class HierarchicalVAE(nn.Module):
         backward.
     checkpoint : bool
         Whether a level's activations are computed again in the backward pass instead of kept: the noise is a function
-        of its key, so the numbers are the same.
+        of its key, so the numbers are the same. Not under transforms of ``torch.func``.
     scale_param, scale_offset, clamp, clamp_mode
         The meaning of scales: see :mod:`genkern.functional`. Log standard deviations by default, as in both papers.
 
@@ -205,14 +209,15 @@ class HierarchicalVAE(nn.Module):
     ----------
     latent_shape : tuple of int
         ``(n,)``, the number n of latents of all levels.
+    sizes, groups : tuple of int
+        The number of latents and the group of each level, the top first.
 
     Notes
     -----
     Methods that draw take ``key=`` or ``generator=``, of which every level gets a key of its own, and
     ``element_offset=``: a data-parallel rank whose first datum is row r of the global batch passes r × n. They take
-    ``condition=`` as :class:`VAE` has it, for an encoder that has such a parameter and for ``start(num, condition)`` of
-    a decoder whose attribute ``conditional`` is true. `sample`, `reconstruct` and `log_marginal` compute in evaluation
-    mode, as those of :class:`VAE`.
+    ``condition=`` as :class:`VAE` does, for an encoder that has such a parameter and a decoder whose ``start`` has one.
+    `sample`, `reconstruct` and `log_marginal` compute in evaluation mode, as those of :class:`VAE`.
 
     Examples
     --------
@@ -230,6 +235,9 @@ class HierarchicalVAE(nn.Module):
     >>> vae.sample(2, temperature=0.8).shape
     torch.Size([2, 1, 8, 8])
     """
+
+    _ROLES = ("encoder", "decoder")
+    _METHODS: ClassVar[dict[str, str]] = {"decoder": "start"}
 
     def __init__(
         self,
@@ -259,6 +267,11 @@ class HierarchicalVAE(nn.Module):
         for part in ("start", "finish"):
             if not callable(getattr(decoder, part, None)):
                 raise TypeError(f"decoder: expected a Module with start and finish, got no {part}")
+        for level in levels:
+            for part in ("group", "latent_shape", "enter", "prior", "posterior", "merge"):
+                if not hasattr(level, part):
+                    got = _checks.type_name(level)
+                    raise TypeError(f"decoder: expected levels as Level describes them, got {got} without {part}")
         _checks.choice("posterior", posterior, POSTERIORS)
         self.encoder = encoder
         self.decoder = decoder
@@ -267,11 +280,6 @@ class HierarchicalVAE(nn.Module):
         self.posterior = posterior
         self.checkpoint = _checks.boolean("checkpoint", checkpoint)
         self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
-        ladder: list[Any] = list(levels)  # of Level
-        self.groups: tuple[int, ...] = tuple(level.group for level in ladder)
-        self.sizes: tuple[int, ...] = tuple(math.prod(level.latent_shape) for level in ladder)
-        self.latent_shape = (sum(self.sizes),)
-        self._told = Told(encoder=encoder, decoder=decoder)
 
     def forward(self, x: Tensor, **noise: Any) -> Tensor:
         """`loss`, so that wrappers that call a module (DistributedDataParallel) train it."""
@@ -280,6 +288,22 @@ class HierarchicalVAE(nn.Module):
     def extra_repr(self) -> str:
         options = {"posterior": self.posterior, "checkpoint": self.checkpoint, **self.scale_options}
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        return tuple(level.group for level in self._ladder)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(math.prod(level.latent_shape) for level in self._ladder)
+
+    @property
+    def latent_shape(self) -> tuple[int]:
+        return (sum(self.sizes),)
+
+    @property
+    def _ladder(self) -> Sequence[Any]:
+        return self.decoder.levels  # type: ignore[return-value]
 
     def elbo(
         self,
@@ -295,8 +319,8 @@ class HierarchicalVAE(nn.Module):
 
         `encoder_input` is what the encoder sees in place of `x`.
         """
-        h, features, keys = self._begin(x, condition, encoder_input, key, generator)
-        row = self._row(element_offset)
+        h, features = self._begin(x, condition, encoder_input)
+        keys, row = self._keys(x.device, key, generator), self._row(element_offset)
         divergences = []
         for level, level_key, offset in self._levels(keys, row):
             h, kl = self._inferred(level, h, features[level.group], level_key, offset)
@@ -331,7 +355,7 @@ class HierarchicalVAE(nn.Module):
         image. `observation_noise` draws x from p(x | z) instead of its mean.
         """
         num = _checks.integer("num", num, minimum=0)
-        count = len(self.sizes)
+        count = len(self._ladder)
         temperatures = self._temperatures(temperature)
         from_level = _checks.integer("from_level", from_level, minimum=0)
         observation_noise = _checks.boolean("observation_noise", observation_noise)
@@ -339,15 +363,15 @@ class HierarchicalVAE(nn.Module):
             raise ValueError(f"from_level: expected 0 to {count}, the number of levels, got {from_level}")
         if from_level and x is None:
             raise ValueError(f"x: expected data, whose posterior has the {from_level} levels above, got None")
-        if x is not None and len(x) != num:
-            raise ValueError(f"x: expected num = {num} data, got {len(x)}")
+        if x is not None:
+            _checks.tensor("x", x)
+            if x.ndim == 0 or len(x) != num:
+                raise ValueError(f"x: expected num = {num} data, got shape {_checks.shape_text(x.shape)}")
         self._told.check(condition, num)
-        row, like = self._row(element_offset), floating_like(self.decoder)
-        keys = random.split(one_key(like.device, key=key, generator=generator), count + 1)
+        row = self._row(element_offset)
+        keys = self._keys(floating_like(self.decoder).device, key, generator)
         with evaluating(self):
-            features = None
-            if from_level and x is not None:
-                features = self.encoder(x, **self._told.options("encoder", condition))
+            features = None if x is None or not from_level else self._features(x, condition)
             h = self._start(num, condition)
             for index, (level, level_key, offset) in enumerate(self._levels(keys, row)):
                 if features is not None and index < from_level:
@@ -364,14 +388,16 @@ class HierarchicalVAE(nn.Module):
         return self.likelihood.sample(params, key=keys[-1], element_offset=row * math.prod(mean.shape[1:]))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, *, condition: Condition = None, key: Tensor | None = None) -> Tensor:
-        """E[x | z] of a draw of q(z | x), by default that of key 0, in the shape of `x`; no graph is kept.
-
-        Of levels below the top there is no one mean: each is Gaussian given those above.
-        """
-        _checks.tensor("x", x)
-        key = random.key(0, device=x.device) if key is None else key
-        return self.sample(len(x), condition=condition, x=x, from_level=len(self.sizes), key=key)
+    def reconstruct(self, x: Tensor, *, condition: Condition = None) -> Tensor:
+        """E[x | z] where each level's z is the mean of its q, given the means above; no graph is kept."""
+        with evaluating(self):
+            h, features = self._begin(x, condition)
+            for level in self._ladder:
+                h = level.enter(h)
+                loc, _ = level.posterior(h, features[level.group])
+                prior_loc, _, h = level.prior(h)
+                h = level.merge(h, prior_loc + loc if self.posterior == "residual" else loc)
+            return self.likelihood.mean(self.decoder.finish(h))  # type: ignore[operator]
 
     @torch.no_grad()
     def log_marginal(
@@ -391,11 +417,13 @@ class HierarchicalVAE(nn.Module):
         """
         num_samples = _checks.integer("num_samples", num_samples, minimum=1)
         chunk_size = _checks.integer("chunk_size", chunk_size, minimum=1)
+        row = self._row(element_offset)
         with evaluating(self):
+            begun = self._begin(x, condition)
             keys = random.split(one_key(x.device, key=key, generator=generator), num_samples)
             total = functional.LogMeanExp()
             for chunk in keys.split(chunk_size):
-                total.update(self.log_weights(x, chunk, condition=condition, element_offset=element_offset))
+                total.update(self._weights(x, chunk, *begun, row))
         return total.compute()
 
     def log_weights(
@@ -411,15 +439,15 @@ class HierarchicalVAE(nn.Module):
 
         `keys` is ``[K, 2]``, as :func:`genkern.random.split` makes them.
         """
-        _checks.instance("keys", keys, Tensor, "a uint64 Tensor of shape (K, 2)")
-        if keys.dtype != torch.uint64 or keys.dim() != 2 or keys.shape[1] != 2 or len(keys) == 0:
-            raise ValueError(f"keys: expected uint64 of shape (K, 2), got {keys.dtype} of {tuple(keys.shape)}")
-        row = self._row(element_offset)
-        start, features, _ = self._begin(x, condition, encoder_input, keys[0], None)
+        check_keys(keys)
+        begun = self._begin(x, condition, encoder_input)
+        return self._weights(x, keys, *begun, self._row(element_offset))
+
+    def _weights(self, x: Tensor, keys: Tensor, start: Tensor, features: Sequence[Tensor], row: int) -> Tensor:
         weights = []
         for key in keys:
             h, total = start, torch.zeros((), device=x.device)
-            for level, level_key, offset in self._levels(random.split(key, len(self.sizes) + 1), row):
+            for level, level_key, offset in self._levels(self._keys(x.device, key), row):
                 h, log_ratio = self._inferred(level, h, features[level.group], level_key, offset, weighted=True)
                 total = total + log_ratio
             log_likelihood = self.likelihood.log_prob(x, self.decoder.finish(h), frozen=True)  # type: ignore[operator]
@@ -427,25 +455,29 @@ class HierarchicalVAE(nn.Module):
         return torch.stack(weights)
 
     def _begin(
-        self,
-        x: Tensor,
-        condition: Condition,
-        encoder_input: Tensor | None,
-        key: Tensor | None,
-        generator: torch.Generator | None,
-    ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
-        """The state at the top, the encoder's features, and a key a level, and one more."""
+        self, x: Tensor, condition: Condition, encoder_input: Tensor | None = None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """The state at the top, and the encoder's features."""
         _checks.counts("x", x)
-        seen = x if encoder_input is None else encoder_input
-        _checks.tensor("x" if encoder_input is None else "encoder_input", seen)
+        if x.ndim == 0:
+            raise ValueError("x: expected shape (B, ...), got ()")
         self._told.check(condition, len(x))
+        if encoder_input is not None:
+            _checks.tensor("encoder_input", encoder_input)
+        features = self._features(x if encoder_input is None else encoder_input, condition)
+        return self._start(len(x), condition), features
+
+    def _features(self, seen: Tensor, condition: Condition) -> Sequence[Tensor]:
         features = self.encoder(seen, **self._told.options("encoder", condition))
         expected = max(self.groups) + 1
         if isinstance(features, Tensor) or len(features) < expected:
             got = "a Tensor" if isinstance(features, Tensor) else len(features)
             raise ValueError(f"encoder: expected features of {expected} groups, got {got}")
-        keys = random.split(one_key(x.device, key=key, generator=generator), len(self.sizes) + 1)
-        return self._start(len(x), condition), features, keys
+        return features
+
+    def _keys(self, device: torch.device, key: Tensor | None, generator: torch.Generator | None = None) -> Tensor:
+        """A key for each level, and one more."""
+        return random.split(one_key(device, key=key, generator=generator), len(self._ladder) + 1)
 
     def _start(self, num: int, condition: Condition) -> Tensor:
         return self.decoder.start(num, **self._told.options("decoder", condition))  # type: ignore[operator]
@@ -453,7 +485,7 @@ class HierarchicalVAE(nn.Module):
     def _levels(self, keys: Tensor, row: int) -> Iterable[tuple[Any, Tensor, int]]:
         """The levels, each with its key and the place in its noise of the first datum here."""
         offsets = [row * size for size in self.sizes]
-        return zip(self.decoder.levels, keys[: len(self.sizes)], offsets, strict=True)  # type: ignore[arg-type]
+        return zip(self._ladder, keys[: len(offsets)], offsets, strict=True)
 
     def _inferred(
         self, level: Any, h: Tensor, features: Tensor, key: Tensor, offset: int, weighted: bool = False
@@ -461,7 +493,9 @@ class HierarchicalVAE(nn.Module):
         """The state below the level, with a draw of q; the level's KL, or log p − log q of the draw, ``[B]``."""
         step = partial(self._through, level, weighted=weighted)
         if self.checkpoint and torch.is_grad_enabled():
-            return checkpoint(step, h, features, key, offset, use_reentrant=False)
+            held = [] if torch.compiler.is_compiling() else [id(p) for p in level.parameters()]
+            again = partial(_with_the_same, level, held, step)
+            return checkpoint(again, h, features, key, offset, use_reentrant=False)
         return step(h, features, key, offset)
 
     def _through(
@@ -486,10 +520,16 @@ class HierarchicalVAE(nn.Module):
 
     def _row(self, element_offset: int) -> int:
         """The row of the global batch that is first here."""
-        return _checks.integer("element_offset", element_offset, minimum=0) // max(self.latent_shape[0], 1)
+        element_offset = _checks.integer("element_offset", element_offset, minimum=0)
+        (size,) = self.latent_shape
+        if element_offset % max(size, 1):
+            raise ValueError(
+                f"element_offset: expected a multiple of {size}, the latents of a datum, got {element_offset}"
+            )
+        return element_offset // max(size, 1)
 
     def _temperatures(self, temperature: float | Sequence[float]) -> list[float]:
-        count = len(self.sizes)
+        count = len(self._ladder)
         if not isinstance(temperature, Sequence):
             return [_checks.number("temperature", temperature, minimum=0)] * count
         if len(temperature) != count:
@@ -497,12 +537,37 @@ class HierarchicalVAE(nn.Module):
         return [_checks.number("temperature", value, minimum=0) for value in temperature]
 
 
-def clip_or_skip(parameters: Iterable[Tensor], *, clip: float | None = None, skip: float | None = None) -> bool:
+def _with_the_same(level: Any, held: list[int], step: Any, *values: Any) -> Any:
+    """The step, if the level still has the parameters that it had: torch.func.functional_call takes its own away."""
+    if held and held != [id(p) for p in level.parameters()]:
+        raise RuntimeError(
+            "checkpoint: expected the parameters of the forward pass in the backward pass, got others; "
+            "torch.func.functional_call needs checkpoint=False"
+        )
+    return step(*values)
+
+
+def clip_or_skip(
+    parameters: Tensor | Iterable[Tensor], *, clip: float | None = None, skip: float | None = None
+) -> bool:
     """Whether an update is to be taken; gradients are clipped to the norm `clip`.
 
     Deep hierarchies have rare gradients thousands of times larger than the rest, after which they do not recover: an
-    update whose gradient has a norm above `skip`, or none at all (NaN, infinity), is left out (Child 2021, section
-    3.1). It waits for the device.
+    update whose gradient has a norm above `skip`, or no finite norm, is left out (Child 2021, section 3.1). Call it
+    between ``backward`` and ``step``, where a GradScaler is used behind its ``unscale_``. It waits for the device.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Of any shapes and dtypes; those without a gradient are passed over. The norm is that of all, in float32 or
+        wider.
+    clip, skip : float, optional
+        Norms; None: no bound.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A bound is no positive number.
 
     Examples
     --------
@@ -515,8 +580,9 @@ def clip_or_skip(parameters: Iterable[Tensor], *, clip: float | None = None, ski
     """
     clip = math.inf if clip is None else _checks.positive_number("clip", clip)
     skip = math.inf if skip is None else _checks.positive_number("skip", skip)
-    parameters = list(parameters)
-    norm = float(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = float(torch.nn.utils.get_total_norm([g.to(_checks.compute_dtype(g)) for g in gradients]))
     if not math.isfinite(norm) or norm > skip:
         return False
     if norm > clip:

@@ -13,6 +13,7 @@ from torch.nn import functional as torch_functional
 from genkern import _checks
 from genkern.nn._condition import ClassTable
 from genkern.nn._inputs import check_input, factory
+from genkern.nn.likelihoods import DiscretizedLogisticMixtureLikelihood
 from genkern.nn.networks import check_conditional, checked_image_shape
 
 __all__ = ["LadderDecoder", "LadderEncoder", "LadderLevel", "ResidualBlock"]
@@ -34,7 +35,7 @@ class ResidualBlock(nn.Module):
     residual : bool
         Whether the input is added.
     scale : float
-        Factor of the last convolution's first weights; 0 begins with what the input says alone.
+        Factor of the last convolution's initial weights: 0 begins with no part in what a residual block gives.
     device, dtype
         Device and type of the parameters.
 
@@ -145,7 +146,7 @@ class LadderEncoder(nn.Module):
             nn.Sequential(*(_block(width, width, size, made, residual=True, scale=scale) for _ in range(depth)))
             for size in reversed(self.resolutions)
         )
-        self.conditional = num_classes is not None
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, width, made)
 
@@ -154,7 +155,7 @@ class LadderEncoder(nn.Module):
         check_conditional(self, condition)
         h = self.stem(x)
         if condition is not None:
-            h = h + self.classes(condition)[..., None, None]
+            h = h + self.classes(condition, len(h))[..., None, None]
         features = []
         for size, stage in zip(reversed(self.resolutions), self.stages, strict=True):
             h = stage(torch_functional.adaptive_avg_pool2d(h, size) if h.shape[2:] != size else h)
@@ -174,7 +175,7 @@ class LadderLevel(nn.Module):
     width, latent_channels : int
         Channels of the state and of the latent.
     scale : float
-        Factor of the first weights of what is added to the state.
+        Factor of the initial weights of what is added to the state.
     enters : bool
         Whether the state comes from a coarser resolution: it is enlarged, and a learned image added.
     device, dtype
@@ -248,7 +249,8 @@ class LadderDecoder(nn.Module):
     latent_channels : int
         Channels of a level's latent.
     out_channels : int, optional
-        Channels of the likelihood's parameters; those of the image by default.
+        Channels of the likelihood's parameters; by default those of a mixture of ten discretized logistics, which is
+        :class:`HierarchicalVAE`'s.
     device, dtype
         Device and type of the parameters.
 
@@ -282,8 +284,9 @@ class LadderDecoder(nn.Module):
         self.image_shape = checked_image_shape(image_shape)
         resolutions = _resolutions(self.image_shape, levels)
         width = _checks.positive("width", width)
-        if out_channels is not None:
-            out_channels = _checks.positive("out_channels", out_channels)
+        if out_channels is None:
+            out_channels = DiscretizedLogisticMixtureLikelihood().param_channels(self.image_shape[0])
+        out_channels = _checks.positive("out_channels", out_channels)
         made = factory(device, dtype)
         options: dict[str, Any] = {"width": width, "latent_channels": latent_channels, "scale": sum(levels) ** -0.5}
         self.levels = nn.ModuleList(
@@ -292,15 +295,15 @@ class LadderDecoder(nn.Module):
             for index in range(count)
         )
         self.top = nn.Parameter(torch.zeros(width, *resolutions[0], **made))
-        self.head = nn.Conv2d(width, out_channels or self.image_shape[0], 3, padding=1, **made)
-        self.conditional = num_classes is not None
+        self.head = nn.Conv2d(width, out_channels, 3, padding=1, **made)
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, width, made)
 
     def start(self, num: int, condition: Tensor | None = None) -> Tensor:
         check_conditional(self, condition)
         h = self.top.expand(num, *self.top.shape)
-        return h if condition is None else h + self.classes(condition)[..., None, None]
+        return h if condition is None else h + self.classes(condition, num)[..., None, None]
 
     def finish(self, h: Tensor) -> Tensor:
         size = self.image_shape[1:]
@@ -317,6 +320,8 @@ def _resolutions(image_shape: tuple[int, int, int], levels: Sequence[int]) -> li
     counts = _checks.sizes("levels", levels)
     if sum(counts) == 0:
         raise ValueError(f"levels: expected one or more levels, got {counts}")
+    if counts[0] == 0:
+        raise ValueError(f"levels: expected one or more at the coarsest resolution, got {counts}")
     sizes = [image_shape[1:]]
     while len(sizes) < len(counts):
         height, width = sizes[-1]

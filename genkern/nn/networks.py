@@ -72,7 +72,7 @@ class ConvEncoder(nn.Module):
         self.latent_shape = (latent_dim,)
         self.features, feature_shape = halving_convolutions(self.image_shape, width, nn.SiLU, made)
         self.moments = nn.Linear(math.prod(feature_shape), 2 * latent_dim, **made)
-        self.conditional = num_classes is not None
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, width, made)
 
@@ -133,7 +133,7 @@ class ConvDecoder(nn.Module):
             nn.Conv2d(before, after, 3, padding=1, **made) for before, after in pairwise(widths)
         )
         self.head = nn.Conv2d(widths[-1], out_channels or channels, 3, padding=1, **made)
-        self.conditional = num_classes is not None
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, math.prod(self.stem_shape), made)
 
@@ -168,7 +168,7 @@ class _Perceptron(nn.Module):
         for before, after in pairwise([first, *hidden, last]):
             layers += [nn.Linear(before, after, **made), nn.SiLU()]
         self.layers = nn.Sequential(*layers[:-1])
-        self.conditional = num_classes is not None
+        self.takes_condition = num_classes is not None
         if num_classes is not None:
             self.classes = ClassTable(num_classes, [*hidden, last][0], made)
 
@@ -254,8 +254,8 @@ class ClassPrior(nn.Module):
     Notes
     -----
     ``forward(condition)``: labels ``[B]``, or vectors ``[B, num_classes]``, of which the moments are linear functions,
-    → packed moments ``[B, 2·latent, ...]``; it begins at N(0, I) for every class where scales are logarithms. What
-    ``VAE(prior=...)`` takes (Kingma et al. 2014; Sohn et al. 2015).
+    → packed moments ``[B, 2·latent, ...]``, for ``VAE(prior=...)`` (Sohn et al. 2015). It begins at N(0, I) for every
+    class where scales are logarithms.
 
     Examples
     --------
@@ -274,7 +274,7 @@ class ClassPrior(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        sizes = (latent_dim,) if isinstance(latent_dim, int) else latent_dim
+        sizes = latent_dim if isinstance(latent_dim, Sequence) else (_checks.positive("latent_dim", latent_dim),)
         shape = _checks.sizes("latent_dim", sizes, minimum=1)
         if not shape:
             raise ValueError("latent_dim: expected one or more sizes, got ()")
@@ -292,7 +292,7 @@ def with_classes(network: nn.Module, layers: nn.Module, x: Tensor, condition: Te
         return layers(x)
     first, *rest = layers if isinstance(layers, nn.Sequential) else [layers]
     h = first(x)
-    h = h + network.classes(condition).view(h.shape[:2] + (1,) * (h.ndim - 2))  # type: ignore[operator]
+    h = h + network.classes(condition, len(h)).view(h.shape[:2] + (1,) * (h.ndim - 2))  # type: ignore[operator]
     for layer in rest:
         h = layer(h)
     return h
@@ -300,9 +300,9 @@ def with_classes(network: nn.Module, layers: nn.Module, x: Tensor, condition: Te
 
 def check_conditional(network: nn.Module, condition: Tensor | None) -> None:
     """A conditional network is given a condition, another is not."""
-    if network.conditional and condition is None:
+    if network.takes_condition and condition is None:
         raise ValueError("condition: expected labels or vectors, as num_classes was given, got None")
-    if not network.conditional and condition is not None:
+    if not network.takes_condition and condition is not None:
         raise ValueError(f"condition: expected None without num_classes, got {_checks.type_name(condition)}")
 
 

@@ -88,7 +88,8 @@ class GaussianPrior(Prior):
         return functional.gaussian_rsample_kl(loc, scale, self.loc, self.scale, **options)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        draws = z.unflatten(0, (-1, len(self.loc)))
+        rows = max(1, len(self.loc))  # an empty batch has no draws
+        draws = z.unflatten(0, (len(z) // rows, len(self.loc)))
         self._check(draws.shape[1:])
         return functional.gaussian_log_prob(
             draws, self.loc, self.scale, event_ndim=self.loc.ndim - 1, **self.scale_options

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from genkern import _checks, functional, random
 from genkern.functional._noise import Generators
 from genkern.functional._scale import Clamp
-from genkern.nn._condition import Condition, Told, repeated
-from genkern.nn._inputs import floating_like, one_key, packed_moments, scale_options
+from genkern.nn._condition import Condition, Conditioned, repeated, taking_of
+from genkern.nn._inputs import check_keys, floating_like, one_key, packed_moments, scale_options
 from genkern.nn._modes import evaluating
 from genkern.nn.likelihoods import Likelihood, make_likelihood
 from genkern.nn.objectives import ELBO, Objective
@@ -29,7 +29,7 @@ class ELBOTerms(NamedTuple):
     kl: Tensor
 
 
-class VAE(nn.Module):
+class VAE(Conditioned):
     """Variational autoencoder (Kingma & Welling 2014; Rezende et al. 2014) with a diagonal Gaussian latent.
 
     Parameters
@@ -67,7 +67,9 @@ class VAE(nn.Module):
 
     **Conditions.** All methods take ``condition=``: labels, vectors, images, or a tuple, list or mapping of such, one
     row a datum. Those of the encoder and the decoder whose ``forward`` has a parameter of that name are given it, as is
-    `prior`; the others are called as before. The model is then p(x | condition) (Kingma et al. 2014; Sohn et al. 2015).
+    `prior`; the others are called as before. A parameter without a default makes the condition necessary; so does the
+    attribute ``takes_condition`` of a module, if it is True, and if it is False the module is given none. The model is
+    then p(x | condition) (Kingma et al. 2014; Sohn et al. 2015).
 
     Examples
     --------
@@ -90,6 +92,9 @@ class VAE(nn.Module):
     >>> vae.sample(10, condition=torch.arange(10)).shape
     torch.Size([10, 1, 8, 8])
     """
+
+    _ROLES = ("encoder", "decoder", "prior")
+    _TAKING_NOTHING_ELSE = ("prior",)
 
     def __init__(
         self,
@@ -119,12 +124,11 @@ class VAE(nn.Module):
         shape = getattr(encoder, "latent_shape", None) if latent_shape is None else latent_shape
         self.latent_shape = None if shape is None else _checks.sizes("latent_shape", shape)
         self.prior = prior
-        self._told = Told(prior, encoder=encoder, decoder=decoder)
         kind = _checks.type_name(self.objective)
         if self.objective.own_prior and prior is not None:
             got = _checks.type_name(prior)
             raise ValueError(f"prior: expected None with {kind}, whose loss is for a prior of its own, got {got}")
-        if type(self.objective).prior is not Objective.prior and "encoder" in self._told.takers:
+        if type(self.objective).prior is not Objective.prior and taking_of(encoder) is not None:
             raise ValueError(f"objective: expected one with N(0, I) for an encoder that takes a condition, got {kind}")
         self.scale_options = scale_options(scale_param, scale_offset, clamp, clamp_mode)
 
@@ -138,11 +142,14 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor, *, condition: Condition = None) -> tuple[Tensor, Tensor]:
         """Mean and raw scale (as `scale_param` says) of q(z | x), ``[B, latent, ...]`` each: views of one tensor."""
+        self._check_condition(condition, x, role="encoder")
         loc, scale = self.moments(x, condition=condition).chunk(2, dim=1)
         return loc, scale
 
     def decode(self, z: Tensor, *, condition: Condition = None) -> Tensor:
         """The parameters of p(x | z), as the decoder gives them; ``likelihood.mean`` of them is the picture."""
+        if isinstance(z, Tensor):
+            self._told.check(condition, len(z), role="decoder")
         return self.decoder(z, **self._told.options("decoder", condition))
 
     def elbo(
@@ -186,7 +193,6 @@ class VAE(nn.Module):
         element_offset: int = 0,
     ) -> Tensor:
         """The objective's scalar for one batch, in nats, to be minimised. In training mode it advances a warm-up."""
-        _checks.counts("x", x)
         self._check_condition(condition, x)
         noise = {"key": key, "generator": generator, "element_offset": element_offset}
         model = self if condition is None else _Conditional(self, condition)
@@ -204,9 +210,9 @@ class VAE(nn.Module):
         temperature: float = 1.0,
         observation_noise: bool = False,
     ) -> Tensor:
-        """`num` new data ``[num, ...]``: z from the prior, N(0, temperature²·I), then E[x | z]; no graph is kept.
+        """`num` new data ``[num, ...]``: z from the prior, then E[x | z]; no graph is kept.
 
-        `condition` has `num` rows.
+        `temperature` multiplies the prior's standard deviation. `condition` has `num` rows.
         `observation_noise` draws x from p(x | z) instead: a sample of the model itself, grainy for images.
         """
         num = _checks.integer("num", num, minimum=0)
@@ -291,11 +297,7 @@ class VAE(nn.Module):
         torch.Size([3])
         """
         _checks.counts("x", x)
-        _checks.instance("keys", keys, Tensor, "a uint64 Tensor of shape (K, 2)")
-        if keys.dtype != torch.uint64:
-            raise TypeError(f"keys: expected dtype torch.uint64, got {keys.dtype}")
-        if keys.dim() != 2 or keys.shape[1] != 2 or len(keys) == 0:
-            raise ValueError(f"keys: expected shape (K, 2) with K >= 1, got {tuple(keys.shape)}")
+        check_keys(keys)
         self._check_condition(condition, x)
         loc, scale = self.moments(x, encoder_input, condition=condition).chunk(2, dim=1)
         return self.weighted_draws(x, loc, scale, keys, element_offset, condition=condition, frozen=True)[0]
@@ -353,8 +355,9 @@ class VAE(nn.Module):
         loc, scale = packed_moments("prior", self.prior, condition).chunk(2, dim=1)
         return GaussianPrior(loc, scale, self.scale_options)
 
-    def _check_condition(self, condition: Condition, x: object) -> None:
-        self._told.check(condition, len(x) if isinstance(x, Tensor) and x.ndim else 0)
+    def _check_condition(self, condition: Condition, x: Tensor, role: str | None = None) -> None:
+        _checks.counts("x", x)
+        self._told.check(condition, len(x) if x.ndim else 0, role=role)
 
 
 class _Conditional:

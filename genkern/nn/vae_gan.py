@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genkern import _checks, functional
 from genkern.functional import _ordered
-from genkern.nn._condition import Condition, Told
+from genkern.nn._condition import Condition, taking_of
 from genkern.nn._inputs import check_augment, packed_moments
 from genkern.nn._modes import evaluating, frozen
 from genkern.nn.gan import GAN, Augment, Judgement
@@ -76,6 +76,7 @@ class VAEGAN(GAN):
     torch.Size([5, 1, 8, 8])
     """
 
+    _ROLES = ()  # that take a condition
     _STEP_NAMES = ("discriminator", "generator", "encoder", "decoder")
 
     def __init__(
@@ -111,10 +112,12 @@ class VAEGAN(GAN):
         for part in ("features", "classify"):
             if not callable(getattr(discriminator, part, None)):
                 raise TypeError(f"discriminator: expected a Module with features and classify, got no {part}")
-        told = Told(encoder=encoder, generator=generator, discriminator=discriminator)
-        if told.needing:
-            raise ValueError(f"{told.needing[0]}: expected a Module that needs no condition, for a VAEGAN has none")
-        self._told = Told()  # takes no condition
+        for role, module in {"encoder": encoder, "generator": generator, "discriminator": discriminator}.items():
+            if taking_of(module):
+                raise ValueError(
+                    f"{role}: expected a Module that needs no condition, for a VAEGAN has none, "
+                    f"got {_checks.type_name(module)}"
+                )
         self.encoder = encoder
         self.gamma = _checks.number("gamma", gamma, minimum=0)
         self.sigma = _checks.positive_number("sigma", sigma)
@@ -217,7 +220,10 @@ class VAEGAN(GAN):
 
     def _judged(self, x: Tensor, augment: Augment | None, condition: Condition = None) -> Judgement:
         x = x if augment is None else augment(x)
-        return Judgement(self.discriminator.classify(self.discriminator.features(x)), None)  # type: ignore[operator]
+        logits = self.discriminator.classify(self.discriminator.features(x))  # type: ignore[operator]
+        if isinstance(logits, (tuple, list)):
+            raise TypeError("discriminator: expected logits, got two results: an auxiliary classifier is for a GAN")
+        return Judgement(logits, None)
 
     def _draws(self, real: object, key: Tensor | None, generator: torch.Generator | None, offset: int) -> _Draws:
         self._check_real(real)

@@ -196,3 +196,25 @@ def test_what_is_no_vdvae_is_refused(checkpoint: bytes) -> None:
     with pytest.raises(ValueError, match=r"defines nll\(px_z, x\) .*, got ModuleList, which has none$"):
         compat.patch(model.decoder.dec_blocks)
     assert places() == before
+
+
+def test_patches_that_share_what_they_replace_are_all_undone(checkpoint: bytes) -> None:
+    class Output(vdvae_helpers.DmolNet):
+        def nll(self, px_z: Tensor, x: Tensor) -> Tensor:
+            return vdvae_helpers.discretized_mix_logistic_loss(x=x, l=self.forward(px_z))
+
+    Output.__module__ = vdvae_helpers.__name__
+    model, other, x = loaded(checkpoint), loaded(checkpoint), images()
+    other.decoder.out_net.__class__ = Output
+    before = {
+        name: getattr(module, name) for module in (vdvae, vdvae_helpers) for name in FUNCTIONS if hasattr(module, name)
+    }
+    expected = bound(model, x)
+    compat.patch(model)
+    compat.patch(other)
+    compat.unpatch()
+    after = {
+        name: getattr(module, name) for module in (vdvae, vdvae_helpers) for name in FUNCTIONS if hasattr(module, name)
+    }
+    assert after == before
+    assert all(torch.equal(value, expected[name]) for name, value in bound(model, x).items())

@@ -106,8 +106,10 @@ def test_modules_that_take_none_are_called_as_before() -> None:
     x, plain = torch.rand(4, 6), nn.Linear(6, 4)
     decoder = Listening(2, 6)
     vae = VAE(plain, decoder, latent_shape=(2,))
-    assert vae.loss(x, condition=LABELS, key=KEY) == vae.loss(x, condition=LABELS, key=KEY)
-    assert all(told is LABELS for told in decoder.told)
+    found = vae.elbo(x, condition=LABELS, key=KEY)
+    z, kl = gk.gaussian_rsample_kl_packed(plain(x), key=KEY)
+    torch.testing.assert_close(found.kl, kl, rtol=0, atol=0)
+    torch.testing.assert_close(found.reconstruction, vae.likelihood.log_prob(x, decoder(z, LABELS)), rtol=0, atol=0)
     networks = MLPEncoder((6,), 2), MLPDecoder((6,), 2, num_classes=3)  # whose encoder was made without classes
     VAE(*networks).loss(x, condition=LABELS).backward()
 
@@ -119,6 +121,56 @@ def test_a_compiled_module_takes_what_it_took() -> None:
     expected = vae.loss(x, condition=LABELS, key=KEY)
     compiled = VAE(vae.encoder, torch.compile(decoder, backend="eager"))
     torch.testing.assert_close(compiled.loss(x, condition=LABELS, key=KEY), expected, rtol=0, atol=0)
+
+
+def test_a_module_that_takes_the_place_of_another_is_asked_anew() -> None:
+    x = torch.rand(4, 6)
+    vae = VAE(nn.Linear(6, 4), nn.Linear(2, 6), latent_shape=(2,))
+    vae.loss(x)
+    vae.decoder = decoder = Listening(2, 6)
+    vae.loss(x, condition=LABELS)
+    assert decoder.told[0] is LABELS
+    vae.prior = ClassPrior(3, 2)
+    with pytest.raises(ValueError, match="condition: expected one, which the decoder needs"):
+        vae.loss(x)
+    vae.decoder, vae.prior = nn.Linear(2, 6), None
+    vae.loss(x)
+    with pytest.raises(ValueError, match="condition: expected None"):
+        vae.loss(x, condition=LABELS)
+
+
+class Keywords(nn.Module):
+    """As wrappers of other libraries: under a name of its own."""
+
+    def __init__(self, wrapped: nn.Module) -> None:
+        super().__init__()
+        self.own_name = wrapped
+
+    def forward(self, *values: Any, **options: Any) -> Any:
+        return self.own_name(*values, **options)
+
+
+class TellsItself(nn.Module):
+    """It gives its part the condition, and takes none."""
+
+    takes_condition = True  # of another meaning: its forward has no such parameter
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.module(z, LABELS)
+
+
+def test_wrappers_take_what_they_wrap_takes() -> None:
+    x, encoder = torch.rand(4, 6), nn.Linear(6, 4)
+    decoder = Listening(2, 6)
+    VAE(Keywords(encoder), Keywords(Wrapper(decoder))).loss(x, condition=LABELS)
+    assert decoder.told[-1] is LABELS
+    VAE(encoder, TellsItself(decoder)).loss(x)
+    traced = torch.jit.trace(encoder, x)
+    VAE(traced, decoder).loss(x, condition=LABELS)
 
 
 class Exact(nn.Module):
@@ -168,6 +220,14 @@ def test_the_divergence_from_a_conditional_prior_is_the_fused_one() -> None:
     torch.testing.assert_close(terms.reconstruction, Normal(z, 0.5).log_prob(x).sum(1), rtol=1e-12, atol=0)
     terms.elbo.sum().backward()
     assert vae.prior.moments.weight.grad.abs().min() > 0
+
+
+def test_an_empty_batch_has_empty_bounds() -> None:
+    vae, x, _ = exact()
+    nothing = LABELS[:0]
+    assert vae.log_weights(x[:0], gk.random.split(KEY, 3), condition=nothing).shape == (3, 0)
+    assert vae.log_marginal(x[:0], 3, condition=nothing).shape == (0,)
+    assert vae.sample(0, condition=nothing).shape == (0, 2)
 
 
 def test_samples_are_those_of_the_class() -> None:
@@ -316,6 +376,15 @@ def test_steps_of_a_conditional_gan_go_on_as_each_by_itself() -> None:
     assert twin.generator_step(x, condition=LABELS, key=keys[1]).item() == terms.generator.item()
 
 
+def test_a_generator_without_classes_may_have_an_auxiliary_classifier() -> None:
+    model = GAN(ConvGenerator(IMAGE, 4, width=4), gan("auxiliary").discriminator.float())
+    x = real().float()
+    for labels in (LABELS, LABELS.int()):
+        model.discriminator_step(x, condition=labels, key=KEY).loss.backward()
+        model.generator_step(4, condition=labels, key=KEY).backward()
+    assert model.sample(2).shape == (2, *IMAGE)
+
+
 # What does not fit
 
 
@@ -335,6 +404,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "negative labels": (LABELS - 1, "condition: expected labels from 0 to 2, got -1 to 1"),
     "a matrix of labels": (LABELS[:, None], r"condition: expected labels .*, got shape \(4, 1\)"),
     "vectors of another size": (torch.rand(4, 2), r"condition: expected labels .*, got shape \((12|4), 2\)"),
+    "small integers": (LABELS.short(), r"condition: expected labels .*, got torch.int16"),
     "booleans": (LABELS > 0, r"condition: expected labels .*, got torch.bool"),
 }
 
@@ -381,6 +451,17 @@ def test_models_and_parts_that_do_not_fit_are_refused() -> None:
         "norm: expected": lambda: ConvGenerator(IMAGE, 4, norm="layer"),
         "conditional: expected": lambda: ConvDiscriminator(IMAGE, num_classes=3, conditional="both"),
         "class_weight: expected": lambda: gan(class_weight=-1.0),
+        "momentum: expected": lambda: ConditionalBatchNorm2d(4, momentum=5.0),
+        "discriminator: expected logits": lambda: VAEGAN(
+            ConvEncoder(IMAGE, 4), ConvGenerator(IMAGE, 4), gan("auxiliary").discriminator.float()
+        ).generator_step(real().float()),
+        "condition: expected 4 rows": lambda: ConvDiscriminator(IMAGE, num_classes=3)(real().float(), LABELS[:1]),
+        "condition: expected device cpu": lambda: generator(torch.rand(4, 4), LABELS.to("meta")),
+        "condition: expected dtype torch.float32": lambda: generator(torch.rand(4, 4), torch.rand(4, 3).double()),
+        "condition: expected labels from 0 to 2, got -100": lambda: GAN(
+            ConvGenerator(IMAGE, 4), gan("auxiliary").discriminator.float()
+        ).discriminator_step(real().float(), condition=LABELS - 100),
+        "x: expected": lambda: conditional_vae().elbo([1, 2, 3], condition=LABELS),
         "generator: expected a Module that needs no": lambda: VAEGAN(encoder, generator, ConvDiscriminator(IMAGE)),
         "condition: expected labels (B,), which an auxiliary": lambda: auxiliary.discriminator_step(
             real(), condition=F.one_hot(LABELS, 3).double()

@@ -274,7 +274,6 @@ def test_levels_above_come_from_the_posterior_and_those_below_from_the_prior(pos
     options = {"condition": LABELS, "key": KEY}
     drawn = [vae.sample(4, x=x, from_level=level, **options) for level in range(6)]
     assert torch.equal(drawn[0], vae.sample(4, **options))
-    assert torch.equal(drawn[5], vae.reconstruct(x, **options))
     assert not any(torch.equal(a, b) for a, b in pairwise(drawn))
     assert not torch.equal(drawn[1], vae.sample(4, x=other, from_level=1, **options))
     cold = vae.sample(4, x=x, from_level=5, temperature=0.0, **options)
@@ -353,7 +352,6 @@ def test_a_level_of_bfloat16_has_losses_in_float32() -> None:
 
 def test_the_weights_of_the_divergence() -> None:
     reconstruction, kl = torch.tensor([-3.0, -5.0]), torch.tensor([[0.5, 4.0, 1.0], [1.5, 2.0, 0.0]])
-    means = torch.tensor([1.0, 3.0, 0.5])
 
     def value(*of_levels: Any, **options: Any) -> float:
         return HierarchicalELBO(**options)(reconstruction, kl, *of_levels).item()
@@ -362,20 +360,74 @@ def test_the_weights_of_the_divergence() -> None:
     assert value(beta=2.0) == 4 + 9
     assert value(free_bits=1.25) == 4 + 1.25 + 3 + 1.25
     assert value((0, 1, 1), free_bits=2.0, free_bits_over="group") == 4 + 2 + 3.5
-    objective = HierarchicalELBO(warmup=4, balance=True)
-    wanted = torch.tensor([1.0, 4.0, 16.0]) * (means + 1e-3)
-    shares = 3 * wanted / wanted.sum()
+
+
+def balanced(kl: Tensor, alpha: Tensor) -> Tensor:
+    """The coefficients of NVAE's code: it divides by alpha, which is in proportion to the size."""
+    coefficients = (kl.abs().mean(0) + 0.01) / alpha
+    return coefficients / coefficients.mean()
+
+
+@pytest.mark.parametrize("free_bits", [0.0, 2.0])
+def test_a_balanced_divergence_is_that_of_nvae_while_the_warmup_lasts(free_bits: float) -> None:
+    reconstruction, sizes = torch.tensor([-3.0, -5.0]), (1, 4, 16)
+    kl = torch.tensor([[0.5, 4.0, 1.0], [1.5, 2.0, 0.0]], requires_grad=True)
+    objective = HierarchicalELBO(warmup=4, balance=True, free_bits=free_bits)
+    coefficients = balanced(kl.detach(), torch.tensor(sizes) / 4)
+    freed = kl.mean(0).clamp(min=free_bits)
     for step in range(6):
-        expected = 4 + min(step / 4, 1) * (means * (shares if step < 4 else 1)).sum()
-        torch.testing.assert_close(objective(reconstruction, kl, None, (1, 4, 16)), expected)
+        expected = 4 + min(step / 4, 1) * (freed * (coefficients if step < 4 else 1)).sum()
+        found = objective(reconstruction, kl, None, sizes)
+        torch.testing.assert_close(found, expected)
+        got, right = (torch.autograd.grad(value, kl, retain_graph=True)[0] for value in (found, expected))
+        torch.testing.assert_close(got, right)
     assert objective.step == 6
-    objective.eval()(reconstruction, kl, None, (1, 4, 16))
+    objective.eval()(reconstruction, kl, None, sizes)
     assert objective.step == 6
-    leaf = kl.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(
-        HierarchicalELBO(warmup=4, balance=True)._shares(leaf.detach().mean(0), torch.ones(3)) @ leaf.mean(0), leaf
-    )
-    torch.testing.assert_close(gradient[0], 3 * (means + 1e-3) / (means + 1e-3).sum() / 2)
+
+
+def test_the_encoder_runs_once_for_all_importance_samples() -> None:
+    vae, runs = made(), []
+    vae.encoder.register_forward_hook(lambda *_: runs.append(1))
+    vae.log_marginal(images(), 6, condition=LABELS, chunk_size=2)
+    assert len(runs) == 1
+
+
+def test_reconstructions_are_of_the_means() -> None:
+    """Of each datum by itself: no noise is drawn."""
+    vae, x = made("absolute"), images()
+    whole = vae.reconstruct(x, condition=LABELS)
+    torch.testing.assert_close(vae.reconstruct(x[1:], condition=LABELS[1:]), whole[1:], rtol=0, atol=1e-12)
+    for level in vae.decoder.levels:
+        level.posterior = lambda h, f, own=level.posterior: (own(h, f)[0], torch.full_like(own(h, f)[1], -50.0))
+    narrow = vae.sample(4, x=x, from_level=5, condition=LABELS, key=KEY)
+    torch.testing.assert_close(whole, narrow, rtol=0, atol=1e-10)
+
+
+def test_reconstructions_of_a_residual_posterior_are_those_of_its_absolute_form() -> None:
+    vae, other, x = made("residual"), made("absolute"), images()
+    for level in other.decoder.levels:
+        level.posterior = lambda h, f, own=level: tuple(map(torch.add, own.prior(h), type(own).posterior(own, h, f)))
+    found, expected = (each.reconstruct(x, condition=LABELS) for each in (vae, other))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_another_decoder_has_its_own_levels() -> None:
+    vae, other = made(), LadderDecoder(IMAGE, (3, 1), width=8, latent_channels=2)
+    vae.encoder = LadderEncoder(IMAGE, (3, 1), width=8)
+    vae.decoder, vae.likelihood = other, DiscretizedLogisticMixtureLikelihood()
+    vae.float()
+    assert vae.latent_shape == (sum(vae.sizes),) == (3 * 2 * 5 * 4 + 2 * 9 * 7,)
+    terms = vae.elbo(images(dtype=torch.float32))  # none of the modules takes a condition
+    assert terms.kl_levels.shape == (4, 4)
+
+
+def test_what_is_computed_again_is_not_of_other_weights() -> None:
+    vae, x = made(checkpoint=True), images()
+    weights = {name: (1.5 * p).detach().requires_grad_() for name, p in vae.named_parameters()}
+    loss = torch.func.functional_call(vae, weights, (x,), {"condition": LABELS, "key": KEY})
+    with pytest.raises(RuntimeError, match="checkpoint: expected the parameters of the forward pass"):
+        loss.backward()
 
 
 @pytest.fixture
@@ -395,6 +447,16 @@ def test_updates_are_clipped_or_left_out(weight: Tensor) -> None:
     weight.grad[1] = math.nan
     assert not clip_or_skip([weight])
     assert clip_or_skip([torch.ones(2, requires_grad=True)], clip=1.0)  # no gradient
+    half = torch.ones(700, requires_grad=True, dtype=torch.float16)
+    half.grad = torch.full_like(half, 10_000.0)
+    assert clip_or_skip(half, clip=2.0, skip=1e6)  # whose norm is no half
+    torch.testing.assert_close(half.grad.float().norm(), torch.tensor(2.0), rtol=1e-3, atol=0)
+
+
+class Flat(Chain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList([nn.Linear(1, 1)])
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -407,13 +469,21 @@ def test_what_does_not_fit_is_refused() -> None:
         "posterior: expected": lambda: HierarchicalVAE(encoder, decoder, posterior="relative"),
         "objective: expected a HierarchicalELBO": lambda: HierarchicalVAE(encoder, decoder, objective=nn.Identity()),
         "temperature: expected one number or 5": lambda: vae.sample(2, condition=LABELS[:2], temperature=[1.0, 2.0]),
+        "element_offset: expected a multiple of": lambda: vae.elbo(x, condition=LABELS, element_offset=5),
         "from_level: expected 0 to 5": lambda: vae.sample(4, condition=LABELS, from_level=6, x=x),
         "x: expected data": lambda: vae.sample(4, condition=LABELS, from_level=2),
         "x: expected num = 3": lambda: vae.sample(3, condition=LABELS[:3], from_level=2, x=x),
         "condition: expected one, which the encoder": lambda: vae.loss(x),
         "condition: expected 4 rows": lambda: vae.loss(x, condition=LABELS[:3]),
         "condition: expected None": lambda: HierarchicalVAE(encoder, decoder).loss(x, condition=LABELS),
-        "keys: expected": lambda: vae.log_weights(x, KEY, condition=LABELS),
+        "keys: expected shape (K, 2)": lambda: vae.log_weights(x, KEY, condition=LABELS),
+        "x: expected shape (B, ...)": lambda: vae.elbo(torch.tensor(1.0), condition=LABELS),
+        "x: expected num = 4 data": lambda: vae.sample(4, condition=LABELS, from_level=1, x=torch.tensor(1.0)),
+        "levels: expected one or more at the coarsest": lambda: LadderEncoder(IMAGE, (0, 1)),
+        "decoder: expected levels as Level describes": lambda: HierarchicalVAE(encoder, Flat()),
+        "balance: expected False with free bits over": lambda: HierarchicalELBO(
+            warmup=2, balance=True, free_bits=1.0, free_bits_over="group"
+        ),
         "levels: expected at most": lambda: LadderEncoder(IMAGE, (1,) * 6),
         "levels: expected one or more": lambda: LadderDecoder(IMAGE, (0, 0)),
         "residual: expected False": lambda: gk.nn.ResidualBlock(2, 3, 1, (4, 4), residual=True),

@@ -2,10 +2,13 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
+from genkern.cli.data import Pixels
 from genkern.cli.engine import Engine, started
 from genkern.cli.gan.settings import GANSettings
 from genkern.cli.gan.trainer import GANTrainer
@@ -40,16 +43,29 @@ def figures(engine: Engine) -> dict:
     vae = VAETrainer(VAESettings(model="mlp", latent_dim=2, batch_size=4, interval=2), images, engine)
     settings = GANSettings(latent_dim=3, width=2, batch_size=4, interval=2, penalty_interval=2)
     gan = GANTrainer(settings, images, engine)
-    for trainer in (vae, gan):
+    told = replace(images, train=_of_classes(images.train), held_out=_of_classes(images.held_out), classes=("a", "b"))
+    ladder = VAESettings(model="hierarchical", width=4, latent_dim=2, batch_size=4, interval=2, conditional=True)
+    trainers = [
+        vae,
+        gan,
+        VAETrainer(ladder, told, engine),
+        GANTrainer(settings.changed(conditional=True), told, engine),
+    ]
+    for trainer in trainers:
         for _ in range(4):
             trainer.advance()
     return {
         "devices": [str(trainer.samples(2).device.type) for trainer in (vae, gan)],
-        "history": [trainer.history for trainer in (vae, gan)],
+        "history": [trainer.history for trainer in trainers],
         "evaluated": evaluate(vae),
+        "conditional": [trainer.sample_grid(1, 2).mean(dim=(1, 2, 3)).tolist() for trainer in trainers[2:]],
         "examined": examine(vae, 10, lambda items, description: items),
         "quality": quality(gan.images, gan.samples),
     }
+
+
+def _of_classes(pixels: Pixels) -> Pixels:
+    return pixels.of_classes(np.arange(len(pixels)) % 2)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from genkern.cli.data.pixels import Pixels
 from genkern.cli.data.sources import Files, class_of
 from genkern.cli.errors import CommandError
 
-_FORMAT = 1
+_FORMAT = 2
 _FEW = 256
 """Files that one process decodes before others would have started."""
 _MOST_WORKERS = 8
@@ -41,6 +41,8 @@ class Described:
     count: int
     digest: str
     classes: list[str]
+    labels: list[int]
+    """The class of each image, a place in `classes`."""
     skipped: list[str]
     transparent: int
 
@@ -77,7 +79,7 @@ def _read(path: Path) -> Described | None:
             return None
         described = Described(**{**found, "shape": tuple(found["shape"])})
         size = int(np.prod(described.shape)) * np.dtype(described.dtype).itemsize * described.count
-        return described if path.stat().st_size == size else None
+        return described if path.stat().st_size == size and len(described.labels) == described.count else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -111,12 +113,14 @@ def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> D
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink()
+    classes = sorted({class_of(name) for name in kept})
     described = Described(
         shape=(kind.channels, size, size),
         dtype=kind.dtype,
         count=len(kept),
         digest=digest.hexdigest(),
-        classes=sorted({class_of(name) for name in kept}),
+        classes=classes,
+        labels=np.searchsorted(classes, [class_of(name) for name in kept]).tolist(),
         skipped=skipped,
         transparent=sum(isinstance(found, Kind) and found.transparent for found in kinds),
     )

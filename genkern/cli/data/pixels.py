@@ -26,22 +26,29 @@ class Pixels:
     rows : the stored images of an array of places
     places : which of the stored images these are, in their order
     device : where they come to, the CPU by default
+    classes : the number of the class of each stored image, if they have any
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], rows: Rows, places: np.ndarray, device: torch.device | None = None
+        self,
+        shape: tuple[int, int, int],
+        rows: Rows,
+        places: np.ndarray,
+        device: torch.device | None = None,
+        classes: np.ndarray | None = None,
     ) -> None:
         self.image_shape = shape
         self._rows = rows
         self._places = places
         self._device = device
+        self._classes = classes
 
     @classmethod
-    def of(cls, images: np.ndarray | Tensor) -> Pixels:
+    def of(cls, images: np.ndarray | Tensor, classes: np.ndarray | None = None) -> Pixels:
         """The images of an array in memory."""
         channels, height, width = images.shape[1:]
         array = images.numpy() if isinstance(images, Tensor) else images
-        return cls((channels, height, width), array.__getitem__, np.arange(len(array)))
+        return cls((channels, height, width), array.__getitem__, np.arange(len(array)), None, classes)
 
     @classmethod
     def in_file(cls, path: Path, shape: tuple[int, int, int], dtype: str, count: int) -> Pixels:
@@ -68,13 +75,24 @@ class Pixels:
         white = WHITE.get(stored.dtype)
         return (images if white is None else images / white).to(self._device)
 
+    def of_classes(self, classes: np.ndarray) -> Pixels:
+        """The same images, of classes."""
+        return Pixels(self.image_shape, self._rows, self._places, self._device, classes)
+
+    def labels(self, which: slice | Tensor = slice(None)) -> Tensor | None:
+        """The classes of the images that this index gives, int64; None where they have none."""
+        if self._classes is None:
+            return None
+        found = self._classes[self._places[which if isinstance(which, slice) else which.cpu().numpy()]]
+        return torch.from_numpy(found.astype(np.int64)).to(self._device)
+
     def some(self, places: np.ndarray) -> Pixels:
         """The images at these places."""
-        return Pixels(self.image_shape, self._rows, self._places[places], self._device)
+        return Pixels(self.image_shape, self._rows, self._places[places], self._device, self._classes)
 
     def on(self, device: torch.device) -> Pixels:
         """The same images, which come to another device."""
-        return Pixels(self.image_shape, self._rows, self._places, device)
+        return Pixels(self.image_shape, self._rows, self._places, device, self._classes)
 
     def sample(self, most: int) -> Pixels:
         """At most so many of the images, evenly spread."""

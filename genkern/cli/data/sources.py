@@ -24,6 +24,8 @@ from genkern.cli.errors import CommandError, optional
 
 _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_LABELS = ("label", "labels", "y", "target", "targets", "fine_label")
+"""The names under which data sets have the classes of their images."""
 _IDX_TYPES = {8: np.dtype(np.uint8)}
 _EXPECTED = (
     "'faces', 'digits', a folder, zip or tar of images, an array (.npy, .npz), IDX files as MNIST has them, "
@@ -51,10 +53,13 @@ def class_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images in memory, ``[N, C, H, W]`` uint8, uint16 or floating in [0, 1]; the held-out ones, if they are apart."""
+    """Images in memory, ``[N, C, H, W]`` uint8, uint16 or floating in [0, 1]; the held-out ones behind, if apart."""
 
-    train: np.ndarray
-    held_out: np.ndarray | None = None
+    parts: Sequence[np.ndarray]
+    labels: Sequence[Any] = ()
+    """What is stored of the class of each image, of each part, where it was asked for and is there."""
+    names: Sequence[str] = ()
+    """The names of labels 0, 1, …, if they have some."""
 
 
 def is_named(data: str) -> bool:
@@ -63,16 +68,16 @@ def is_named(data: str) -> bool:
     return bool(colon) and package in ("torchvision", "huggingface")
 
 
-def find(data: str) -> Files | Arrays:
-    """CommandError for what is neither."""
+def find(data: str, labelled: bool = False) -> Files | Arrays:
+    """CommandError for what is neither; `labelled`: with the classes of images, where there are some."""
     if is_named(data):
-        return _of_package(data)
+        return _of_package(data, labelled)
     if not data:
         raise CommandError(f"--data: expected {_EXPECTED}, got nothing")
     path = Path(data)
     try:
         if path.is_dir():
-            idx = _idx_of_folder(path)
+            idx = _idx_of_folder(path, labelled)
             return idx if idx is not None else _folder(path)
         name = path.name.lower()
         if name.endswith(_TARS):
@@ -80,9 +85,10 @@ def find(data: str) -> Files | Arrays:
         if name.endswith(".zip"):
             return _zip(path)
         if name.endswith((".npy", ".npz")):
-            return Arrays(_as_images(_load_array(path), data))
+            array, labels = _load_array(path)
+            return Arrays([_as_images(array, data)], labels)
         if "idx3" in name or "idx4" in name:
-            return Arrays(_as_images(_idx(path), data))
+            return _of_idx([path], labelled)
         path.stat()
     except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
@@ -204,14 +210,15 @@ def _unpacked(path: Path) -> IO[bytes]:
     return openers.get(path.suffix.lower(), gzip.open)(path, "rb")
 
 
-def _load_array(path: Path) -> np.ndarray:
+def _load_array(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The images, and their labels, if they are there."""
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
-        return loaded
+        return loaded, []
     arrays = [name for name in loaded.files if loaded[name].ndim >= 3]
     if len(arrays) != 1:
         raise ValueError(f"expected one array of images in it, got {', '.join(loaded.files) or 'none'}")
-    return loaded[arrays[0]]
+    return loaded[arrays[0]], [loaded[name] for name in _LABELS if name in loaded.files][:1]
 
 
 def _as_images(array: np.ndarray, data: str) -> np.ndarray:
@@ -233,14 +240,21 @@ def _as_images(array: np.ndarray, data: str) -> np.ndarray:
     raise CommandError(f"--data: expected uint8, uint16, bool or floating numbers from 0 to 1, got {found} in {data!r}")
 
 
-def _idx_of_folder(folder: Path) -> Arrays | None:
-    """The images among the four files of MNIST and its kin, as they are distributed."""
-    parts = []
-    for prefix in ("train", "t10k"):
-        found = sorted(path for path in folder.glob(f"{prefix}-images*idx3-ubyte*") if path.is_file())
-        parts.append(_as_images(_idx(found[0]), str(found[0])) if found else None)
-    train, held_out = parts
-    return None if train is None else Arrays(train, held_out)
+def _idx_of_folder(folder: Path, labelled: bool) -> Arrays | None:
+    """The four files of MNIST and its kin, as they are distributed."""
+    parts = [sorted(folder.glob(f"{prefix}-images*idx3-ubyte*")) for prefix in ("train", "t10k")]
+    found = [paths[0] for paths in ([path for path in part if path.is_file()] for part in parts) if paths]
+    return _of_idx(found, labelled) if found and found[0].name.startswith("train") else None
+
+
+def _of_idx(paths: Sequence[Path], labelled: bool) -> Arrays:
+    """Images of files, training ones first; the labels of each lie in a file beside it."""
+    labels = []
+    for path in paths if labelled else ():
+        name = path.name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
+        beside = (path.with_name(name), path.with_name(f"{name}.gz"), path.with_name(name.removesuffix(".gz")))
+        labels += [_idx(found) for found in beside if found.is_file() and found != path][:1]
+    return Arrays([_as_images(_idx(path), str(path)) for path in paths], labels)
 
 
 def _idx(path: Path) -> np.ndarray:
@@ -254,10 +268,10 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, _IDX_TYPES[content[2]], int(np.prod(shape)), 4 + 4 * ndim).reshape(shape)
 
 
-def _of_package(data: str) -> Arrays:
+def _of_package(data: str, labelled: bool) -> Arrays:
     package, _, name = data.partition(":")
     try:
-        return _torchvision(name) if package == "torchvision" else _huggingface(name)
+        return _torchvision(name, labelled) if package == "torchvision" else _huggingface(name, labelled)
     except CommandError:
         raise
     except Exception as error:  # of code and of servers that are not ours
@@ -265,16 +279,16 @@ def _of_package(data: str) -> Arrays:
         raise CommandError(f"--data: cannot load {data!r}: {reason}") from error
 
 
-def _torchvision(name: str) -> Arrays:
+def _torchvision(name: str, labelled: bool) -> Arrays:
     datasets = optional("torchvision.datasets", f"--data torchvision:{name}")
     if not hasattr(datasets, name):
         raise CommandError(f"--data: expected a dataset of torchvision, got {name!r}")
     root = Path.home() / ".cache" / "genkern" / "torchvision"
-    train, held_out = (getattr(datasets, name)(str(root), train=train, download=True) for train in (True, False))
-    return Arrays(*(_of_pil(part, lambda item: item[0], name) for part in (train, held_out)))
+    parts = [getattr(datasets, name)(str(root), train=train, download=True) for train in (True, False)]
+    return _of_pil(parts, 0, 1 if labelled else None, getattr(parts[0], "classes", ()), name)
 
 
-def _huggingface(name: str) -> Arrays:
+def _huggingface(name: str, labelled: bool) -> Arrays:
     parts = optional("datasets", f"--data huggingface:{name}").load_dataset(name)
     train = parts["train"]
     column = next((key for key in ("image", "img") if key in train.column_names), None)
@@ -282,12 +296,21 @@ def _huggingface(name: str) -> Arrays:
         raise CommandError(
             f"--data: expected a column 'image' or 'img' in {name!r}, got {', '.join(train.column_names)}"
         )
-    found = [_of_pil(parts[key], lambda item: item[column], name) for key in ("train", "test") if key in parts]
-    return Arrays(*found)
+    label = next((key for key in _LABELS if labelled and key in train.column_names), None)
+    names = getattr(getattr(train, "features", {}).get(label), "names", ())
+    return _of_pil([parts[key] for key in ("train", "test") if key in parts], column, label, names, name)
 
 
-def _of_pil(part: Any, image_of: Callable[[Any], Any], name: str) -> np.ndarray:
-    images = [np.asarray(image_of(part[at])) for at in range(len(part))]
-    if len({image.shape for image in images}) != 1:
-        raise CommandError(f"--data: expected images of one size in {name!r}; save them into a folder and give that")
-    return _as_images(np.stack(images), name)
+def _of_pil(parts: Sequence[Any], image: Any, label: Any, names: Sequence[str], name: str) -> Arrays:
+    """Parts whose items have an image and a label under these keys."""
+    images, labels = [], []
+    for part in parts:
+        items = [
+            (np.asarray(item[image]), None if label is None else item[label])
+            for item in map(part.__getitem__, range(len(part)))
+        ]
+        if len({pixels.shape for pixels, _ in items}) != 1:
+            raise CommandError(f"--data: expected images of one size in {name!r}; save them in a folder and give that")
+        images.append(_as_images(np.stack([pixels for pixels, _ in items]), name))
+        labels.append([found for _, found in items])
+    return Arrays(images, () if label is None else labels, names)

@@ -9,11 +9,10 @@ from rich.console import Console
 
 from genkern.cli import options
 from genkern.cli.gan.pictures import PICTURES
-from genkern.cli.gan.settings import LOSSES, PENALTIES, GANSettings
+from genkern.cli.gan.settings import CLASSIFIERS, LOSSES, PENALTIES, GANSettings
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import RunOptions, console, figures_of, run, settings_for, write_figures
 from genkern.cli.quality import quality, report_quality
-from genkern.cli.sampling import drawn
 
 RECIPES = {
     "faces": (GANSettings(penalty_weight=0.02), 1500),
@@ -43,6 +42,11 @@ def train_gan(
     minibatch_stddev: Annotated[
         bool | None, typer.Option(help="Whether the discriminator sees how much the images of a group differ.")
     ] = None,
+    conditional: options.Conditional = False,
+    classifier: Annotated[
+        str | None,
+        typer.Option(help=f"How the discriminator of a conditional GAN knows classes: {', '.join(CLASSIFIERS)}."),
+    ] = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,
     rate_warmup: options.RateWarmup = None,
@@ -70,6 +74,7 @@ def train_gan(
     given |= {"minibatch_stddev": minibatch_stddev, "batch_size": batch_size, "learning_rate": learning_rate}
     given |= {"ema": ema, "interval": interval, "seed": seed, "size": size, "bad_images": bad_images}
     given |= {"rate_warmup": rate_warmup, "cosine": cosine, "clip": clip, "precision": precision}
+    given |= {"conditional": conditional, "classifier": classifier}
     settings, steps = _settings(data, steps, **given)
     how = RunOptions(out, threads, resume, cache, "last", log, device, compile, processes, workers)
     run(GANTrainer, settings, steps, how, measure=_measure, report=_report, pictures={})
@@ -97,7 +102,7 @@ def _settings(data: str, steps: int | None, **given: Any) -> tuple[GANSettings, 
 
 
 def _measure(trainer: GANTrainer) -> dict[str, Any]:
-    return {"quality": quality(trainer.images, lambda num: drawn(trainer.gan, num, trainer.key("quality")))}
+    return {"quality": quality(trainer.images, lambda num: trainer.samples(num, "quality"))}
 
 
 def _report(figures: dict[str, Any], out: Console) -> None:

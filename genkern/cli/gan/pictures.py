@@ -7,34 +7,29 @@ import torch
 from genkern.cli.drawing import COLUMNS, draw_curves, draw_grid
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.quality import Space, nearest
-from genkern.cli.sampling import paths
+from genkern.cli.sampling import paths, pictures_of, rows_of_classes
 
 _SAMPLE_ROWS = 6
 
 
 def draw_samples(trainer: GANTrainer, path: Path) -> None:
     """No picking, no truncation."""
-    samples = trainer.samples(COLUMNS * _SAMPLE_ROWS)
-    draw_grid(
-        path,
-        [samples],
-        f"{trainer.images.name}: samples of the averaged generator, z ~ N(0, I), temperature 1",
-    )
+    title = f"{trainer.images.name}: samples of the averaged generator, z ~ N(0, I), temperature 1"
+    draw_grid(path, [trainer.sample_grid(_SAMPLE_ROWS, COLUMNS)], title)
 
 
 @torch.no_grad()
 def draw_interpolation(trainer: GANTrainer, path: Path) -> None:
     """A grid whose rows lead from one draw of z to another."""
     z = paths(trainer.gan, _SAMPLE_ROWS, COLUMNS, trainer.key("interpolation"))
-    generator = trainer.gan.average or trainer.gan.generator
-    draw_grid(
-        path, [generator(z)], f"{trainer.images.name}: from left to right, spherical paths between two draws of z"
-    )
+    labels = rows_of_classes(trainer.settings.num_classes(trainer.images), COLUMNS, _SAMPLE_ROWS)
+    title = f"{trainer.images.name}: from left to right, spherical paths between two draws of z"
+    draw_grid(path, [pictures_of(trainer.gan, z, labels)], title)
 
 
 def draw_neighbours(trainer: GANTrainer, path: Path) -> None:
     """The first samples of samples.png, each above the training image nearest to it: what is a copy shows."""
-    samples = trainer.samples(COLUMNS * _SAMPLE_ROWS)[: 3 * COLUMNS]
+    samples = trainer.sample_grid(_SAMPLE_ROWS, COLUMNS)[: 3 * COLUMNS]
     space = Space(trainer.images)
     found = space.training_images(nearest(space(samples), space.train)[1])
     draw_grid(

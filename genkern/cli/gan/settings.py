@@ -1,6 +1,7 @@
 """The settings of a GAN's run, and the model they describe."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,10 +10,11 @@ from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
 from genkern.functional.gan import KINDS
-from genkern.nn import GAN, ConvDiscriminator, ConvGenerator, gan
+from genkern.nn import GAN, ConvDiscriminator, ConvGenerator, gan, gan_networks
 
 LOSSES = KINDS
 PENALTIES = ("none", *gan.PENALTIES)
+CLASSIFIERS = gan_networks.CONDITIONALS
 _SLOPE = 0.2
 _LAST = 0.3
 
@@ -32,11 +34,15 @@ class GANSettings(RunSettings):
     width: int = 16
     minibatch_stddev: bool = False
     ema: float = 0.998
+    classifier: str = "projection"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_one_of(LOSSES, "loss")
         self.require_one_of(PENALTIES, "penalty")
+        self.require_one_of(CLASSIFIERS, "classifier")
+        if self.classifier != "projection" and not self.conditional:
+            raise CommandError(f"--classifier: expected --conditional beside it, got {self.classifier!r} alone")
         self.require_at_least(1, "penalty_interval", "n_critic", "latent_dim", "width")
         if self.penalty_weight is not None:
             self.require_at_least(0, "penalty_weight")
@@ -48,9 +54,10 @@ def build_gan(settings: GANSettings, images: Images) -> GAN:
     """The model of a run, its parameters a function of the seed; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        generator = ConvGenerator(images.shape, settings.latent_dim, width=settings.width)
+        told: dict[str, Any] = {"width": settings.width, "num_classes": settings.num_classes(images)}
+        generator = ConvGenerator(images.shape, settings.latent_dim, **told)
         discriminator = ConvDiscriminator(
-            images.shape, width=settings.width, minibatch_stddev=settings.minibatch_stddev
+            images.shape, minibatch_stddev=settings.minibatch_stddev, conditional=settings.classifier, **told
         )
         for network in (generator, discriminator):
             _start(network)
@@ -71,7 +78,8 @@ def _start(network: nn.Module) -> None:
 
     torch's own let it fade from layer to layer, and a penalty keeps it there: the discriminator would say nothing.
     """
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    modules = [module for name, module in network.named_modules() if name != "classifier"]  # which is as torch has it
+    layers = [layer for layer in modules if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
         if layer.bias is not None:

@@ -13,7 +13,6 @@ from genkern.cli.augmentation import mirrored, smoothly_augmented
 from genkern.cli.data import Images
 from genkern.cli.engine import Engine
 from genkern.cli.gan.settings import GANSettings, build_gan
-from genkern.cli.sampling import drawn
 from genkern.cli.trainer import Trainer
 from genkern.nn import GAN, AdversarialSteps, average_gradients
 
@@ -54,8 +53,9 @@ class GANTrainer(Trainer[GANSettings]):
             scaler=self.engine.scaler,
         )
 
-    def samples(self, num: int) -> Tensor:
-        return drawn(self.gan, num, self.key("samples"))
+    @property
+    def model(self) -> GAN:
+        return self.gan
 
     def line(self) -> str:
         value = self.records()[-1]
@@ -74,6 +74,7 @@ class GANTrainer(Trainer[GANSettings]):
                 group["lr"] = self.learning_rate()
         terms, generator_loss = self.steps(
             x,
+            condition=self.batches.labels(self.step),
             key=self.key_of_step("latents"),
             element_offset=self.batches.rows.start * prod(self.gan.latent_shape),
             augment=self._augmentation() if self.images.augment else None,
@@ -96,9 +97,16 @@ class GANTrainer(Trainer[GANSettings]):
 
     @torch.no_grad()
     def _held_out(self) -> Sequence[float]:
-        train, held_out = self.images.train[:_MOST_JUDGED], self.images.held_out[:_MOST_JUDGED]
-        generated = drawn(self.gan, len(held_out), self.key("judged"))
-        return [self.gan.discriminator(x).cpu().double().mean().item() for x in (train, held_out, generated)]
+        few = slice(_MOST_JUDGED)
+        train, held_out = ((part[few], part.labels(few)) for part in (self.images.train, self.images.held_out))
+        generated = self.samples(len(held_out[0]), "judged", held_out[1])
+        return [self._judged(*given) for given in (train, held_out, (generated, held_out[1]))]
+
+    def _judged(self, x: Tensor, labels: Tensor | None) -> float:
+        """The mean logit of images, of these classes."""
+        told = {"condition": labels} if self.gan.discriminator.conditional else {}
+        said = self.gan.discriminator(x, **told)
+        return (said[0] if isinstance(said, tuple) else said).cpu().double().mean().item()
 
     def _parts(self) -> dict[str, Any]:
         generator, discriminator = self._optimizers()

@@ -9,7 +9,6 @@ from rich.progress import Progress
 from genkern.cli import options
 from genkern.cli.job import RunOptions, console, figures_of, run, settings_for, write_figures
 from genkern.cli.quality import quality
-from genkern.cli.sampling import drawn
 from genkern.cli.vae.evaluation import evaluate
 from genkern.cli.vae.examination import examine
 from genkern.cli.vae.pictures import PICTURES
@@ -17,6 +16,7 @@ from genkern.cli.vae.report import report, report_examination
 from genkern.cli.vae.settings import LIKELIHOODS, OBJECTIVES, VAESettings
 from genkern.cli.vae.timing import compare_step_times
 from genkern.cli.vae.trainer import VAETrainer
+from genkern.nn import VAE
 
 RECIPES = {
     "faces": (VAESettings(), 1000),
@@ -25,11 +25,17 @@ RECIPES = {
 }
 
 _TC_BETA = 6.0  # Chen et al. 2018
+_HIERARCHICAL = {"likelihood": "discretized_logistic", "latent_dim": 16, "learning_rate": 2e-3}
+"""What suits a hierarchy, whatever the data."""
 
 Likelihood = Annotated[str | None, typer.Option(help=f"Likelihood of a pixel: {', '.join(LIKELIHOODS)}.")]
 Sigma = Annotated[
     str | None,
     typer.Option(help="Scale of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="conv, mlp, hybrid (conv encoder, mlp decoder), hierarchical (latents on many levels)."),
 ]
 Objective = Annotated[str | None, typer.Option(help=f"Objective of the training: {', '.join(OBJECTIVES)}.")]
 
@@ -39,9 +45,17 @@ def train_vae(
     out: options.Out = Path("genkern-vae"),
     likelihood: Likelihood = None,
     sigma: Sigma = None,
-    model: Annotated[str | None, typer.Option(help="conv, mlp, or hybrid (conv encoder, mlp decoder).")] = None,
+    model: Model = None,
+    conditional: options.Conditional = False,
     objective: Objective = None,
-    latent_dim: options.LatentDim = None,
+    latent_dim: Annotated[
+        int | None, typer.Option(help="Latent dimensions; channels of a level of a hierarchy.")
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Levels of a hierarchy at each resolution, the coarsest first: 2,4,4,2.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of a hierarchy.")] = None,
+    free_bits: Annotated[float | None, typer.Option(help="Nats of a hierarchy's level that cost nothing.")] = None,
     beta: Annotated[float | None, typer.Option(help="Weight of the KL term; of the total correlation.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps over which that weight grows from 0.")] = None,
     batch_size: options.BatchSize = None,
@@ -50,6 +64,7 @@ def train_vae(
     rate_warmup: options.RateWarmup = None,
     cosine: options.Cosine = None,
     clip: options.Clip = None,
+    skip: Annotated[float | None, typer.Option(help="Norm above which a step's gradient is left out.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the averaged model.")] = None,
     precision: options.Precision = None,
     interval: options.Interval = None,
@@ -73,6 +88,7 @@ def train_vae(
     given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
     given |= {"bad_images": bad_images, "accumulate": accumulate, "clip": clip, "cosine": cosine, "ema": ema}
     given |= {"rate_warmup": rate_warmup, "precision": precision}
+    given |= {"conditional": conditional, "levels": levels, "width": width, "free_bits": free_bits, "skip": skip}
     settings, steps = _settings(data, steps, **given)
     how = RunOptions(out, threads, resume, cache, keep, log, device, compile, processes, workers)
     run(VAETrainer, settings, steps, how, measure=_held_out, report=report, pictures={})
@@ -90,10 +106,10 @@ def _held_out(trainer: VAETrainer) -> dict[str, Any]:
 
 def _demo_figures(trainer: VAETrainer) -> dict[str, Any]:
     figures = _held_out(trainer)
-    if trainer.settings.objective == "elbo":
+    if trainer.settings.objective == "elbo" and isinstance(trainer.average, VAE) and not trainer.settings.conditional:
         batch = trainer.images.train[: trainer.settings.batch_size]
         figures["step_time"] = compare_step_times(trainer.average, batch)
-    figures["quality"] = quality(trainer.images, lambda num: drawn(trainer.average, num, trainer.key("quality")))
+    figures["quality"] = quality(trainer.images, lambda num: trainer.samples(num, "quality"))
     return figures
 
 
@@ -110,4 +126,6 @@ def evaluate_vae(trainer: VAETrainer, path: Path, samples: int, json_file: Path 
 def _settings(data: str, steps: int | None, **options: Any) -> tuple[VAESettings, int]:
     if options.get("beta") is None and options["objective"] == "beta-tcvae":
         options["beta"] = _TC_BETA
+    if options["model"] == "hierarchical":
+        options |= {name: value for name, value in _HIERARCHICAL.items() if options.get(name) is None}
     return settings_for(RECIPES, data, steps, **options)

@@ -12,7 +12,7 @@ from genkern.cli.data import Images, Pixels
 from genkern.cli.quality import most_at_once, principal_components
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
 from genkern.cli.vae.trainer import VAETrainer
-from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss
+from genkern.nn import BernoulliNLLLoss, DiscretizedGaussianNLLLoss, GaussianNLLLoss, HierarchicalVAE
 
 Track = Callable[[list[Any], str], Iterable[Any]]
 """The items again, with a description of what is done with them: a progress bar."""
@@ -51,36 +51,60 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     """
     vae, held_out = trainer.average, trainer.images.held_out
     dims, size = held_out.dims, math.prod(vae.latent_shape or ())
-    x = held_out.sample(_MOST_BOUNDED)[:]
-    weighted = held_out.sample(min(len(x), max(_FEWEST_WEIGHTED, _DECODED // (dims * num_samples))))[:]
+    layers = len(vae.sizes) if isinstance(vae, HierarchicalVAE) else 1  # each of them as much work as a decoder
+    x = held_out.sample(_MOST_BOUNDED)
+    weighted = held_out.sample(min(len(x), max(_FEWEST_WEIGHTED, _DECODED // (dims * num_samples * layers))))
     rows = max(_DRAWS_A_CALL, min(4096, 2**21 // dims))  # to a call of the decoder
-    sums = torch.zeros(3, dtype=torch.float64)
     draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
+    found = []
     for first, part in track(list(batches(x, rows)), "ELBO"):
-        for key in draws:
-            terms = vae.elbo(part, key=key, element_offset=first * size)
-            sums += torch.stack(list(terms)).cpu().double().sum(dim=1)
-    elbo, reconstruction, kl = (sums / (len(x) * len(draws))).tolist()
+        told: dict[str, Any] = {"condition": x.labels(slice(first, first + len(part))), "element_offset": first * size}
+        each = (vae.elbo(part, key=key, **told) for key in draws)
+        found.append(torch.stack([torch.cat(list(map(_rows, terms))) for terms in each]).mean(dim=0))
+    terms = torch.cat(found, dim=1)
 
     chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
     parts = list(batches(weighted, max(1, rows // min(num_samples, _DRAWS_A_CALL))))
     work = [(part, chunk) for part in parts for chunk in chunks]
-    log_likelihood, total = 0.0, functional.LogMeanExp()
+    log_likelihoods, total = [], functional.LogMeanExp()
     for (first, part), chunk in track(work, f"{num_samples} importance samples"):
-        total.update(vae.log_weights(part, chunk, element_offset=first * size).cpu())
+        told = {"condition": weighted.labels(slice(first, first + len(part))), "element_offset": first * size}
+        total.update(vae.log_weights(part, chunk, **told).cpu())
         if total.count == num_samples:
-            log_likelihood += total.compute().double().sum().item() / len(weighted)
+            log_likelihoods.append(total.compute().double())
             total = functional.LogMeanExp()
+    figures = _means(terms, torch.cat(log_likelihoods))
+    of_classes = {}
+    labels, labels_weighted = x.labels(), weighted.labels()
+    if labels is not None and labels_weighted is not None:
+        for place, name in enumerate(trainer.images.classes):
+            which = [(given == place).cpu() for given in (labels, labels_weighted)]
+            of_classes[name] = _means(terms[:, which[0]], torch.cat(log_likelihoods)[which[1]])
     return {
-        "images": len(x),
+        **figures,
+        "elbo_bits_per_dim": bits_per_dim(figures["elbo_nats"], dims),
+        "importance_samples": num_samples,
+        "log_likelihood_bits_per_dim": bits_per_dim(figures["log_likelihood_nats"], dims),
+        **({"classes": of_classes} if of_classes else {}),
+        **({"kl_levels_nats": terms[3:].mean(dim=1).tolist()} if len(terms) > 3 else {}),
+    }
+
+
+def _rows(term: Tensor) -> Tensor:
+    """A figure of each image, or several, as rows."""
+    return term.cpu().double().view(len(term), -1).T
+
+
+def _means(terms: Tensor, log_likelihoods: Tensor) -> dict[str, Any]:
+    """The bounds of some images; None where there is none of them."""
+    elbo, reconstruction, kl = terms[:3].mean(dim=1).tolist() if terms.shape[1] else [None] * 3
+    return {
+        "images": terms.shape[1],
         "elbo_nats": elbo,
         "reconstruction_nats": reconstruction,
         "kl_nats": kl,
-        "elbo_bits_per_dim": bits_per_dim(elbo, dims),
-        "importance_samples": num_samples,
-        "log_likelihood_images": len(weighted),
-        "log_likelihood_nats": log_likelihood,
-        "log_likelihood_bits_per_dim": bits_per_dim(log_likelihood, dims),
+        "log_likelihood_images": len(log_likelihoods),
+        "log_likelihood_nats": log_likelihoods.mean().item() if len(log_likelihoods) else None,
     }
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.cli.data import Images, Pixels
-from genkern.cli.sampling import drawn
+from genkern.cli.data import Pixels
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
 from genkern.cli.vae.trainer import VAETrainer
@@ -25,21 +24,20 @@ _BANDWIDTHS = torch.logspace(-2, 0, 11, dtype=torch.float64).tolist()
 @torch.no_grad()
 def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, Any]:
     """Bounds on held-out images, the latents of training images, and a density by the samples: a pure function."""
-    images, vae = trainer.images, trainer.average
-    return {
-        # The bounds are those of the run's own metrics, at any K.
-        "held_out": held_out_bounds(trainer, num_samples, track) | {"measure": measure(trainer.settings.likelihood)},
-        "latent": _latents(vae, images.train, trainer.key("aggregate_posterior"), track),
-        "parzen": _parzen(vae, images, trainer.key("parzen"), track),
-    }
+    vae = trainer.average
+    # The bounds are those of the run's own metrics, at any K.
+    bounds = held_out_bounds(trainer, num_samples, track) | {"measure": measure(trainer.settings.likelihood)}
+    figures = {"held_out": bounds, "parzen": _parzen(trainer, track)}
+    if isinstance(vae, VAE):  # of a hierarchy q(z | x) has no moments: each level's depend on the draw above
+        figures["latent"] = _latents(vae, trainer.images.train, trainer.key("aggregate_posterior"), track)
+    return figures
 
 
 def _latents(vae: VAE, x: Pixels, key: Tensor, track: Track) -> dict[str, Any]:
     """KL = mutual information + total correlation + dimension-wise KL, q(z) being exact for these images."""
     x = x.some(np.arange(min(len(x), _MOST_COMPONENTS)))
-    loc, scale = (
-        torch.cat(parts).flatten(1) for parts in zip(*(vae.encode(part) for _, part in batches(x, 256)), strict=True)
-    )
+    moments = [vae.encode(part, condition=x.labels(slice(first, first + len(part)))) for first, part in batches(x, 256)]
+    loc, scale = (torch.cat(parts).flatten(1) for parts in zip(*moments, strict=True))
     options, prior = vae.scale_options, vae.objective.prior(vae)
     sums = torch.zeros(3, dtype=torch.float64)
     draws = max(1, min(ELBO_DRAWS, _MOST_COMPONENTS // len(x)))
@@ -70,11 +68,11 @@ def _latents(vae: VAE, x: Pixels, key: Tensor, track: Track) -> dict[str, Any]:
     }
 
 
-def _parzen(vae: VAE, images: Images, key: Tensor, track: Track) -> dict[str, Any]:
+def _parzen(trainer: VAETrainer, track: Track) -> dict[str, Any]:
     """Held-out log-likelihood of Gaussians about the model's samples, as wide as suits the training images best."""
-    dims = images.train.dims
+    images, dims = trainer.images, trainer.images.train.dims
     num = max(256, min(_MOST_SAMPLES, 2**24 // dims))
-    centres = drawn(vae, num, key, lambda parts: track(parts, "samples")).flatten(1)
+    centres = trainer.samples(num, "parzen", track=lambda parts: track(parts, "samples")).flatten(1)
     # A few hundred images tell widths apart; the work stays that of some 2^29 differences for each.
     fitted = images.train[: max(16, min(_MOST_FITTED, 2**29 // (num * dims)))].flatten(1)
     scores = {

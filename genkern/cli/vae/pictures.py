@@ -10,22 +10,15 @@ _SAMPLE_ROWS = 6
 
 def draw_samples(trainer: VAETrainer, path: Path) -> None:
     """E[x | z] for z drawn from the prior at temperature 1: no picking, no truncation."""
-    samples = trainer.samples(COLUMNS * _SAMPLE_ROWS)
-    draw_grid(
-        path,
-        [samples],
-        f"{trainer.images.name}: samples, decoder means of z ~ N(0, I), temperature 1",
-    )
+    title = f"{trainer.images.name}: samples, decoder means of z ~ p(z), temperature 1"
+    draw_grid(path, [trainer.sample_grid(_SAMPLE_ROWS, COLUMNS)], title)
 
 
 def draw_reconstructions(trainer: VAETrainer, path: Path) -> None:
     """Held-out images, each above its reconstruction from the posterior mean."""
-    inputs = trainer.images.held_out[: 3 * COLUMNS]
-    draw_grid(
-        path,
-        [inputs, trainer.average.reconstruct(inputs)],
-        f"{trainer.images.name}: held-out images, each above its reconstruction",
-    )
+    some, held_out = slice(3 * COLUMNS), trainer.images.held_out
+    found = trainer.average.reconstruct(held_out[some], condition=held_out.labels(some))
+    draw_grid(path, [held_out[some], found], f"{trainer.images.name}: held-out images, each above its reconstruction")
 
 
 def draw_history(trainer: VAETrainer, path: Path) -> None:

@@ -16,6 +16,7 @@ def report(figures: dict[str, Any], console: Console) -> None:
     for name, value in held_out["baselines_nats"].items():
         _add(table, f"log p(x), baseline {name}", value, value * per_nat)
     console.print(table)
+    _report_classes(held_out, console)
     if "quality" in figures:
         report_quality(figures["quality"], console)
     if times := figures.get("step_time"):
@@ -28,12 +29,21 @@ def report(figures: dict[str, Any], console: Console) -> None:
 
 def report_examination(figures: dict[str, Any], console: Console) -> None:
     """The findings of ``genkern evaluate`` as a table."""
-    held_out, latent, parzen = figures["held_out"], figures["latent"], figures["parzen"]
+    held_out, parzen = figures["held_out"], figures["parzen"]
     console.print(f"{figures['checkpoint']}, step {figures['steps']}; {held_out['measure']}")
     table = _bounds(held_out, f"ELBO, {held_out['images']} held-out images")
     window = f"Parzen window of {parzen['samples']} samples, σ = {parzen['bandwidth']:.3g}"
     _add(table, window, parzen["log_likelihood_nats"], parzen["log_likelihood_bits_per_dim"])
     table.add_section()
+    if "latent" in figures:
+        _add_latent(table, figures["latent"])
+    for level, kl in enumerate(held_out.get("kl_levels_nats", ()), start=1):
+        _add(table, f"KL of level {level}", kl)
+    console.print(table)
+    _report_classes(held_out, console)
+
+
+def _add_latent(table: Table, latent: dict[str, Any]) -> None:
     _add(table, f"KL, {latent['images']} training images", latent["kl_nats"])
     most = f"at most {latent['mutual_information_limit_nats']:.2f}"
     _add(table, f"  mutual information ({most})", latent["mutual_information_nats"])
@@ -41,6 +51,18 @@ def report_examination(figures: dict[str, Any], console: Console) -> None:
     _add(table, "  dimension-wise KL", latent["dimension_wise_kl_nats"])
     table.add_section()
     table.add_row("active units", f"{latent['active_units']} of {latent['units']}", "")
+
+
+def _report_classes(held_out: dict[str, Any], console: Console) -> None:
+    """The bounds of each class, in nats an image."""
+    if "classes" not in held_out:
+        return
+    table = Table()
+    for heading in ("class", "images", "ELBO", "log p(x|z)", "KL", "log p(x)"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for name, found in held_out["classes"].items():
+        nats = (found[f"{figure}_nats"] for figure in ("elbo", "reconstruction", "kl", "log_likelihood"))
+        table.add_row(name, str(found["images"]), *("" if value is None else f"{value:.2f}" for value in nats))
     console.print(table)
 
 

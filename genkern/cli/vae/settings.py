@@ -10,9 +10,10 @@ from genkern import nn
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
 from genkern.cli.settings import RunSettings
+from genkern.nn.networks import halvings
 
-MODELS = ("conv", "mlp", "hybrid")
-"""Two convolutional halves, two perceptrons, or a convolutional encoder with a perceptron for a decoder."""
+MODELS = ("conv", "mlp", "hybrid", "hierarchical")
+"""Two convolutional halves, two perceptrons, a convolutional encoder with a perceptron for a decoder, or a ladder."""
 LIKELIHOODS = ("gaussian", "bernoulli", "laplace", "discretized_gaussian", "discretized_logistic")
 _WITHOUT_SIGMA = ("bernoulli", "discretized_logistic")
 OBJECTIVES = ("elbo", "iwae", "beta-tcvae", "info", "vampprior")
@@ -39,14 +40,30 @@ class VAESettings(RunSettings):
     beta: float = 1.0
     warmup: int = 0
     accumulate: int = 1
+    levels: str = ""
+    width: int = 32
+    free_bits: float = 0.0
+    skip: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, default in (("levels", ""), ("width", 32), ("free_bits", 0.0)):
+            if self.model != "hierarchical" and getattr(self, name) != default:
+                option = f"--{name.replace('_', '-')}"
+                raise CommandError(f"{option}: expected --model hierarchical beside it, got {self.model!r}")
+        if self.model == "hierarchical" and self.objective != "elbo":
+            raise CommandError(f"--objective: expected elbo with --model hierarchical, got {self.objective!r}")
+        if self.conditional and self.objective == "vampprior":
+            raise CommandError("--conditional: expected another --objective, the inputs of vampprior have no class")
+        if self.levels and not all(count.strip().isdecimal() for count in self.levels.split(",")):
+            raise CommandError(f"--levels: expected numbers, such as 2,4,4,2, got {self.levels!r}")
+        if self.skip is not None and not self.skip > 0:
+            raise CommandError(f"--skip: expected a positive number, got {self.skip}")
         self.require_one_of(LIKELIHOODS, "likelihood")
         self.require_one_of(MODELS, "model")
         self.require_one_of(OBJECTIVES, "objective")
-        self.require_at_least(1, "latent_dim")
-        self.require_at_least(0, "beta", "warmup")
+        self.require_at_least(1, "latent_dim", "width")
+        self.require_at_least(0, "beta", "warmup", "free_bits")
         self.require_at_least(1, "accumulate")
         whole = self.of_the_batch() or ("--warmup" if self.warmup else None)
         if self.accumulate > 1 and whole:
@@ -69,10 +86,18 @@ class VAESettings(RunSettings):
         """The option by which the loss is more than a mean over the images of a batch."""
         if self.objective in ("beta-tcvae", "info"):
             return f"--objective {self.objective}"
+        if self.free_bits:
+            return "--free-bits"
         return "--sigma optimal" if (self.likelihood, self.sigma) == ("gaussian", "optimal") else None
 
+    def levels_of(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """How many levels each resolution has: two at both ends and four between them, unless it is said."""
+        if self.levels:
+            return tuple(int(count) for count in self.levels.split(","))
+        return tuple(2 if size in (shape[1:], halvings(*shape[1:])[-1]) else 4 for size in halvings(*shape[1:]))
 
-def build_vae(settings: VAESettings, images: Images) -> nn.VAE:
+
+def build_vae(settings: VAESettings, images: Images) -> nn.VAE | nn.HierarchicalVAE:
     """The model of a run, its parameters a function of the seed; torch's own generator is left as it was."""
     shape = images.shape
     channels = shape[0]
@@ -81,20 +106,37 @@ def build_vae(settings: VAESettings, images: Images) -> nn.VAE:
     outputs = _outputs(likelihood, channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
+        mean = images.train.mean().cpu()
+        told: dict[str, Any] = {"num_classes": settings.num_classes(images)}
+        if settings.model == "hierarchical":
+            return _hierarchy(settings, shape, mean, likelihood, told)
         encoder: torch.nn.Module
         if settings.model == "mlp":
-            encoder = nn.MLPEncoder(shape, settings.latent_dim, hidden=(512, 256))
+            encoder = nn.MLPEncoder(shape, settings.latent_dim, hidden=(512, 256), **told)
         else:
-            encoder = nn.ConvEncoder(shape, settings.latent_dim, width=16)
+            encoder = nn.ConvEncoder(shape, settings.latent_dim, width=16, **told)
         decoder: torch.nn.Module
-        mean = images.train.mean().cpu()
         if settings.model == "conv":
-            decoder = nn.ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs)
+            decoder = nn.ConvDecoder(shape, settings.latent_dim, width=16, out_channels=outputs, **told)
             _start_at(decoder.head.bias, mean.mean(dim=(1, 2)), likelihood)
         else:
-            decoder = nn.MLPDecoder((outputs, *shape[1:]), settings.latent_dim, hidden=(256, 512))
+            decoder = nn.MLPDecoder((outputs, *shape[1:]), settings.latent_dim, hidden=(256, 512), **told)
             _start_at(decoder.layers[-1].bias, mean, likelihood)
     return nn.VAE(encoder, decoder, likelihood=likelihood, objective=_objective(settings, images))
+
+
+def _hierarchy(
+    settings: VAESettings, shape: tuple[int, int, int], mean: Tensor, likelihood: nn.Likelihood, told: dict[str, Any]
+) -> nn.HierarchicalVAE:
+    levels, made = settings.levels_of(shape), {"width": settings.width, **told}
+    channels: dict[str, Any] = {"latent_channels": settings.latent_dim, "out_channels": _outputs(likelihood, shape[0])}
+    try:
+        encoder, decoder = nn.LadderEncoder(shape, levels, **made), nn.LadderDecoder(shape, levels, **made, **channels)
+    except ValueError as error:  # which names levels
+        raise CommandError(f"--{error}") from error
+    _start_at(decoder.head.bias, mean.mean(dim=(1, 2)), likelihood)
+    objective = nn.HierarchicalELBO(settings.beta, warmup=settings.warmup, free_bits=settings.free_bits)
+    return nn.HierarchicalVAE(encoder, decoder, likelihood=likelihood, objective=objective)
 
 
 def _objective(settings: VAESettings, images: Images) -> nn.Objective:

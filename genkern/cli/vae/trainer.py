@@ -13,11 +13,10 @@ from genkern.cli.augmentation import augmented
 from genkern.cli.data import Images
 from genkern.cli.engine import Engine
 from genkern.cli.errors import CommandError
-from genkern.cli.sampling import drawn
 from genkern.cli.trainer import Trainer
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.settings import VAESettings, build_vae
-from genkern.nn import ELBO, average_gradients
+from genkern.nn import ELBO, VAE, HierarchicalVAE, average_gradients, clip_or_skip
 
 _ENCODER_NOISE = 0.1
 _HELD_OUT_ROWS = 256
@@ -32,7 +31,7 @@ class VAETrainer(Trainer[VAESettings]):
 
     family = "vae"
     settings_type = VAESettings
-    figures = ("elbo", "reconstruction", "kl")
+    figures: tuple[str, ...] = ("elbo", "reconstruction", "kl")
     held_out_figures = ("held_out_elbo", "held_out_reconstruction", "held_out_kl")
     best_by = "held_out_elbo"
     legend = "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw"
@@ -40,6 +39,9 @@ class VAETrainer(Trainer[VAESettings]):
     draws += ("elbo", "log_likelihood", "samples", "aggregate_posterior", "parzen", "quality")
 
     def __init__(self, settings: VAESettings, images: Images, engine: Engine | None = None) -> None:
+        if settings.model == "hierarchical":
+            count = sum(settings.levels_of(images.shape))
+            self.figures = (*self.figures, *(f"kl_{level}" for level in range(1, count + 1)))
         super().__init__(settings, images, engine)
         if self.engine.count > 1 and settings.of_the_batch():
             raise CommandError(f"{settings.of_the_batch()}: expected one process, its loss is no mean over images")
@@ -48,8 +50,9 @@ class VAETrainer(Trainer[VAESettings]):
         self.vae = self.engine.prepared(vae, vae.encoder, vae.decoder)
         self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.learning_rate, fused=True)
 
-    def samples(self, num: int) -> Tensor:
-        return drawn(self.average, num, self.key("samples"))
+    @property
+    def model(self) -> VAE | HierarchicalVAE:
+        return self.average
 
     def line(self) -> str:
         value, dims = self.records()[-1], self.images.train.dims
@@ -68,39 +71,47 @@ class VAETrainer(Trainer[VAESettings]):
             x = augmented(x, self.key_of_step("augmentation"), self.batches.size, rows)
         self.optimizer.zero_grad()
         figures = torch.zeros(len(self.figures), dtype=torch.float64)
-        first = rows.start
+        first, labels = rows.start, self.batches.labels(self.step)
         for part in x.chunk(self.settings.accumulate):
-            figures += self._accumulate(part, first, len(part) / len(x))
+            here = slice(first - rows.start, first - rows.start + len(part))
+            figures += self._accumulate(part, None if labels is None else labels[here], first, len(part) / len(x))
             first += len(part)
         average_gradients(self.vae.parameters())
-        scaler = self.engine.scaler
+        scaler, skip = self.engine.scaler, self.settings.skip
         scaler.unscale_(self.optimizer)
+        taken = skip is None or clip_or_skip(self.vae.parameters(), skip=skip)
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
-        scaler.step(self.optimizer)
+        if taken:
+            scaler.step(self.optimizer)
+            self._update_average()
         scaler.update()
-        self._update_average()
         return figures
 
-    def _accumulate(self, x: Tensor, first: int, share: float) -> Tensor:
+    def _accumulate(self, x: Tensor, labels: Tensor | None, first: int, share: float) -> Tensor:
         """Add the gradients of a part of the batch, as it counts in the whole; its figures, likewise."""
         noise: dict[str, Any] = {
+            "condition": labels,
             "encoder_input": self._noisy(x, first),
             "key": self.key_of_step("latents"),
             "element_offset": first * math.prod(self.vae.latent_shape or ()),
         }
         with self.engine.autocast():
-            if isinstance(self.vae.objective, ELBO):
-                terms = self.vae.elbo(x, **noise)
-                loss = self.vae.objective(terms.reconstruction, terms.kl)
+            vae, objective = self.vae, self.vae.objective
+            if isinstance(vae, HierarchicalVAE):
+                terms: Any = vae.elbo(x, **noise)
+                loss = vae.objective(terms.reconstruction, terms.kl_levels, vae.groups, vae.sizes)
+            elif isinstance(objective, ELBO):
+                terms = vae.elbo(x, **noise)
+                loss = objective(terms.reconstruction, terms.kl)
             else:
-                loss = self.vae.loss(x, **noise)
+                loss = vae.loss(x, **noise)
                 with torch.no_grad():
-                    terms = self.vae.elbo(x, **noise)
+                    terms = vae.elbo(x, **noise)
         self.engine.scaler.scale(loss if share == 1 else loss * share).backward()
-        return share * torch.stack(list(terms)).detach().cpu().double().mean(dim=1)
+        return share * torch.cat([part.detach().view(len(x), -1).cpu().double().mean(dim=0) for part in terms])
 
     def _noisy(self, x: Tensor, first: int) -> Tensor:
         """The encoder's input: it must not tell the few training images apart by a pixel."""
@@ -125,8 +136,10 @@ class VAETrainer(Trainer[VAESettings]):
         size, sums = math.prod(self.average.latent_shape or ()), torch.zeros(3, dtype=torch.float64)
         held_out = self.images.held_out.sample(_MOST_HELD_OUT)
         for first, part in held_out.parts(_HELD_OUT_ROWS):
-            terms = self.average.elbo(part, key=self.key("held_out"), element_offset=first * size)
-            sums += torch.stack(list(terms)).cpu().double().sum(dim=1)
+            labels = held_out.labels(slice(first, first + len(part)))
+            noise = {"key": self.key("held_out"), "element_offset": first * size}
+            terms: Any = self.average.elbo(part, condition=labels, **noise)
+            sums += torch.stack(terms[:3]).cpu().double().sum(dim=1)
         return (sums / len(held_out)).tolist()
 
     def _parts(self) -> dict[str, Any]:
