@@ -158,10 +158,10 @@ def _choose() -> tuple[Path, dict[str, Any], str | None]:
         refused = refused or _refusal(record)
         if refused is None:
             return path.parent, record, None
-        found.append((record.get("torch"), refused))
+        found.append((str(record.get("torch")), refused))
     running = _series(torch.__version__)
     for version, refused in found:
-        if _series(version) == running or version is None:
+        if _series(version) == running:
             return _folder, {}, refused
     versions = ", ".join(version for version, _ in found)
     reason = f"genkern has binaries for torch {versions}, and torch {torch.__version__} is running"
@@ -185,9 +185,8 @@ def _refusal(record: dict[str, Any]) -> str | None:
     """Why the binary of this record must not be loaded into the running process."""
     if record.get("native") is False:
         return record["reason"]
-    of_torch = record.get("torch"), torch.__version__
-    if record.get("wheel"):  # for each release of a series, with CUDA or without
-        of_torch = tuple(_series(version) for version in of_torch)
+    # Of a wheel, a binary is for each release of a series, with CUDA or without.
+    of_torch = [_series(str(v)) if record.get("wheel") else v for v in (record.get("torch"), torch.__version__)]
     for what, built, running in (
         ("genkern", record.get("genkern"), __version__),  # also any record of another layout
         ("torch", *of_torch),
@@ -199,9 +198,9 @@ def _refusal(record: dict[str, Any]) -> str | None:
     return None
 
 
-def _series(version: object) -> object:
+def _series(version: str) -> str:
     """2.13 of a final release 2.13.1+cpu; all of another."""
-    found = re.fullmatch(r"(\d+\.\d+)\.\d+(\+.*)?", str(version))
+    found = re.fullmatch(r"(\d+\.\d+)\.\d+(\+.*)?", version)
     return found[1] if found else version
 
 

