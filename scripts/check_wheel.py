@@ -25,7 +25,18 @@ TESTS = (
     "test_discrete.py",
     "test_gan.py",
 )
-NEEDED = ("pytest", "hypothesis", "mpmath", "numpy", "scipy")
+NEEDED = (
+    "pytest",
+    "pytest-benchmark",
+    "hypothesis",
+    "mpmath",
+    "numpy",
+    "scipy",
+    "pillow",
+    "typer",
+    "rich",
+    "expecttest",
+)
 FIRST = (
     "import genkern as gk, torch; i = gk.info(); "
     "gk.gaussian_kl(*torch.ones(2, 3, 4)).sum(); "
@@ -60,7 +71,7 @@ def check(python: Path, wheel: Path) -> None:
         run(
             [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names],
             cwd=folder,
-            env={**bare, "PATH": os.environ["PATH"]},
+            env={**bare, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
         )
 
 
