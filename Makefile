@@ -26,7 +26,7 @@ COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md LICENSE MANIFEST.in M
     benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize lint bench instructions cuda-check cuda-tables cuda-build clean FORCE
+.PHONY: demo test sanitize lint bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
@@ -69,6 +69,15 @@ cuda-build:
 	@GENKERN_CUDA=1 $(MAKE) --no-print-directory -C $(CUDA_TREE) VENV='$(VENV_CUDA)' TORCH='$(TORCH_CUDA)' build/stamps/installed
 	@cd $(CUDA_TREE) && $(VENV_CUDA)/bin/python scripts/check_cuda_build.py
 	@cd $(CUDA_TREE) && $(VENV_CUDA)/bin/python -m pytest $(ARGS)
+
+# dist/: a wheel with a binary for each torch release of scripts/build_wheel.py, installed and tested beside each.
+wheels:
+	@$(PYTHON) scripts/build_wheel.py $(ARGS)
+	@$(PYTHON) scripts/check_wheel.py dist/*manylinux*.whl
+
+sdist: $(STAMPS)/env
+	@$(PIP_INSTALL) build "setuptools>=77"
+	@$(PY) -m build --sdist --no-isolation
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -1,6 +1,7 @@
 """Builds genkern._C with torch.utils.cpp_extension; everything static is in pyproject.toml.
 
-Environment: GENKERN_NATIVE=0|1, GENKERN_CUDA=0|1, TORCH_CUDA_ARCH_LIST, CUDA_HOME, CXX, MAX_JOBS.
+Environment: GENKERN_NATIVE=0|1, GENKERN_CUDA=0|1, TORCH_CUDA_ARCH_LIST, CUDA_HOME, CXX, MAX_JOBS; of
+scripts/build_wheel.py, GENKERN_WHEEL=1.
 What was built, and why not more, is written to genkern/_build.json, which genkern reads at import.
 """
 
@@ -22,6 +23,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+WHEEL = os.environ.get("GENKERN_WHEEL") == "1"
 CSRC = ROOT / "csrc"
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -54,6 +56,7 @@ def build_record(plan: Plan, torch: Torch | None) -> dict[str, object]:
         "reason": plan.native_reason,
         "on_request": plan.on_request,
         "torch": torch.version if torch else None,
+        "wheel": WHEEL,
         "cxx11_abi": torch.cxx11_abi if torch else None,
         "python": platform.python_version(),
         "extension_suffix": EXTENSION_SUFFIXES[0],
@@ -124,7 +127,7 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
 
     # pip builds in a fresh temporary folder each time; ninja needs a lasting one.
     tag = f"{sys.implementation.cache_tag}-torch{torch.version}{'-cuda' if plan.cuda else ''}"
-    folder = ROOT / "build" / f"native-{tag}"
+    folder = ROOT / "build" / f"{'wheel' if WHEEL else 'native'}-{tag}"
     kinds = ["cpu/*.cpp", "module.cpp", *(["ops/cuda/*.cpp", "cuda/*.cpp", "cuda/*.cu"] if plan.cuda else [])]
     paths = [*family_sources(CSRC, folder / "made"), *op_sources(CSRC, folder / "made")]
     paths += [path for kind in kinds for path in sorted(CSRC.glob(kind))]
@@ -144,6 +147,8 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
         runtime = extension.libraries.index("cudart")
         extension.libraries[runtime] = f":libcudart.so.{plan.toolkit.major}"
     # As system headers, torch's do not drown our own warnings.
+    if WHEEL:
+        extension.extra_compile_args["cxx"] += [f"-include{CSRC / 'manylinux.h'}", f"-ffile-prefix-map={ROOT}=."]
     ours, theirs = extension.include_dirs[:1], extension.include_dirs[1:]
     extension.include_dirs = ours
     extension.extra_compile_args["cxx"] += [f"-isystem{folder}" for folder in theirs]

@@ -1,14 +1,17 @@
 """Loads genkern._C once, says what is available and, if something is not, why.
 
 The build leaves a record, genkern/_build.json. It is read before the binary is: C++ has no stable ABI across
-releases of torch, and a binary built for another one can crash as soon as it is loaded.
+releases of torch, and a binary built for another one can crash as soon as it is loaded. A wheel has a folder of record
+and binary for each release that it was built for, genkern/_binaries/torch-2.13/ and so on; an own build goes first.
 """
 
-import importlib
+import importlib.util
 import json
 import os
 import platform
+import re
 import struct
+import sys
 import warnings
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -20,7 +23,9 @@ import torch
 from genkern._version import __version__
 
 MODES = ("auto", "native", "reference")
-REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
+_REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps"
+REBUILD = f"{_REINSTALL} ."
+BUILD = f"{_REINSTALL} --no-binary genkern genkern=={__version__}"
 
 _folder = Path(__file__).parent
 
@@ -109,6 +114,7 @@ def info() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": {"running": torch.__version__, "built_against": _record.get("torch")},
         "compiler": _record.get("compiler"),
+        "binary": str(_home / f"_C{EXTENSION_SUFFIXES[0]}") if native else None,
         "isa": {"chosen": native.isa(), "available": native.isas()} if native else None,
         "threads": native.num_threads() if native else torch.get_num_threads(),
         "cuda": {
@@ -138,10 +144,34 @@ def _checked(what: str, name: str) -> str:
     return name
 
 
-def _read_record() -> tuple[dict[str, Any], str | None]:
-    """The record that the build left, and why it cannot be used, if it cannot."""
+def _choose() -> tuple[Path, dict[str, Any], str | None]:
+    """The folder of the binary for the running torch, its record, and why it cannot be used, if it cannot."""
+    wheels = sorted((_folder / "_binaries").glob("*/_build.json"))
+    if (_folder / "_build.json").exists() or not wheels:
+        record, refused = _read_record(_folder)
+        refused = refused or _refusal(record)
+        if refused is None or not wheels:
+            return _folder, record, refused
+    found = []
+    for path in wheels:
+        record, refused = _read_record(path.parent)
+        refused = refused or _refusal(record)
+        if refused is None:
+            return path.parent, record, None
+        found.append((str(record.get("torch")), refused))
+    running = _series(torch.__version__)
+    for version, refused in found:
+        if _series(version) == running:
+            return _folder, {}, refused
+    versions = ", ".join(version for version, _ in found)
+    reason = f"genkern has binaries for torch {versions}, and torch {torch.__version__} is running"
+    return _folder, {}, f"{reason}; build one: run {BUILD!r}"
+
+
+def _read_record(folder: Path) -> tuple[dict[str, Any], str | None]:
+    """The record that the build left there, and why it cannot be used, if it cannot."""
     try:
-        record = json.loads((_folder / "_build.json").read_text())
+        record = json.loads((folder / "_build.json").read_text())
         if not isinstance(record, dict):
             raise ValueError(f"expected an object, got {record!r:.40}")
         return record, None
@@ -155,9 +185,11 @@ def _refusal(record: dict[str, Any]) -> str | None:
     """Why the binary of this record must not be loaded into the running process."""
     if record.get("native") is False:
         return record["reason"]
+    # Of a wheel, a binary is for each release of a series, with CUDA or without.
+    of_torch = [_series(str(v)) if record.get("wheel") else v for v in (record.get("torch"), torch.__version__)]
     for what, built, running in (
         ("genkern", record.get("genkern"), __version__),  # also any record of another layout
-        ("torch", record.get("torch"), torch.__version__),
+        ("torch", *of_torch),
         ("torch's C++11 ABI", record.get("cxx11_abi"), torch.compiled_with_cxx11_abi()),
         ("Python ABI", record.get("extension_suffix"), EXTENSION_SUFFIXES[0]),
     ):
@@ -166,13 +198,23 @@ def _refusal(record: dict[str, Any]) -> str | None:
     return None
 
 
-def _load(record: dict[str, Any]) -> tuple[ModuleType | None, str | None]:
+def _series(version: str) -> str:
+    """2.13 of a final release 2.13.1+cpu; all of another."""
+    found = re.fullmatch(r"(\d+\.\d+)\.\d+(\+.*)?", version)
+    return found[1] if found else version
+
+
+def _load(folder: Path) -> tuple[ModuleType | None, str | None]:
     """The compiled module, or None and the full reason."""
-    if refused := _refusal(record):
-        return None, refused
+    binary = folder / f"_C{EXTENSION_SUFFIXES[0]}"
     try:
-        _check_complete(_folder / f"_C{EXTENSION_SUFFIXES[0]}")
-        return importlib.import_module("genkern._C"), None
+        _check_complete(binary)
+        spec = importlib.util.spec_from_file_location("genkern._C", binary)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[module.__name__] = module
+        return module, None
     except (ImportError, OSError) as error:
         return None, f"genkern's binary cannot be loaded ({error}); {_rebuild()}"
 
@@ -197,10 +239,10 @@ def _rebuild() -> str:
 
 
 mode = _checked("GENKERN_BACKEND", os.environ.get("GENKERN_BACKEND") or "auto")
-_record, reason = _read_record()
+_home, _record, reason = _choose()
 native: ModuleType | None = None
 if reason is None:
-    native, reason = _load(_record)
+    native, reason = _load(_home)
 _devices = frozenset(native.devices() if native else ())  # once: torch.compile does not trace into the binary
 if native is None and mode == "native":
     raise ImportError(f"GENKERN_BACKEND=native, but {reason}")

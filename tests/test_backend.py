@@ -30,7 +30,7 @@ class Install:
         ignore = shutil.ignore_patterns("__pycache__", "*.so", "_build.json")
         shutil.copytree(PACKAGE, self.folder, ignore=ignore)
 
-    def record(self, **changes):
+    def record(self, folder=".", **changes):
         fits = {
             "genkern": gk.__version__,
             "native": True,
@@ -43,10 +43,18 @@ class Install:
             "compiler": "c++",
             "cuda": {"toolkit": None, "archs": None, "reason": "not built"},
         }
-        (self.folder / "_build.json").write_text(json.dumps({**fits, **changes}))
+        (self.folder / folder).mkdir(parents=True, exist_ok=True)
+        (self.folder / folder / "_build.json").write_text(json.dumps({**fits, **changes}))
 
-    def binary(self, content):
-        (self.folder / BINARY).write_bytes(content)
+    def binary(self, content, folder="."):
+        (self.folder / folder / BINARY).write_bytes(content)
+
+    def of_wheel(self, version, content=b"not a library", **changes):
+        """What a wheel has for that torch."""
+        folder = f"_binaries/torch-{version}"
+        self.record(folder, torch=version, wheel=True, **changes)
+        self.binary(content, folder)
+        return self.folder / folder / BINARY
 
     def python(self, code, **env):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GENKERN_")}
@@ -74,8 +82,8 @@ class Install:
     def refused(self, monkeypatch):
         """The reason, asked of the loader in this process: for what is refused before anything is loaded."""
         monkeypatch.setattr(_backend, "_folder", self.folder)
-        record, reason = _backend._read_record()
-        module, reason = (None, reason) if reason else _backend._load(record)
+        folder, _, reason = _backend._choose()
+        module, reason = (None, reason) if reason else _backend._load(folder)
         assert module is None
         return reason
 
@@ -154,6 +162,53 @@ class TestBinaryIsRefused:
 
     def test_when_it_was_never_built(self, install):
         assert install.falls_back().startswith("genkern was never built here")
+
+
+SERIES, PATCH = torch.__version__.split("+")[0].rsplit(".", 1)
+
+
+class TestWheel:
+    """A binary for each of several torch releases."""
+
+    def chosen(self, install, monkeypatch):
+        monkeypatch.setattr(_backend, "_folder", install.folder)
+        folder, _, reason = _backend._choose()
+        return reason or folder / BINARY
+
+    @pytest.mark.parametrize("version", [torch.__version__, f"{SERIES}.{PATCH}", f"{SERIES}.9+cu999"])
+    def test_that_of_the_running_series_is_loaded(self, install, monkeypatch, version):
+        install.of_wheel("2.1.0")
+        own = install.of_wheel(version)
+        install.of_wheel("99.0.0")
+        assert self.chosen(install, monkeypatch) == own
+
+    def test_it_runs(self, install):
+        install.of_wheel("99.0.0")
+        own = install.of_wheel(torch.__version__, (PACKAGE / BINARY).read_bytes())
+        code = "import genkern as gk, torch; gk.gaussian_kl(*torch.ones(2, 2, 3)); print(gk.info()['binary'])"
+        done = install.python(code, GENKERN_BACKEND="native")
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(own), "")
+
+    @pytest.mark.parametrize("version", [f"{SERIES}.0a0+git1234567", f"{SERIES}.0.dev20260101", "99.0.0"])
+    def test_none_fits_and_the_command_that_builds_one_is_named(self, install, monkeypatch, version):
+        install.of_wheel("2.1.0")
+        install.of_wheel(version)
+        command = f"{REBUILD[:-2]} --no-binary genkern genkern=={gk.__version__}"
+        assert self.chosen(install, monkeypatch) == (
+            f"genkern has binaries for torch 2.1.0, {version}, and torch {torch.__version__} is running; "
+            f"build one: run '{command}'"
+        )
+
+    def test_one_for_another_python_is_refused(self, install, monkeypatch):
+        install.of_wheel(torch.__version__, extension_suffix=".cpython-300.so")
+        assert "Python ABI .cpython-300.so" in self.chosen(install, monkeypatch)
+
+    def test_an_own_build_goes_first_and_one_that_does_not_fit_is_passed_over(self, install, monkeypatch):
+        of_wheel = install.of_wheel(torch.__version__)
+        install.record()
+        assert self.chosen(install, monkeypatch) == install.folder / BINARY
+        install.record(torch="2.10.0")
+        assert self.chosen(install, monkeypatch) == of_wheel
 
 
 class TestEnvironment:
