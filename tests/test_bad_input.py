@@ -36,7 +36,7 @@ ANY_TENSORS = st.builds(
 TENSORS = (*REQUIRED, "prior_loc", "prior_scale", "moments", "eps", "latent")
 TENSORS += ("h", "z", "params", "logits", "reconstruction", "kl", "encoder_input", "divergence")  # of modules
 TENSORS += ("mutual_information", "total_correlation", "dimension_wise_kl")
-TENSORS += ("log_weights", "y", "grad", "features")
+TENSORS += ("log_weights", "y", "grad", "features", "kl_levels")
 TENSORS += tuple({name for case in CASES for name in case.draw((2, 4), "logvar")})
 
 

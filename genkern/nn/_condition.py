@@ -37,17 +37,13 @@ class Told:
             if needing:
                 raise ValueError(f"condition: expected one, which the {needing[0]} needs, got None")
             return
+        leaves = check_tree(condition)
         if not self.takers and not unused:
             raise ValueError(
                 "condition: expected None, as no module has a parameter of that name, "
                 f"got {_checks.type_name(condition)}"
             )
-        leaves = list(_leaves(condition))
-        if not leaves:
-            raise ValueError(f"condition: expected one or more tensors, got an empty {_checks.type_name(condition)}")
         for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                raise TypeError(f"condition: expected a Tensor or a tree of them, got {_checks.type_name(leaf)}")
             check_rows(leaf, batch)
 
 
@@ -80,7 +76,8 @@ class ClassTable(nn.Module):
 
     def __init__(self, num_classes: int, features: int, made: dict[str, Any], *, at_random: bool = True) -> None:
         super().__init__()
-        bound = _checks.positive("num_classes", num_classes) ** -0.5 if at_random else 0.0
+        num_classes = _checks.positive("num_classes", num_classes)
+        bound = num_classes**-0.5 if at_random else 0.0
         self.weight = nn.Parameter(torch.empty(num_classes, features, **made).uniform_(-bound, bound))
 
     def forward(self, condition: Tensor, rows: int | None = None) -> Tensor:
@@ -108,6 +105,17 @@ class ClassTable(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(map(str, self.weight.shape))
+
+
+def check_tree(condition: Condition) -> list[Tensor]:
+    """The tensors of the condition, one or more."""
+    leaves = list(_leaves(condition))
+    if not leaves:
+        raise ValueError(f"condition: expected one or more tensors, got an empty {_checks.type_name(condition)}")
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(f"condition: expected a Tensor or a tree of them, got {_checks.type_name(leaf)}")
+    return leaves
 
 
 def check_rows(condition: Tensor, rows: int) -> None:

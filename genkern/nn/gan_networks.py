@@ -232,6 +232,10 @@ class ConditionalBatchNorm2d(nn.Module):
         self.modulation = _Modulation(channels, num_classes, made)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        _checks.tensor("x", x)
+        check_input("x", x, (self.norm.num_features, *x.shape[2:]), self)
+        if x.ndim != 4:
+            raise ValueError(f"x: expected shape (B, channels, H, W), got {_checks.shape_text(x.shape)}")
         return self.modulation(self.norm(x), condition)
 
 

@@ -170,6 +170,8 @@ class HierarchicalELBO(nn.Module):
     def _of_levels(name: str, given: Sequence[int] | None, count: int, needed: object) -> Sequence[int]:
         if given is None and not needed:
             return [1] * count
+        if given is not None:
+            given = _checks.sizes(name, given)
         if given is None or len(given) != count:
             got = None if given is None else len(given)
             raise ValueError(f"{name}: expected one of each of {count} levels, got {got}")
@@ -580,7 +582,11 @@ def clip_or_skip(
     """
     clip = math.inf if clip is None else _checks.positive_number("clip", clip)
     skip = math.inf if skip is None else _checks.positive_number("skip", skip)
+    if not isinstance(parameters, Iterable):
+        raise TypeError(f"parameters: expected a Tensor or several, got {_checks.type_name(parameters)}")
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for parameter in parameters:
+        _checks.tensor("parameters", parameter)
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = float(torch.nn.utils.get_total_norm([g.to(_checks.compute_dtype(g)) for g in gradients]))
     if not math.isfinite(norm) or norm > skip:

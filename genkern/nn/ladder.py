@@ -65,12 +65,17 @@ class ResidualBlock(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        residual = _checks.boolean("residual", residual)
+        made = factory(device, dtype)
+        in_channels, out_channels = (
+            _checks.positive(name, value)
+            for name, value in (("in_channels", in_channels), ("out_channels", out_channels))
+        )
+        middle = _checks.positive("middle", middle)
+        self.shape = (in_channels, *_size(size))
+        kernel = 3 if min(self.shape[1:]) >= _WIDEST_KERNEL_FROM else 1
+        self.residual = _checks.boolean("residual", residual)
         if residual and in_channels != out_channels:
             raise ValueError(f"residual: expected False for {in_channels} channels in and {out_channels} out, got True")
-        made = factory(device, dtype)
-        kernel = 3 if min(_checks.sizes("size", size, minimum=1)) >= _WIDEST_KERNEL_FROM else 1
-        self.residual = residual
         self.layers = nn.Sequential(
             nn.GELU(),
             nn.Conv2d(in_channels, middle, 1, **made),
@@ -86,6 +91,7 @@ class ResidualBlock(nn.Module):
             last.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
+        check_input("x", x, self.shape, self)
         return x + self.layers(x) if self.residual else self.layers(x)
 
     def extra_repr(self) -> str:
@@ -113,7 +119,7 @@ class LadderEncoder(nn.Module):
 
     Notes
     -----
-    ``forward(x)``: `x` ``[B, channels, height, width]`` → a list of ``[B, width, h, w]``, the coarsest first.
+    ``forward(x)``: `x` ``[B, channels, height, width]`` → a tuple of ``[B, width, h, w]``, the coarsest first.
     `condition`: labels ``[B]``, or vectors ``[B, num_classes]``.
 
     Examples
@@ -150,7 +156,7 @@ class LadderEncoder(nn.Module):
         if num_classes is not None:
             self.classes = ClassTable(num_classes, width, made)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, ...]:
         check_input("x", x, self.image_shape, self)
         check_conditional(self, condition)
         h = self.stem(x)
@@ -160,7 +166,7 @@ class LadderEncoder(nn.Module):
         for size, stage in zip(reversed(self.resolutions), self.stages, strict=True):
             h = stage(torch_functional.adaptive_avg_pool2d(h, size) if h.shape[2:] != size else h)
             features.append(h)
-        return features[::-1]
+        return tuple(features[::-1])
 
 
 class LadderLevel(nn.Module):
@@ -207,11 +213,13 @@ class LadderLevel(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.size = _checks.sizes("size", size, minimum=1)
+        self.size = _size(size)
         self.group = _checks.integer("group", group, minimum=0)
         self.latent_channels = _checks.positive("latent_channels", latent_channels)
         self.latent_shape = (self.latent_channels, *self.size)
         self.width = _checks.positive("width", width)
+        enters = _checks.boolean("enters", enters)
+        scale = _checks.number("scale", scale, minimum=0)
         made = factory(device, dtype)
         of_prior, of_posterior = 2 * latent_channels + width, 2 * latent_channels
         self.of_prior = _block(width, of_prior, self.size, made, scale=0.0)
@@ -223,19 +231,32 @@ class LadderLevel(nn.Module):
             self.of_latent.weight *= scale
 
     def enter(self, h: Tensor) -> Tensor:
+        _checks.tensor("h", h)
         if self.image is None:
             return h
+        check_input("h", h, (self.width, *h.shape[2:]), self)
+        if h.ndim != 4:
+            raise ValueError(f"h: expected shape (B, {self.width}, h, w), got {_checks.shape_text(h.shape)}")
         return torch_functional.interpolate(h, size=self.size, mode="nearest") + self.image
 
     def prior(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        check_input("h", h, (self.width, *self.size), self)
         loc, scale, more = self.of_prior(h).split([self.latent_channels, self.latent_channels, self.width], dim=1)
         return loc, scale, h + more
 
     def posterior(self, h: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        for name, value in {"h": h, "features": features}.items():
+            check_input(name, value, (self.width, *self.size), self)
+        if len(features) != len(h):
+            raise ValueError(f"features: expected {len(h)} rows, as h has, got {len(features)}")
         loc, scale = self.of_posterior(torch.cat([h, features], dim=1)).chunk(2, dim=1)
         return loc, scale
 
     def merge(self, h: Tensor, z: Tensor) -> Tensor:
+        check_input("h", h, (self.width, *self.size), self)
+        check_input("z", z, self.latent_shape, self)
+        if len(z) != len(h):
+            raise ValueError(f"z: expected {len(h)} rows, as h has, got {len(z)}")
         return self.block(h + self.of_latent(z))
 
 
@@ -301,13 +322,26 @@ class LadderDecoder(nn.Module):
             self.classes = ClassTable(num_classes, width, made)
 
     def start(self, num: int, condition: Tensor | None = None) -> Tensor:
+        num = _checks.integer("num", num, minimum=0)
         check_conditional(self, condition)
         h = self.top.expand(num, *self.top.shape)
         return h if condition is None else h + self.classes(condition, num)[..., None, None]
 
     def finish(self, h: Tensor) -> Tensor:
+        _checks.tensor("h", h)
+        check_input("h", h, (self.head.in_channels, *h.shape[2:]), self)
+        if h.ndim != 4:
+            raise ValueError(f"h: expected shape (B, {self.head.in_channels}, h, w), got {_checks.shape_text(h.shape)}")
         size = self.image_shape[1:]
         return self.head(torch_functional.interpolate(h, size=size, mode="nearest") if h.shape[2:] != size else h)
+
+
+def _size(size: Sequence[int]) -> tuple[int, int]:
+    checked = _checks.sizes("size", size, minimum=1)
+    if len(checked) != 2:
+        raise ValueError(f"size: expected (height, width), got {checked}")
+    height, width = checked
+    return height, width
 
 
 def _block(width_in: int, width_out: int, size: Sequence[int], made: dict[str, Any], **options: Any) -> ResidualBlock:

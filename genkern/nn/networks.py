@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as torch_functional
 
 from genkern import _checks
-from genkern.nn._condition import ClassTable
+from genkern.nn._condition import ClassTable, check_tree
 from genkern.nn._inputs import check_input, factory
 
 __all__ = ["ClassPrior", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
@@ -303,6 +303,7 @@ def check_conditional(network: nn.Module, condition: Tensor | None) -> None:
     if network.takes_condition and condition is None:
         raise ValueError("condition: expected labels or vectors, as num_classes was given, got None")
     if not network.takes_condition and condition is not None:
+        check_tree(condition)
         raise ValueError(f"condition: expected None without num_classes, got {_checks.type_name(condition)}")
 
 

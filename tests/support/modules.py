@@ -78,6 +78,15 @@ def like_parameters(module: nn.Module, *shape: int) -> Tensor:
     return torch.ones(shape, dtype=next((p.dtype for p in module.parameters()), None))
 
 
+def classes_of(module: nn.Module) -> Tensor | None:
+    """A condition, for a module that takes one."""
+    return 0 * LABELS if module.takes_condition else None
+
+
+def told(module: nn.Module, *shape: int) -> Any:
+    return module(like_parameters(module, 2, *shape), classes_of(module))
+
+
 def score(likelihood: gnn.GaussianLikelihood) -> Tensor:
     channels = likelihood.channels or 1
     return likelihood.log_prob(ones(2, channels, 3), ones(2, 2 if likelihood.sigma == "decoder" else channels, 3))
@@ -119,6 +128,26 @@ def generator() -> gnn.ConvGenerator:
 
 def discriminator() -> gnn.ConvDiscriminator:
     return gnn.ConvDiscriminator(IMAGE, width=2)
+
+
+def ladder_encoder() -> gnn.LadderEncoder:
+    return gnn.LadderEncoder(IMAGE, (1, 1), width=2)
+
+
+def ladder_decoder() -> gnn.LadderDecoder:
+    return gnn.LadderDecoder(IMAGE, (1, 1), width=2, latent_channels=2)
+
+
+def ladder_level() -> gnn.LadderLevel:
+    return gnn.LadderLevel((4, 4), 0, width=2, latent_channels=2, enters=True)
+
+
+def hierarchical() -> gnn.HierarchicalVAE:
+    return gnn.HierarchicalVAE(ladder_encoder(), ladder_decoder())
+
+
+def clipped(parameters: Any, *, clip: Any = None, skip: Any = None) -> Tensor:
+    return torch.tensor(gnn.clip_or_skip(parameters, clip=clip, skip=skip))
 
 
 def gan() -> gnn.GAN:
@@ -170,6 +199,8 @@ def corrected(lr: Any, betas: Any, interval: Any) -> Tensor:
 
 ROWS = ones(2, 4)
 IMAGES = ones(2, *IMAGE)
+STATE = ones(2, 2, 4, 4)
+LABELS = torch.tensor([3, 0])
 SCALE = tuple(head().scale_options)
 FIXED = ("latent_channels", *SCALE)  # by the head
 BOUND = ("dim", "latent")  # given by the loss
@@ -245,20 +276,88 @@ CALLS: dict[str, Call] = {
     "VampPrior": constructor(gnn.VampPrior, lambda m: m(ones(2), ones(2)), components=2, data_shape=IMAGE),
     "VampPrior.forward": method(lambda: gnn.VampPrior(2, IMAGE), "forward", reconstruction=ones(2), kl=ones(2)),
     "ConvEncoder": constructor(
-        gnn.ConvEncoder, lambda m: m(like_parameters(m, 2, *m.image_shape)), image_shape=IMAGE, latent_dim=2, width=2
+        gnn.ConvEncoder, lambda m: told(m, *m.image_shape), image_shape=IMAGE, latent_dim=2, width=2
     ),
     "ConvEncoder.forward": method(conv_encoder, "forward", x=IMAGES),
+    "ClassPrior": constructor(gnn.ClassPrior, lambda m: m(0 * LABELS), num_classes=4, latent_dim=2),
+    "ClassPrior.forward": method(lambda: gnn.ClassPrior(4, 2), "forward", condition=LABELS),
+    "HierarchicalELBO": constructor(gnn.HierarchicalELBO, lambda m: m(ones(2), ROWS, (0, 0, 1, 1), (1, 2, 3, 4))),
+    "HierarchicalELBO.forward": method(gnn.HierarchicalELBO, "forward", reconstruction=ones(2), kl_levels=ROWS),
+    "HierarchicalVAE": constructor(
+        gnn.HierarchicalVAE,
+        lambda m: (m.loss(IMAGES, key=KEY), m.sample(2, key=KEY)),
+        encoder=ladder_encoder(),
+        decoder=ladder_decoder(),
+    ),
+    "HierarchicalVAE.forward": method(hierarchical, "forward", options(gnn.HierarchicalVAE.elbo), x=IMAGES, key=KEY),
+    "HierarchicalVAE.loss": method(hierarchical, "loss", options(gnn.HierarchicalVAE.elbo), x=IMAGES, key=KEY),
+    "HierarchicalVAE.elbo": method(hierarchical, "elbo", x=IMAGES, key=KEY),
+    "HierarchicalVAE.sample": method(hierarchical, "sample", num=2, key=KEY),
+    "HierarchicalVAE.reconstruct": method(hierarchical, "reconstruct", x=IMAGES),
+    "HierarchicalVAE.log_weights": method(hierarchical, "log_weights", x=IMAGES, keys=gk.random.split(KEY, 3)),
+    "HierarchicalVAE.log_marginal": method(
+        hierarchical, "log_marginal", x=IMAGES, num_samples=3, chunk_size=2, key=KEY
+    ),
+    "clip_or_skip": Call(clipped, {"parameters": [ones(2)]}),
+    "LadderEncoder": constructor(
+        gnn.LadderEncoder,
+        lambda m: tuple(told(m, *m.image_shape)),
+        image_shape=IMAGE,
+        levels=(1, 1),
+        width=2,
+    ),
+    "LadderEncoder.forward": method(ladder_encoder, "forward", x=IMAGES),
+    "LadderDecoder": constructor(
+        gnn.LadderDecoder,
+        lambda m: m.finish(m.start(2, classes_of(m))),
+        image_shape=IMAGE,
+        levels=(1, 1),
+        width=2,
+        latent_channels=2,
+    ),
+    "LadderDecoder.start": method(ladder_decoder, "start", num=2),
+    "LadderDecoder.finish": method(ladder_decoder, "finish", h=STATE),
+    "LadderLevel": constructor(
+        gnn.LadderLevel,
+        lambda m: m.prior(like_parameters(m, 2, m.width, *m.size)),
+        size=(4, 4),
+        group=0,
+        width=2,
+        latent_channels=2,
+    ),
+    "LadderLevel.enter": method(ladder_level, "enter", h=STATE),
+    "LadderLevel.prior": method(ladder_level, "prior", h=STATE),
+    "LadderLevel.posterior": method(ladder_level, "posterior", h=STATE, features=STATE),
+    "LadderLevel.merge": method(ladder_level, "merge", h=STATE, z=STATE),
+    "ResidualBlock": constructor(
+        gnn.ResidualBlock,
+        lambda m: m(like_parameters(m, 2, *m.shape)),
+        in_channels=2,
+        out_channels=2,
+        middle=1,
+        size=(4, 4),
+    ),
+    "ResidualBlock.forward": method(lambda: gnn.ResidualBlock(2, 2, 1, (4, 4)), "forward", x=STATE),
+    "ConditionalBatchNorm2d": constructor(
+        gnn.ConditionalBatchNorm2d,
+        lambda m: m(like_parameters(m, 2, m.norm.num_features, 4, 4), classes_of(m.modulation)),
+        channels=2,
+        num_classes=4,
+    ),
+    "ConditionalBatchNorm2d.forward": method(
+        lambda: gnn.ConditionalBatchNorm2d(2, 4), "forward", x=STATE, condition=LABELS
+    ),
     "ConvDecoder": constructor(
-        gnn.ConvDecoder, lambda m: m(like_parameters(m, 2, *m.latent_shape)), image_shape=IMAGE, latent_dim=2, width=2
+        gnn.ConvDecoder, lambda m: told(m, *m.latent_shape), image_shape=IMAGE, latent_dim=2, width=2
     ),
     "ConvDecoder.forward": method(conv_decoder, "forward", z=ones(2, LATENT)),
     "MLPEncoder": constructor(
-        gnn.MLPEncoder, lambda m: m(like_parameters(m, 2, *m.event_shape)), event_shape=IMAGE, latent_dim=2, hidden=(3,)
+        gnn.MLPEncoder, lambda m: told(m, *m.event_shape), event_shape=IMAGE, latent_dim=2, hidden=(3,)
     ),
     "MLPEncoder.forward": method(encoder, "forward", x=IMAGES),
     "MLPDecoder": constructor(
         gnn.MLPDecoder,
-        lambda m: m(like_parameters(m, 2, *m.latent_shape)),
+        lambda m: told(m, *m.latent_shape),
         event_shape=IMAGE,
         latent_dim=2,
         hidden=(3,),
@@ -315,11 +414,11 @@ CALLS: dict[str, Call] = {
     "MinibatchStddev": constructor(gnn.MinibatchStddev, lambda m: m(ones(4, 4, 2))),
     "MinibatchStddev.forward": method(gnn.MinibatchStddev, "forward", x=ROWS),
     "ConvGenerator": constructor(
-        gnn.ConvGenerator, lambda m: m(like_parameters(m, 2, *m.latent_shape)), image_shape=IMAGE, latent_dim=2, width=2
+        gnn.ConvGenerator, lambda m: told(m, *m.latent_shape), image_shape=IMAGE, latent_dim=2, width=2
     ),
     "ConvGenerator.forward": method(generator, "forward", z=ones(2, LATENT)),
     "ConvDiscriminator": constructor(
-        gnn.ConvDiscriminator, lambda m: m(like_parameters(m, 2, *m.image_shape)), image_shape=IMAGE, width=2
+        gnn.ConvDiscriminator, lambda m: told(m, *m.image_shape), image_shape=IMAGE, width=2
     ),
     "ConvDiscriminator.forward": method(discriminator, "forward", x=IMAGES),
     "ConvDiscriminator.features": method(discriminator, "features", x=IMAGES),
@@ -330,6 +429,8 @@ NOT_CALLED = {
     "AdversarialTerms": "a tuple, which the library makes",
     "GANTerms": "a tuple, which the library makes",
     "ELBOTerms": "a tuple, which the library makes",
+    "HierarchicalTerms": "a tuple, which the library makes",
+    "Level": "what a hierarchy asks of its levels",
     "LIKELIHOODS": "a dict",
     "Likelihood": "what the likelihoods are of",
     "Objective": "what the objectives are of",

@@ -100,6 +100,34 @@ VALUES: dict[str, list[Any]] = {
         for name in ("in_features", "latent_dim", "width", "out_channels", "channels", "num_samples", "chunk_size")
     },
     "bias": [True, False, 1, None, "yes"],
+    # of conditions and of levels
+    "condition": [
+        None,
+        torch.tensor([3, 0]),
+        torch.tensor([1]),
+        torch.ones(2, 4),
+        (torch.ones(2, 3),),
+        [1, 2],
+        {},
+        "a",
+    ],
+    "prior": [None, genkern.nn.ClassPrior(4, 2), "gaussian"],
+    **{
+        name: [1, 2, 4, 0, -1, 1.5, "2", None, True]
+        for name in ("num_classes", "in_channels", "middle", "depth", "group", "from_level")
+    },
+    **{name: [True, False, 1, None, "yes"] for name in ("residual", "enters", "balance", "checkpoint")},
+    "norm": ["pixel", "batch", "layer", ""],
+    "conditional": ["projection", "auxiliary", "both", ""],
+    "class_weight": [1.0, 0, -1.0, float("nan"), "1", None],
+    "momentum": [0.1, 0, 1, 1.5, -0.1, "0.1", None],
+    "posterior": ["residual", "absolute", "relative", ""],
+    "levels": [(1, 1), [2, 0, 1], (), (0, 1), (1,) * 9, (-1,), (1.5,), "1", 1],
+    "size": [(4, 4), [3, 5], (4,), (0, 4), (4, 1.5), "44", 4],
+    "sizes": [None, (1, 2, 3, 4), (1,), (-1,) * 4, (1.5,), "1234", 4],
+    "parameters": [[torch.ones(2)], torch.ones(2), [], [1], "weights", None],
+    "clip": [None, 1.0, 0, -1.0, float("nan"), "1"],
+    "skip": [None, 1.0, 0, -1.0, float("nan"), "1"],
     "image_shape": [(1, 4, 4), [2, 5, 3], (1, 4), (0, 4, 4), (1, 4, 1.5), ("a", "b", "c"), "abc", 4],
     "event_shape": [(4,), [2, 3], (), (0,), (-1,), (1.5,), "4", 4],
     "hidden": [(), (3,), [2, 2], (0,), (-1,), (1.5,), "3", 3],
