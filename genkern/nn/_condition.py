@@ -119,7 +119,7 @@ def check_tree(condition: Condition) -> list[Tensor]:
 
 
 def check_rows(condition: Tensor, rows: int) -> None:
-    if condition.ndim == 0 or len(condition) != rows:
+    if condition.ndim == 0 or condition.shape[0] != rows:
         raise ValueError(
             f"condition: expected {rows} rows, as many as data, got shape {_checks.shape_text(condition.shape)}"
         )

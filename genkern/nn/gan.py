@@ -212,7 +212,7 @@ class GAN(Conditioned):
         place of the count of steps, as a compiled step needs it.
         """
         self._check_real(real)
-        self._told.check(condition, len(real), unused=True)  # labels for a classifier alone
+        self._told.check(condition, real.shape[0], unused=True)  # labels for a classifier alone
         check_augment(augment)
         if penalized is not None:
             penalized = _checks.boolean("penalized", penalized)
@@ -325,7 +325,7 @@ class GAN(Conditioned):
         said = self.discriminator(x, **self._told.options("discriminator", condition))
         if not isinstance(said, (tuple, list)):
             if condition is not None and not self._told.takers:
-                self._told.check(condition, len(x))
+                self._told.check(condition, x.shape[0])
             return Judgement(said, None)
         logits, classes = said
         what = "labels (B,), which an auxiliary classifier is trained by"

@@ -184,7 +184,7 @@ class ConvDiscriminator(nn.Module):
         logits = self.head[-1](last).flatten()
         if condition is not None:
             pooled = last.unflatten(1, (-1, *self.feature_shape[1:])).sum(dim=(2, 3))
-            logits = logits + (self.classes(condition, len(pooled)) * pooled).sum(dim=1)
+            logits = logits + (self.classes(condition, pooled.shape[0]) * pooled).sum(dim=1)
         return logits if self.classifier is None else (logits, self.classifier(last))
 
 
@@ -282,7 +282,7 @@ class _Modulation(nn.Module):
         check_conditional(self, condition)
         if condition is None:
             return x
-        gain, bias = self.classes(condition, len(x))[..., None, None].chunk(2, dim=1)
+        gain, bias = self.classes(condition, x.shape[0])[..., None, None].chunk(2, dim=1)
         return x * (1 + gain) + bias
 
 

@@ -367,7 +367,7 @@ class HierarchicalVAE(Conditioned):
             raise ValueError(f"x: expected data, whose posterior has the {from_level} levels above, got None")
         if x is not None:
             _checks.tensor("x", x)
-            if x.ndim == 0 or len(x) != num:
+            if x.ndim == 0 or x.shape[0] != num:
                 raise ValueError(f"x: expected num = {num} data, got shape {_checks.shape_text(x.shape)}")
         self._told.check(condition, num)
         row = self._row(element_offset)
@@ -463,11 +463,11 @@ class HierarchicalVAE(Conditioned):
         _checks.counts("x", x)
         if x.ndim == 0:
             raise ValueError("x: expected shape (B, ...), got ()")
-        self._told.check(condition, len(x))
+        self._told.check(condition, x.shape[0])
         if encoder_input is not None:
             _checks.tensor("encoder_input", encoder_input)
         features = self._features(x if encoder_input is None else encoder_input, condition)
-        return self._start(len(x), condition), features
+        return self._start(x.shape[0], condition), features
 
     def _features(self, seen: Tensor, condition: Condition) -> Sequence[Tensor]:
         features = self.encoder(seen, **self._told.options("encoder", condition))

@@ -161,7 +161,7 @@ class LadderEncoder(nn.Module):
         check_conditional(self, condition)
         h = self.stem(x)
         if condition is not None:
-            h = h + self.classes(condition, len(h))[..., None, None]
+            h = h + self.classes(condition, h.shape[0])[..., None, None]
         features = []
         for size, stage in zip(reversed(self.resolutions), self.stages, strict=True):
             h = stage(torch_functional.adaptive_avg_pool2d(h, size) if h.shape[2:] != size else h)
@@ -247,7 +247,7 @@ class LadderLevel(nn.Module):
     def posterior(self, h: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         for name, value in {"h": h, "features": features}.items():
             check_input(name, value, (self.width, *self.size), self)
-        if len(features) != len(h):
+        if features.shape[0] != h.shape[0]:
             raise ValueError(f"features: expected {len(h)} rows, as h has, got {len(features)}")
         loc, scale = self.of_posterior(torch.cat([h, features], dim=1)).chunk(2, dim=1)
         return loc, scale
@@ -255,7 +255,7 @@ class LadderLevel(nn.Module):
     def merge(self, h: Tensor, z: Tensor) -> Tensor:
         check_input("h", h, (self.width, *self.size), self)
         check_input("z", z, self.latent_shape, self)
-        if len(z) != len(h):
+        if z.shape[0] != h.shape[0]:
             raise ValueError(f"z: expected {len(h)} rows, as h has, got {len(z)}")
         return self.block(h + self.of_latent(z))
 

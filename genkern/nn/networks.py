@@ -292,7 +292,7 @@ def with_classes(network: nn.Module, layers: nn.Module, x: Tensor, condition: Te
         return layers(x)
     first, *rest = layers if isinstance(layers, nn.Sequential) else [layers]
     h = first(x)
-    h = h + network.classes(condition, len(h)).view(h.shape[:2] + (1,) * (h.ndim - 2))  # type: ignore[operator]
+    h = h + network.classes(condition, h.shape[0]).view(h.shape[:2] + (1,) * (h.ndim - 2))  # type: ignore[operator]
     for layer in rest:
         h = layer(h)
     return h

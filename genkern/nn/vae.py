@@ -149,7 +149,7 @@ class VAE(Conditioned):
     def decode(self, z: Tensor, *, condition: Condition = None) -> Tensor:
         """The parameters of p(x | z), as the decoder gives them; ``likelihood.mean`` of them is the picture."""
         if isinstance(z, Tensor):
-            self._told.check(condition, len(z) if z.ndim else 0, role="decoder")
+            self._told.check(condition, z.shape[0] if z.ndim else 0, role="decoder")
         return self.decoder(z, **self._told.options("decoder", condition))
 
     def elbo(
@@ -308,7 +308,7 @@ class VAE(Conditioned):
         """Packed moments of q(z | x), of `encoder_input` where there is one."""
         seen = x if encoder_input is None else encoder_input
         _checks.tensor("x" if encoder_input is None else "encoder_input", seen)
-        self._told.check(condition, len(seen) if seen.ndim else 0, role="encoder")
+        self._told.check(condition, seen.shape[0] if seen.ndim else 0, role="encoder")
         return packed_moments("encoder", self.encoder, seen, **self._told.options("encoder", condition))
 
     def reconstruction_and_kl(
@@ -358,7 +358,7 @@ class VAE(Conditioned):
 
     def _check_condition(self, condition: Condition, x: Tensor, role: str | None = None) -> None:
         _checks.counts("x", x)
-        self._told.check(condition, len(x) if x.ndim else 0, role=role)
+        self._told.check(condition, x.shape[0] if x.ndim else 0, role=role)
 
 
 class _Conditional:

@@ -104,7 +104,7 @@ class GANTrainer(Trainer[GANSettings]):
 
     def _judged(self, x: Tensor, labels: Tensor | None) -> float:
         """The mean logit of images, of these classes."""
-        told = {"condition": labels} if self.gan.discriminator.conditional else {}
+        told = {"condition": labels} if self.gan.discriminator.takes_condition else {}
         said = self.gan.discriminator(x, **told)
         return (said[0] if isinstance(said, tuple) else said).cpu().double().mean().item()
 
