@@ -99,6 +99,11 @@ class Engine:
             raise CommandError(told)
         return made[0]
 
+    def close(self) -> None:
+        """No process talks to another from here on; a thread that still could would abort the interpreter at its end."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
         """On the device; of its `networks`, each compiled where that is asked for."""
         if self.compiles:

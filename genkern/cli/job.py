@@ -121,6 +121,7 @@ def run(
             if options.compiles and type(error).__module__.startswith("torch._"):
                 raise CommandError(f"--compile: {str(error).splitlines()[0]}") from error
             raise
+        engine.close()
         if not first:
             return
         at_best = kept(trainer, out, keep)

@@ -159,7 +159,7 @@ MODULES: dict[str, list[Form]] = {
         Form(lambda: gnn.HierarchicalELBO(free_bits=0.5), lambda m, r, kl: m(r, kl.square()), ((4,), ROWS), "=0.5"),
         Form(
             lambda: gnn.HierarchicalELBO(warmup=5, balance=True),
-            lambda m, r, kl: m(r, kl.square(), range(6), range(1, 7)),
+            lambda m, r, kl: m(r, kl.square(), (0, 0, 1, 1, 2, 2), (1, 2, 3, 4, 5, 6)),
             ((4,), ROWS),
             "balance=True",
         ),
