@@ -100,7 +100,7 @@ class Engine:
         return made[0]
 
     def close(self) -> None:
-        """No process talks to another from here on; a thread that still could would abort the interpreter at its end."""
+        """No process talks to another from here on. A thread that still could would abort the program at its end."""
         if self.count > 1:
             distributed.destroy_process_group()
 
