@@ -6,6 +6,7 @@ from genkern.nn import (
     adversarial,
     gan,
     gan_networks,
+    gradients,
     heads,
     hierarchical,
     ladder,
@@ -19,6 +20,7 @@ from genkern.nn import (
 from genkern.nn.adversarial import *  # noqa: F403
 from genkern.nn.gan import *  # noqa: F403
 from genkern.nn.gan_networks import *  # noqa: F403
+from genkern.nn.gradients import *  # noqa: F403
 from genkern.nn.heads import *  # noqa: F403
 from genkern.nn.hierarchical import *  # noqa: F403
 from genkern.nn.ladder import *  # noqa: F403
@@ -34,6 +36,7 @@ if not TYPE_CHECKING:  # as in genkern.functional
         adversarial,
         gan,
         gan_networks,
+        gradients,
         heads,
         hierarchical,
         ladder,

@@ -1,10 +1,9 @@
 """Training a :class:`genkern.nn.GAN`: the steps of two optimisers, in turn, on one process or several."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -13,7 +12,7 @@ from genkern.nn._condition import Condition
 from genkern.nn._inputs import one_key
 from genkern.nn.gan import GAN, Augment, GANTerms
 
-__all__ = ["AdversarialSteps", "AdversarialTerms", "average_gradients", "lazy_adam"]
+__all__ = ["AdversarialSteps", "AdversarialTerms", "lazy_adam"]
 
 
 class AdversarialTerms(NamedTuple):
@@ -150,46 +149,6 @@ class AdversarialSteps:
                 # What another process found in its own gradients is in the reduced ones: all step, or none does.
                 self.scaler._check_inf_per_device(optimizer)
         self.scaler.step(optimizer)
-
-
-def average_gradients(params: Iterable[Tensor]) -> None:
-    """Replace gradients by their mean over the ranks of the default process group: one all-reduce a dtype.
-
-    Parameters
-    ----------
-    params : iterable of Tensor
-        The same on every rank; those without a gradient are left out, on every rank alike.
-
-    Notes
-    -----
-    Without a process group, or alone in one, nothing is done. As with DistributedDataParallel, the mean of the ranks'
-    gradients is that of the whole batch only if all ranks have as many rows.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from genkern.nn import average_gradients
-    >>> weight = torch.ones(2, requires_grad=True)
-    >>> weight.sum().backward()
-    >>> average_gradients([weight])
-    >>> weight.grad
-    tensor([1., 1.])
-    """
-    if not isinstance(params, Iterable) or isinstance(params, Tensor | str | bytes | dict):
-        raise TypeError(f"params: expected a list of Tensors, got {_checks.type_name(params)}")
-    values = list(params)
-    for i, value in enumerate(values):
-        _checks.tensor(f"params[{i}]", value)
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return
-    grads = [p.grad for p in values if p.grad is not None]
-    for dtype in dict.fromkeys(g.dtype for g in grads):
-        alike = [g for g in grads if g.dtype == dtype]
-        flat = torch.cat([g.flatten() for g in alike])
-        dist.all_reduce(flat)
-        flat /= dist.get_world_size()
-        for grad, mean in zip(alike, flat.split([g.numel() for g in alike]), strict=True):
-            grad.copy_(mean.view_as(grad))
 
 
 def lazy_adam(lr: float, betas: tuple[float, float], interval: int) -> dict[str, Any]:

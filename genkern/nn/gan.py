@@ -39,7 +39,7 @@ class GANTerms(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What the discriminator says of a batch: its logits, and the loss of the classes that it sees, if it sees some."""
+    """The logits that the discriminator gives a batch, and the loss of its classes, where it names classes."""
 
     logits: Tensor
     class_loss: Tensor | None
@@ -361,7 +361,7 @@ class GAN(Conditioned):
         augment: Augment | None,
         condition: Condition,
     ) -> tuple[Judgement, list[Judgement], Tensor]:
-        """What is said of real and of generated data, and the weighted penalty, with graphs of what made them."""
+        """The judgements of real and of generated data, and the weighted penalty, with graphs of what made them."""
         if self.penalty == "r1":
             of_real, slope = self._slope(real, augment, condition)
         else:
@@ -380,7 +380,7 @@ class GAN(Conditioned):
         return of_real, [*of_fakes, last], self.penalty_weight * self.penalty_interval * penalty
 
     def _slope(self, x: Tensor, augment: Augment | None, condition: Condition) -> tuple[Judgement, Tensor]:
-        """What is said of `x`, and the gradient of the logits' sum by it, itself differentiable."""
+        """The judgement of `x`, and the gradient of the logits' sum by it, itself differentiable."""
         x = x.detach().requires_grad_()
         of_x = self._judged(x, augment, condition)
         (slope,) = torch.autograd.grad(of_x.logits.sum(), x, create_graph=True)

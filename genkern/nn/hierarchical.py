@@ -10,20 +10,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genkern import _checks, functional, random
-from genkern.functional import _ordered
 from genkern.functional._scale import Clamp
-from genkern.nn._buffers import update_buffers
 from genkern.nn._condition import Condition, Conditioned
 from genkern.nn._inputs import check_keys, floating_like, one_key, scale_options
 from genkern.nn._modes import evaluating
 from genkern.nn.likelihoods import Likelihood, make_likelihood
-from genkern.nn.objectives.objective import check_parts
+from genkern.nn.objectives import HierarchicalELBO
 
-__all__ = ["HierarchicalELBO", "HierarchicalTerms", "HierarchicalVAE", "Level", "clip_or_skip"]
+__all__ = ["HierarchicalTerms", "HierarchicalVAE", "Level"]
 
 POSTERIORS = ("residual", "absolute")
-FREE_BITS_OVER = ("level", "group")
-_LEAST = 0.01  # nats that NVAE adds to each level's KL where it balances them
 
 
 class HierarchicalTerms(NamedTuple):
@@ -61,121 +57,6 @@ class Level(Protocol):
     def merge(self, h: Tensor, z: Tensor) -> Tensor:
         """The state with what z ``[B, *latent_shape]`` says."""
         ...
-
-
-class HierarchicalELBO(nn.Module):
-    """The negative evidence lower bound of a hierarchy, averaged over the batch, with its KL weighted as asked.
-
-    Parameters
-    ----------
-    beta : float
-        Weight of the KL. 1 is the bound itself.
-    warmup : int
-        Steps over which that weight grows linearly from 0 (Sønderby et al. 2016). 0: none.
-    free_bits : float
-        KL below this many nats is not penalised: max(KL, free_bits) of a level's or a group's mean over the batch
-        (Kingma et al. 2016, appendix C.8).
-    free_bits_over : {"level", "group"}
-        The values that the threshold applies to; a group is the levels of one resolution.
-    balance : bool
-        While the warm-up lasts, levels are weighted in proportion to their KL a latent, by weights that add up to the
-        number of levels and have no gradient: a level that is little used is hardly penalised (Vahdat & Kautz 2020,
-        appendix A, where "proportional to the size" is a misprint, as its authors say, for its inverse, which their
-        code has). Free bits apply to the KL as it is, before the weights, and to levels only.
-
-    Attributes
-    ----------
-    step : Tensor
-        Calls in training mode so far, int64; kept in the ``state_dict``, so a resumed run goes on where it stopped.
-
-    Notes
-    -----
-    ``forward(reconstruction, kl_levels, groups=None, sizes=None)``: ``[B]`` and ``[B, L]`` in nats, and a group and a
-    number of latents a level, → a scalar to be minimised. No synchronisation with the host.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from genkern.nn import HierarchicalELBO
-    >>> HierarchicalELBO(free_bits=1.0)(torch.tensor([-3.0, -5.0]), torch.tensor([[0.0, 4.0], [1.0, 2.0]])).item()
-    8.0
-    """
-
-    step: Tensor
-
-    def __init__(
-        self,
-        beta: float = 1.0,
-        *,
-        warmup: int = 0,
-        free_bits: float = 0.0,
-        free_bits_over: str = "level",
-        balance: bool = False,
-    ) -> None:
-        super().__init__()
-        self.beta = _checks.number("beta", beta, minimum=0)
-        self.warmup = _checks.integer("warmup", warmup, minimum=0)
-        self.free_bits = _checks.number("free_bits", free_bits, minimum=0)
-        _checks.choice("free_bits_over", free_bits_over, FREE_BITS_OVER)
-        self.free_bits_over = free_bits_over
-        self.balance = _checks.boolean("balance", balance)
-        if self.balance and not self.warmup:
-            raise ValueError("balance: expected False without a warmup, for it lasts as long, got True")
-        if self.balance and free_bits and free_bits_over == "group":
-            raise ValueError("balance: expected False with free bits over groups, got True")
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-
-    def forward(
-        self,
-        reconstruction: Tensor,
-        kl_levels: Tensor,
-        groups: Sequence[int] | None = None,
-        sizes: Sequence[int] | None = None,
-    ) -> Tensor:
-        _checks.tensors(reconstruction=reconstruction, kl_levels=kl_levels)
-        if kl_levels.ndim != 2 or kl_levels.shape[1] == 0:
-            raise ValueError(f"kl_levels: expected shape (B, L), got {_checks.shape_text(kl_levels.shape)}")
-        check_parts(reconstruction=reconstruction, kl_levels=kl_levels[:, 0])
-        by_group = bool(self.free_bits) and self.free_bits_over == "group"
-        groups = self._of_levels("groups", groups, kl_levels.shape[1], by_group)
-        sizes = self._of_levels("sizes", sizes, kl_levels.shape[1], self.balance)
-        levels = [_ordered.mean(level) for level in kl_levels.unbind(1)]
-        kl = torch.stack(levels)
-        shares = self._shares(levels, sizes) if self.balance else 1.0
-        if by_group:
-            of = {group: [k for k, own in zip(levels, groups, strict=True) if own == group] for group in groups}
-            kl = torch.stack([torch.stack(parts).sum() for parts in of.values()])
-        if self.free_bits:
-            kl = kl.clamp(min=self.free_bits)
-        weight = self.beta if self.warmup == 0 else self.beta * self._progress()
-        if self.training:
-            update_buffers(self, ("step",), lambda step: (step + 1,))
-        return weight * (shares * kl).sum() - _ordered.mean(reconstruction)
-
-    def extra_repr(self) -> str:
-        return (
-            f"beta={self.beta}, warmup={self.warmup}, free_bits={self.free_bits} over {self.free_bits_over}, "
-            f"balance={self.balance}"
-        )
-
-    def _progress(self) -> Tensor:
-        return (self.step / self.warmup).clamp(max=1.0)
-
-    def _shares(self, levels: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-        wanted = torch.stack([(kl.detach() + _LEAST) / max(size, 1) for kl, size in zip(levels, sizes, strict=True)])
-        shares = wanted / wanted.mean()
-        return torch.where(self._progress() < 1, shares, torch.ones_like(shares))
-
-    @staticmethod
-    def _of_levels(name: str, given: Sequence[int] | None, count: int, needed: object) -> Sequence[int]:
-        if given is None and not needed:
-            return [1] * count
-        if given is not None:
-            given = _checks.sizes(name, given)
-        if given is None or len(given) != count:
-            got = None if given is None else len(given)
-            raise ValueError(f"{name}: expected one of each of {count} levels, got {got}")
-        return given
 
 
 class HierarchicalVAE(Conditioned):
@@ -547,50 +428,3 @@ def _with_the_same(level: Any, held: list[int], step: Any, *values: Any) -> Any:
             "torch.func.functional_call needs checkpoint=False"
         )
     return step(*values)
-
-
-def clip_or_skip(
-    parameters: Tensor | Iterable[Tensor], *, clip: float | None = None, skip: float | None = None
-) -> bool:
-    """Whether an update is to be taken; gradients are clipped to the norm `clip`.
-
-    Deep hierarchies have rare gradients thousands of times larger than the rest, after which they do not recover: an
-    update whose gradient has a norm above `skip`, or no finite norm, is left out (Child 2021, section 3.1). Call it
-    between ``backward`` and ``step``, where a GradScaler is used behind its ``unscale_``. It waits for the device.
-
-    Parameters
-    ----------
-    parameters : Tensor or iterable of Tensor
-        Of any shapes and dtypes; those without a gradient are passed over. The norm is that of all, in float32 or
-        wider.
-    clip, skip : float, optional
-        Norms; None: no bound.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A bound is no positive number.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from genkern.nn import clip_or_skip
-    >>> weight = torch.ones(4, requires_grad=True)
-    >>> weight.grad = torch.full((4,), 50.0)
-    >>> clip_or_skip([weight], clip=1.0, skip=200.0), clip_or_skip([weight], skip=0.5)
-    (True, False)
-    """
-    clip = math.inf if clip is None else _checks.positive_number("clip", clip)
-    skip = math.inf if skip is None else _checks.positive_number("skip", skip)
-    if not isinstance(parameters, Iterable):
-        raise TypeError(f"parameters: expected a Tensor or several, got {_checks.type_name(parameters)}")
-    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    for parameter in parameters:
-        _checks.tensor("parameters", parameter)
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm([g.to(_checks.compute_dtype(g)) for g in gradients]))
-    if not math.isfinite(norm) or norm > skip:
-        return False
-    if norm > clip:
-        torch.nn.utils.clip_grads_with_norm_(parameters, clip, torch.tensor(norm))
-    return True

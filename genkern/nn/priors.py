@@ -59,7 +59,16 @@ class StandardNormalPrior(Prior):
         )
 
 
-class GaussianPrior(Prior):
+class _OfMoments(Prior):
+    """A prior made of Gaussians with these moments."""
+
+    def __init__(self, loc: Tensor, scale: Tensor, scale_options: dict[str, Any]) -> None:
+        self.loc = loc
+        self.scale = scale
+        self.scale_options = scale_options
+
+
+class GaussianPrior(_OfMoments):
     """p(z) = N(loc, scale²) of each datum, as a conditional prior has it; its KL has a closed form.
 
     Parameters
@@ -76,11 +85,6 @@ class GaussianPrior(Prior):
     >>> GaussianPrior(torch.zeros(3, 2), torch.zeros(3, 2), {}).log_prob(torch.zeros(6, 2)).shape  # two draws each
     torch.Size([6])
     """
-
-    def __init__(self, loc: Tensor, scale: Tensor, scale_options: dict[str, Any]) -> None:
-        self.loc = loc
-        self.scale = scale
-        self.scale_options = scale_options
 
     def rsample_kl(self, moments: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         loc, scale = moments.chunk(2, dim=1)
@@ -110,7 +114,7 @@ class GaussianPrior(Prior):
             )
 
 
-class GaussianMixturePrior(Prior):
+class GaussianMixturePrior(_OfMoments):
     """p(z) = 1/C Σ N(z; loc_c, scale_c), differentiable by its components.
 
     Parameters
@@ -132,11 +136,6 @@ class GaussianMixturePrior(Prior):
     >>> GaussianMixturePrior(torch.zeros(3, 2), torch.zeros(3, 2), {}).log_prob(torch.zeros(1, 2))  # −log 2π
     tensor([-1.8379])
     """
-
-    def __init__(self, loc: Tensor, scale: Tensor, scale_options: dict[str, Any]) -> None:
-        self.loc = loc
-        self.scale = scale
-        self.scale_options = scale_options
 
     def rsample_kl(self, moments: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         loc, scale = moments.chunk(2, dim=1)

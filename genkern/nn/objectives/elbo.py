@@ -2,19 +2,18 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genkern import _checks
 from genkern.functional import _ordered
 from genkern.functional._free_bits import OVER
-from genkern.nn._buffers import update_buffers
+from genkern.nn.objectives._warmup import Warmup
 from genkern.nn.objectives.objective import Model, Objective, check_parts
 
 __all__ = ["ELBO"]
 
 
-class ELBO(Objective):
+class ELBO(Warmup, Objective):
     """The negative evidence lower bound, averaged over the batch, with the KL term weighted as asked.
 
     Parameters
@@ -51,8 +50,6 @@ class ELBO(Objective):
     10.0
     """
 
-    step: Tensor
-
     def __init__(
         self,
         beta: float = 1.0,
@@ -62,24 +59,20 @@ class ELBO(Objective):
         capacity: float | None = None,
         warmup: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(warmup)
         beta = _checks.number("beta", beta, minimum=0)
         free_bits = _checks.number("free_bits", free_bits, minimum=0)
         _checks.choice("free_bits_over", free_bits_over, OVER)
         capacity = _checks.number("capacity", capacity, optional=True, minimum=0)
-        warmup = _checks.integer("warmup", warmup, minimum=0)
         self.beta = beta
         self.free_bits = free_bits
         self.free_bits_over = free_bits_over
         self.capacity = capacity
-        self.warmup = warmup
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
         check_parts(reconstruction=reconstruction, kl=kl)
-        progress = self._progress()
-        if self.training:
-            update_buffers(self, ("step",), lambda step: (step + 1,))
+        progress = self.progress()
+        self.advance()
         distortion, kl = -_ordered.mean(reconstruction), _ordered.mean(kl)
         if self.capacity is not None:
             return distortion + self.beta * (kl - self.capacity * progress).abs()
@@ -95,9 +88,3 @@ class ELBO(Objective):
             f"beta={self.beta}, free_bits={self.free_bits} over {self.free_bits_over}, "
             f"capacity={self.capacity}, warmup={self.warmup}"
         )
-
-    def _progress(self) -> Tensor | float:
-        """The part of the schedule that has passed; a tensor, so that a compiled graph is not rebuilt each step."""
-        if self.warmup == 0:
-            return 1.0
-        return (self.step / self.warmup).clamp(max=1.0)
