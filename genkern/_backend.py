@@ -185,7 +185,7 @@ def _refusal(record: dict[str, Any]) -> str | None:
     """Why the binary of this record must not be loaded into the running process."""
     if record.get("native") is False:
         return record["reason"]
-    # Of a wheel, a binary is for each release of a series, with CUDA or without.
+    # A wheel's binary serves every release of its series, with CUDA or without.
     of_torch = [_series(str(v)) if record.get("wheel") else v for v in (record.get("torch"), torch.__version__)]
     for what, built, running in (
         ("genkern", record.get("genkern"), __version__),  # also any record of another layout

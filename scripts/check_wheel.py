@@ -60,7 +60,7 @@ def check(python: Path, wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         site, tests = Path(folder) / "site", Path(folder) / "tests"
         begun = time.monotonic()
-        # With no compiler on PATH: only Python's folder is.
+        # PATH holds Python's folder alone, so that no compiler is found.
         bare = {**os.environ, "PATH": str(python.parent), "PYTHONPATH": str(site), "GENKERN_BACKEND": "native"}
         run([python, "-m", "pip", "-q", "install", "--no-index", "--no-deps", "--target", site, wheel], env=bare)
         run([python, "-c", FIRST], cwd=folder, env=bare)

@@ -215,7 +215,7 @@ class Trainer(ABC, Generic[SettingsT]):
     @property
     @abstractmethod
     def model(self) -> Model:
-        """What images are drawn from."""
+        """The averaged model, which draws images."""
 
     @abstractmethod
     def line(self) -> str:

@@ -140,7 +140,7 @@ def _fused_mixture(theirs: Any) -> type:
             return getattr(self, name)
 
         def log_prob(self, samples: Tensor) -> Tensor:
-            """Of each pixel, ``[B, 3, H, W]`` in [0, 1] → ``[B, H, W]``."""
+            """Log-probability of each pixel: ``[B, 3, H, W]`` in [0, 1] → ``[B, H, W]``."""
             param, mixtures, bits = self._given
             largest = 2**bits - 1
             last = math.floor(0.995 * largest) + 1  # NVAE has no upper end from 0.99 of [−1, 1] on

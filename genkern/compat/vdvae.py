@@ -90,7 +90,7 @@ def sample_from_discretized_mix_logistic(l: Tensor, nr_mix: int) -> Tensor:  # n
 
 
 def _sample(self: Any, x: Tensor, acts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a block: z, x with what the prior adds to it, and the divergence of each element."""
+    """A block's draw z, x with what the prior adds to it, and the divergence of each element."""
     qm, qv = self.enc(torch.cat([x, acts], dim=1)).chunk(2, dim=1)
     pm, pv, added = self.prior(x).tensor_split((self.zdim, 2 * self.zdim), dim=1)
     z, kl = functional.gaussian_rsample_kl(qm, qv, pm, pv, scale_param="logstd", reduction="none")

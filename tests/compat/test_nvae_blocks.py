@@ -57,7 +57,7 @@ def images(model: nvae.AutoEncoder, dtype: torch.dtype = torch.float64) -> Tenso
 
 
 def bound(model: nvae.AutoEncoder, x: Tensor) -> dict[str, Tensor]:
-    """What a step of NVAE's takes of it: the reconstruction, log q, log p, and the divergences."""
+    """The parts of a training step of NVAE: the reconstruction, log q, log p, and the divergences."""
 
     def values() -> list[Tensor]:
         logits, log_q, log_p, kl_all, kl_diag = model(x)

@@ -57,7 +57,7 @@ class Arrays:
 
     parts: Sequence[np.ndarray]
     labels: Sequence[Any] = ()
-    """What is stored of the class of each image, of each part, where it was asked for and is there."""
+    """The labels of each part as they are stored, where they were asked for and are there."""
     names: Sequence[str] = ()
     """The names of labels 0, 1, …, if they have some."""
 

@@ -26,7 +26,7 @@ RECIPES = {
 
 _TC_BETA = 6.0  # Chen et al. 2018
 _HIERARCHICAL = {"likelihood": "discretized_logistic", "latent_dim": 16, "learning_rate": 2e-3}
-"""What suits a hierarchy, whatever the data."""
+"""The defaults of a hierarchy, whatever the data."""
 
 Likelihood = Annotated[str | None, typer.Option(help=f"Likelihood of a pixel: {', '.join(LIKELIHOODS)}.")]
 Sigma = Annotated[

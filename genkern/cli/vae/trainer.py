@@ -79,8 +79,10 @@ class VAETrainer(Trainer[VAESettings]):
         average_gradients(self.vae.parameters())
         scaler, skip = self.engine.scaler, self.settings.skip
         scaler.unscale_(self.optimizer)
-        taken = skip is None or clip_or_skip(self.vae.parameters(), skip=skip)
-        if self.settings.clip is not None:
+        taken = True
+        if skip is not None:
+            taken = clip_or_skip(self.vae.parameters(), clip=self.settings.clip, skip=skip)
+        elif self.settings.clip is not None:  # which waits for no device
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
