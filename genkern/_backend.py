@@ -146,16 +146,13 @@ def _checked(what: str, name: str) -> str:
 
 def _choose() -> tuple[Path, dict[str, Any], str | None]:
     """The folder of the binary for the running torch, its record, and why it cannot be used, if it cannot."""
-    wheels = sorted((_folder / "_binaries").glob("*/_build.json"))
-    if (_folder / "_build.json").exists() or not wheels:
-        record, refused = _read_record(_folder)
-        refused = refused or _refusal(record)
-        if refused is None or not wheels:
-            return _folder, record, refused
+    record, refused = _usable(_folder)
+    wheels = [] if refused is None else sorted((_folder / "_binaries").glob("*/_build.json"))
+    if not wheels:
+        return _folder, record, refused
     found = []
     for path in wheels:
-        record, refused = _read_record(path.parent)
-        refused = refused or _refusal(record)
+        record, refused = _usable(path.parent)
         if refused is None:
             return path.parent, record, None
         found.append((str(record.get("torch")), refused))
@@ -166,6 +163,11 @@ def _choose() -> tuple[Path, dict[str, Any], str | None]:
     versions = ", ".join(version for version, _ in found)
     reason = f"genkern has binaries for torch {versions}, and torch {torch.__version__} is running"
     return _folder, {}, f"{reason}; build one: run {BUILD!r}"
+
+
+def _usable(folder: Path) -> tuple[dict[str, Any], str | None]:
+    record, refused = _read_record(folder)
+    return record, refused or _refusal(record)
 
 
 def _read_record(folder: Path) -> tuple[dict[str, Any], str | None]:
