@@ -17,12 +17,12 @@ class Warmup(nn.Module):
         self.warmup = _checks.integer("warmup", warmup, minimum=0)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def progress(self) -> Tensor | float:
+    def _progress(self) -> Tensor | float:
         """The part of the schedule that has passed; a tensor, so that a compiled graph is not rebuilt each step."""
         if self.warmup == 0:
             return 1.0
         return (self.step / self.warmup).clamp(max=1.0)
 
-    def advance(self) -> None:
+    def _advance(self) -> None:
         if self.training:
             update_buffers(self, ("step",), lambda step: (step + 1,))

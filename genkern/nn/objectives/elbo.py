@@ -71,8 +71,8 @@ class ELBO(Warmup, Objective):
 
     def forward(self, reconstruction: Tensor, kl: Tensor) -> Tensor:
         check_parts(reconstruction=reconstruction, kl=kl)
-        progress = self.progress()
-        self.advance()
+        progress = self._progress()
+        self._advance()
         distortion, kl = -_ordered.mean(reconstruction), _ordered.mean(kl)
         if self.capacity is not None:
             return distortion + self.beta * (kl - self.capacity * progress).abs()

@@ -96,8 +96,8 @@ class HierarchicalELBO(Warmup):
             kl = torch.stack([torch.stack(parts).sum() for parts in of.values()])
         if self.free_bits:
             kl = kl.clamp(min=self.free_bits)
-        weight = self.beta * self.progress()
-        self.advance()
+        weight = self.beta * self._progress()
+        self._advance()
         return weight * (shares * kl).sum() - _ordered.mean(reconstruction)
 
     def extra_repr(self) -> str:
