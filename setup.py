@@ -25,6 +25,15 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 WHEEL = os.environ.get("GENKERN_WHEEL") == "1"
 CSRC = ROOT / "csrc"
+SOURCES = (
+    "csrc/**/*",
+    "setup.py",
+    "pyproject.toml",
+    "scripts/build_plan.py",
+    "genkern/_version.py",
+    "README.md",
+    "LICENSE",
+)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from build_plan import (  # noqa: E402
@@ -93,16 +102,20 @@ def announce(plan: Plan) -> None:
 
 
 class BuildPy(build_py):
-    """A wheel carries the benchmark suite, for `genkern bench`, within the package: others have a `benchmarks`, too."""
+    """A wheel carries, within the package, the benchmark suite, for `genkern bench`: others have a `benchmarks`, too;
+    and the sources of the binary, for `genkern rebuild`.
+    """
 
     def run(self) -> None:
         super().run()
         if self.editable_mode:
             return
-        for path in sorted((ROOT / "benchmarks").glob("*.*")):
-            to = Path(self.build_lib) / "genkern" / "_suite" / "benchmarks" / path.name
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, to)
+        package = Path(self.build_lib) / "genkern"
+        for pattern, under in (("benchmarks/*.*", "_suite"), *((pattern, "_source") for pattern in SOURCES)):
+            for path in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
+                to = package / under / path.relative_to(ROOT)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, to)
 
 
 def pure_python(plan: Plan, torch: Torch | None) -> dict[str, object]:
