@@ -53,6 +53,7 @@ lint: $(STAMPS)/lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc scripts tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 	$(PY) scripts/check_native.py cpp
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 cuda-check:
 	@$(PYTHON) scripts/check_native.py cuda
@@ -75,9 +76,11 @@ wheels:
 	@$(PYTHON) scripts/build_wheel.py $(ARGS)
 	@$(PYTHON) scripts/check_wheel.py dist/*manylinux*.whl
 
+# dist/: the source archive, built and tested as a wheel is.
 sdist: $(STAMPS)/env
-	@$(PIP_INSTALL) build "setuptools>=77"
+	@$(PIP_INSTALL) build "setuptools>=77" ninja
 	@$(PY) -m build --sdist --no-isolation
+	@$(PY) scripts/check_wheel.py --env $(PY) -- dist/*.tar.gz
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

