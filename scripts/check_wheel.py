@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +65,7 @@ def check(python: Path, package: Path) -> None:
         env = {**os.environ, "GENKERN_BACKEND": "native"}
         if package.suffix == ".whl":
             env["PATH"] = str(own.parent)
-        pip = [own, "-m", "pip", "--disable-pip-version-check"]
+        pip: list[Path | str] = [own, "-m", "pip", "--disable-pip-version-check"]
         run([*pip, "-q", "install", "--no-index", "--no-build-isolation", package], env=env)
         run([own, "-c", FIRST], cwd=folder, env=env)
         print(f"installed and run in {time.monotonic() - begun:.1f} s", flush=True)
@@ -93,7 +94,7 @@ def beside(python: Path, folder: Path) -> Path:
     return own
 
 
-def run(command: list[Path | str], **options: object) -> None:
+def run(command: Sequence[Path | str], **options: object) -> None:
     print("+", " ".join(map(str, command)), flush=True)
     subprocess.run(list(map(str, command)), check=True, **options)  # type: ignore[call-overload]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
 
-from benchmarks import drop_in, machine, memory, report, results, single_cell, tables
-from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE
+from benchmarks import drop_in, machine, memory, predictions, report, results, single_cell, tables
+from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE, cases
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import Results
 
@@ -30,6 +30,29 @@ def test_the_tables_of_a_gpu_name_it_and_no_threads() -> None:
     for text in (tables.short([measured]), tables.full([measured], lambda _: {})):
         assert "NVIDIA A100-SXM4-80GB" in text and "thread" not in text and "A CPU" not in text
         assert "× torch.compile max-autotune" in text and "| 4.1 |" in text and "| 1.30 |" in text
+
+
+def test_what_a_gpu_is_predicted_to_take_stands_beside_what_it_took(root: Path) -> None:
+    page = root / "benchmarks" / "results" / "cuda.md"
+    assert _report(root) == 0
+    (before,) = (line for line in page.read_text().splitlines() if line.startswith("| `gaussian_kl` float32 "))
+    # Two inputs forward, two inputs and two gradients backward, 4 bytes each of 65536 × 512 elements, at 4.8 TB/s.
+    assert [cell.strip() for cell in before.split("|")[3:-1]] == ["55.9 µs", "memory", "", "168 µs", "memory", ""]
+    row = dataclasses.replace(row_of(GENKERN, 336e-6), shape=(65536, 512), device="cuda")
+    gpu = {"name": machine.gpu_name(predictions.H200.name), "gpu": predictions.H200.name}
+    results.save(root / "results" / "gpu.json", dataclasses.replace(results_of(row), machine={**MACHINE, **gpu}))
+    assert _report(root) == 0
+    (after,) = (line for line in page.read_text().splitlines() if line.startswith("| `gaussian_kl` float32 "))
+    assert after == before[: before.rindex("|  |")] + "| 336 µs, 50% |"
+
+
+def test_what_bounds_a_case_is_the_slowest_part() -> None:
+    gpu = predictions.GPU("a GPU", bandwidth=1e12, multiprocessors=10, clock=1e9)
+    (case,) = (c for c in cases("random", "cuda") if str(c) == "random_uniform-65536x512-bfloat16-forward")
+    elements = 65536 * 512
+    assert predictions.bound(case, gpu) == pytest.approx(
+        {"memory": 2 * elements / 1e12, "special functions": 0, "Philox": 15 * elements / (64 * 10 * 1e9)}
+    )
 
 
 def test_no_ratio_is_stated_where_the_spread_exceeds_the_difference() -> None:
@@ -255,6 +278,7 @@ def root(tmp_path: Path) -> Path:
     """Every page with its blocks, and a folder for results."""
     blocks = {name: [(report.BEGIN, report.END)] for name in PAGES}
     blocks["docs/performance.md"].append(("<!-- bytes:start -->", "<!-- bytes:end -->"))
+    blocks["benchmarks/results/cuda.md"] = [(predictions.BEGIN, predictions.END)]
     for chapter in CHAPTERS:
         blocks.setdefault(chapter.page, []).append((chapter.begin, chapter.end))
     for name, markers in blocks.items():

@@ -39,7 +39,9 @@ def test_the_targets_of_ci_are_called():
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
 def test_each_file_that_a_command_names_exists(workflow):
-    named = [path for command in commands(workflow) for path in re.findall(r"\b(?:tests|scripts|genkern)/[\w/.]+", command)]
+    named = [
+        path for command in commands(workflow) for path in re.findall(r"\b(?:tests|scripts|genkern)/[\w/.]+", command)
+    ]
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
