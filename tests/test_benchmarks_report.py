@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
 
-from benchmarks import drop_in, machine, memory, predictions, report, results, single_cell, tables
+from benchmarks import drop_in, machine, measure, memory, predictions, report, results, single_cell, tables
 from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE, cases
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import Results
@@ -236,13 +236,19 @@ def test_memory_over_the_batch_is_measured_drawn_and_told(root: Path) -> None:
 
 def test_drop_ins_are_measured_and_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    steps = (lambda: (time.sleep(2e-3), calls.append("before")), lambda: calls.append("after"))
+    steps = (lambda: calls.append("before"), lambda: calls.append("after"))
+
+    def seconds(step: Callable[[], object], _: int) -> float:
+        step()
+        return {"before": 2e-3, "after": 1e-4}[calls[-1]]
+
+    monkeypatch.setattr(measure, "host_seconds", seconds)
     monkeypatch.setattr(drop_in, "cases", lambda: iter([("a step", steps)]))
     assert drop_in.main(["--rounds", "5", "--results", str(root / "results")]) == 0
     assert _report(root) == 0
     text = (root / "docs" / "drop-in.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| a step |"))
-    assert float(row.split("|")[-2]) > 10 and {"before", "after"} <= set(calls)
+    assert row.split("|")[-2] == " 20.00 " and {"before", "after"} <= set(calls)
     assert _report(root) == 0
     assert (root / "docs" / "drop-in.md").read_text(encoding="utf-8") == text
     assert text.startswith("before") and text.endswith("after\n")
@@ -250,7 +256,7 @@ def test_drop_ins_are_measured_and_written(root: Path, monkeypatch: pytest.Monke
 
 def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
     pytest.importorskip("scvi")
-    given = ["--cells", "70", "--genes", "20", "--rounds", "1", "--threads", "1"]
+    given = ["--cells", "70", "--genes", "20", "--rounds", "1", "--threads", "1", "--curve", "2"]
     assert single_cell.main([*given, "--results", str(root / "results")]) == 0
     assert _report(root) == 0
     text = (root / "docs" / "counts.md").read_text(encoding="utf-8")
@@ -262,6 +268,14 @@ def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
         assert [f" {found['share'][name]:.0%} " for name in ("before", "after")] == row.split("|")[7:9]
         assert [f" {found['bound'][name]:.1f} " for name in ("before", "after")] == row.split("|")[11:13]
         assert found["bound"]["before"] == pytest.approx(found["bound"]["after"], rel=0.2)  # of another noise
+    (file,) = single_cell.CHAPTER.files(root / "results")
+    without, fused, scvis = json.loads(file.read_text())["curve"]["runs"].values()
+    for of, length in (("negative_elbo", 2), ("gradient_norm", 2)):  # a batch an epoch
+        assert len(without[of]) == length and min(without[of]) > 0
+        assert scvis[of] == pytest.approx(without[of], rel=1e-4)
+        assert fused[of] != without[of] and fused[of] == pytest.approx(without[of], rel=0.5)
+    assert f"the bound after 2 epochs is {without['negative_elbo'][-1]:.1f} without, " in text
+    assert file.with_suffix(".png").stat().st_size > 10_000
 
 
 def test_several_machines_of_a_chapter_follow_each_other(root: Path) -> None:
