@@ -120,22 +120,26 @@ def archive(folder: Path, toolkit: Toolkit | None) -> Path:
     compiler, reason = find_compiler(os.environ)
     if compiler is None:
         sys.exit(f"build_wheel: {reason}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
     cxx = [*shlex.split(compiler), *CXX_FLAGS, "-fPIC", *wheel_flags(ROOT)]
     nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs)] if toolkit else []
-    commands, objects = [], []
-    for i, source in enumerate(kernel_sources(ROOT / "csrc", folder / "made", cpu=not toolkit, cuda=bool(toolkit))):
-        objects.append(folder / f"{i:02}-{source.stem}.o")
-        commands.append(
-            [*(nvcc if source.suffix == ".cu" else cxx), f"-I{ROOT / 'csrc'}", "-c", source, "-o", objects[-1]]
-        )
+    commands = {}
+    for source in kernel_sources(ROOT / "csrc", folder / "made", cpu=not toolkit, cuda=bool(toolkit)):
+        out = folder / f"{source.parent.name}-{source.stem}.o"
+        commands[out] = [*(nvcc if source.suffix == ".cu" else cxx), f"-I{ROOT / 'csrc'}", "-c", source, "-o", out]
+    changed = max(path.stat().st_mtime for path in (ROOT / "csrc").rglob("*"))
+    stamp, wanted = folder / "commands", "\n".join(str(command) for command in commands.values())
+    if not stamp.exists() or stamp.read_text() != wanted:
+        for out in commands:
+            out.unlink(missing_ok=True)
+        stamp.write_text(wanted)
+    todo = [c for out, c in commands.items() if not out.exists() or out.stat().st_mtime < changed]
     with ThreadPoolExecutor(job_count(os.environ)) as pool:
-        list(pool.map(run, commands))
-    out = folder / "libkernels.a"
-    run(["ar", "rcsD", out, *objects])
-    return out
+        list(pool.map(run, todo))
+    kernels = folder / "libkernels.a"
+    kernels.unlink(missing_ok=True)
+    run(["ar", "rcsD", kernels, *commands])
+    return kernels
 
 
 def gencode(archs: str) -> list[str]:
