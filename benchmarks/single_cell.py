@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cells", type=int, default=_CELLS, help=f"default: {_CELLS}")
     parser.add_argument("--genes", type=int, nargs="+", default=[_GENES], help=f"default: {_GENES}")
-    parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS, help=f"default: {_ROUNDS}; 0: the curves alone")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 2")
     parser.add_argument("--curve", type=int, default=_CURVE_EPOCHS, metavar="EPOCHS", help=f"default: {_CURVE_EPOCHS}")
     parser.add_argument(
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for genes in options.genes:
         cells = made_counts(options.cells, genes)
         zeros[genes] = 1 - np.count_nonzero(cells) / cells.size
-        for threads in options.threads:
+        for threads in options.threads if options.rounds else []:
             torch.set_num_threads(threads)
             for likelihood in _LIKELIHOODS:
                 row = {"genes": genes, "threads": threads, "likelihood": likelihood}
@@ -199,17 +199,38 @@ class _Clock:
 
 def block(measured: Measured, picture: str | None) -> str:
     shares = ", ".join(f"{zeros:.0%}" for zeros in measured["zeros"].values())
-    lines = [
+    said = (
         f"{provenance(measured)}. {measured['cells']} cells, of whose counts {shares} are 0, in batches of "
-        f"{measured['batch']}; scvi's defaults. Medians over epochs that alternate; the share is that of the "
-        "likelihood, forward and backward; memory is what a batch adds at its peak; the bound is that of the last of "
-        "as many epochs, whose noise differs. Unclear: the spread exceeds the difference.",
-        "",
+        f"{measured['batch']}; scvi's defaults."
+    )
+    if measured["rows"]:
+        said += f" {_COLUMNS}\n\n{_table(measured['rows'])}"
+    if curve := measured.get("curve"):
+        ends = ", ".join(f"{run['negative_elbo'][-1]:.1f} {name}" for name, run in curve["runs"].items())
+        epochs = len(next(iter(curve["runs"].values()))["negative_elbo"])
+        said += (
+            f"\n\nFrom one seed, {curve['genes']} genes, {_LIKELIHOODS[curve['likelihood']]}: the bound after {epochs} "
+            f"epochs, in nats a cell, is {ends}."
+        )
+        if picture:
+            said += f"\n\n![Bound and gradient norm with and without the drop-in]({picture})"
+    return said
+
+
+_COLUMNS = (
+    "Medians over epochs that alternate; the share is that of the likelihood, forward and backward; memory is what a "
+    "batch adds at its peak; the bound is that of the last of as many epochs, whose noise differs. Unclear: the spread "
+    "exceeds the difference."
+)
+
+
+def _table(rows: Sequence[Measured]) -> str:
+    lines = [
         "| likelihood | genes | threads | epoch, without | with | × | its share, without | with | memory | with | "
         "bound, nats | with |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in measured["rows"]:
+    for row in rows:
         epochs = row["epochs"]
         cells = [_LIKELIHOODS[row["likelihood"]], str(row["genes"]), str(row["threads"])]
         cells += [format_time(epochs[name]["median"]) for name in ("before", "after")]
@@ -218,22 +239,14 @@ def block(measured: Measured, picture: str | None) -> str:
         cells += [size_text(row["peak"][name]) for name in ("before", "after")]
         cells += [f"{row['bound'][name]:.1f}" for name in ("before", "after")]
         lines.append(f"| {' | '.join(cells)} |")
-    curve = measured["curve"]
-    ends = ", ".join(f"{run['negative_elbo'][-1]:.1f} {name}" for name, run in curve["runs"].items())
-    epochs = len(next(iter(curve["runs"].values()))["negative_elbo"])
-    lines += [
-        "",
-        f"From one seed, {curve['genes']} genes, {_LIKELIHOODS[curve['likelihood']]}: the bound after {epochs} epochs "
-        f"is {ends}.",
-    ]
-    if picture:
-        lines += ["", f"![Bound and gradient norm with and without the drop-in]({picture})"]
     return "\n".join(lines)
 
 
 def draw(measured: Measured, path: Path) -> None:
     from matplotlib.figure import Figure
 
+    if "curve" not in measured:
+        return
     figure = Figure(figsize=(9.6, 3.8), layout="constrained")
     bound, gradient = figure.subplots(1, 2)
     curve = measured["curve"]

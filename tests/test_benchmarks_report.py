@@ -274,7 +274,7 @@ def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
         assert len(without[of]) == length and min(without[of]) > 0
         assert scvis[of] == pytest.approx(without[of], rel=1e-4)
         assert fused[of] != without[of] and fused[of] == pytest.approx(without[of], rel=0.5)
-    assert f"the bound after 2 epochs is {without['negative_elbo'][-1]:.1f} without, " in text
+    assert f"the bound after 2 epochs, in nats a cell, is {without['negative_elbo'][-1]:.1f} without, " in text
     assert file.with_suffix(".png").stat().st_size > 10_000
 
 
