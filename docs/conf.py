@@ -25,14 +25,14 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     # docs/extensions
+    "docstrings",
     "mathml",
-    "plain_names",
     "public",
     "repository",
 ]
 exclude_patterns = ["extensions"]
 nitpicky = True
-nitpick_ignore_regex = [(r"py:.*", r"(torch|collections|os|pathlib|types|typing|numpy)\..*")]  # other sites, not fetched
+nitpick_ignore_regex = [(r"py:.*", r"torch\..*")]  # another site, which is not asked
 
 # Markdown as GitHub reads it, and mathematics.
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -50,7 +50,7 @@ nb_merge_streams = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # methods are those that genkern documents, not torch's
 autosummary_generate = False
 napoleon_google_docstring = False
 napoleon_use_rtype = False
@@ -58,9 +58,10 @@ napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 add_module_names = False
-default_role = "plain_name"
+default_role = "name"
 
 # What it looks like.
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "genkern"
 html_static_path = ["static"]

@@ -10,6 +10,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -21,35 +22,35 @@ def setup(app: Sphinx) -> dict[str, bool]:
 class Public(SphinxDirective):
     """`public:: genkern.functional.gaussian` with `:as: genkern`: a table of the names in `__all__`, then each in full.
 
-    `:only:` names some of them, for a module that has a page for several groups.
+    Without `:as:` the module is the users' own name for it, and its docstring comes first. `:only:` names some of the
+    names, for a module whose others are on other pages.
     """
 
     required_arguments = 1
     option_spec: ClassVar = {"as": directives.unchanged, "only": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
-        module = self.arguments[0]
+        (module,) = self.arguments
         home = self.options.get("as", module)
         public = importlib.import_module(home)
         names = self.options.get("only", "").split() or importlib.import_module(module).__all__
-        lines = [f".. currentmodule:: {home}", "", ".. autosummary::", "   :nosignatures:", ""]
-        lines += [f"   {name}" for name in names]
+        opening = f".. currentmodule:: {home}" if "as" in self.options else f".. automodule:: {home}"
+        lines = [opening, "", ".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names)]
         for name in names:
-            found = getattr(public, name)
-            lines += ["", *(_class(name, found) if inspect.isclass(found) else [_directive(name, found)])]
-        content = StringList()
-        for number, line in enumerate(lines):
-            content.append(line, f"<public {module}>", number)
+            lines += ["", *_shown(name, getattr(public, name), module)]
+        content = StringList(["```{eval-rst}", *lines, "```"], f"<public {module}>")
         holder = nodes.section()
         holder.document = self.state.document
         self.state.nested_parse(content, 0, holder)
         return holder.children
 
 
-def _directive(name: str, found: object) -> str:
-    return f".. autofunction:: {name}" if inspect.isroutine(found) else f".. autodata:: {name}"
-
-
-def _class(name: str, found: type) -> list[str]:
-    """With the methods that genkern's own classes define, not those of torch."""
-    return [f".. autoclass:: {name}", "   :members:"]
+def _shown(name: str, found: object, module: str) -> list[str]:
+    if inspect.isclass(found):
+        return [f".. autoclass:: {name}", "   :members:"]
+    if inspect.ismethod(found):  # of an object that the module has, which is none of the caller's business
+        return [f".. autofunction:: {name}{inspect.signature(found)}"]
+    if inspect.isroutine(found):
+        return [f".. autofunction:: {name}"]
+    said = ModuleAnalyzer.for_module(module).find_attr_docs()["", name]
+    return [f".. py:data:: {name}", "", *(f"   {line}" for line in said)]

@@ -43,6 +43,7 @@ grad_scale_q, grad_scale_p : float
 reduction : {"event", "none", "sum", "mean", "batchmean"}
     Sum over each datum (the default), none, over everything, mean over elements, mean over data of the sums.
 units : {"nats", "bits", "bits_per_dim"}
+    A bit is ln 2 nats; bits per dimension are bits divided by the number of elements of a datum.
 event_ndim : int, optional
     How many trailing dimensions one datum spans; default all but the first.
 

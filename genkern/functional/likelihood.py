@@ -77,7 +77,7 @@ def laplace_nll(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """Negative log-likelihood of x under a Laplace distribution: |x - loc| / b + log 2b.
+    """Negative log-likelihood of x under a Laplace distribution: ``|x - loc| / b + log 2b``.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def discretized_logistic_mixture_nll(
 
     The order of channels with coupling is that of PixelCNN++ (`channel_dim=-1`), of its ports and of NVAE
     (`channel_dim=1`): none is to be permuted. For one channel without coupling it is that of the ports, too. Parameters
-    in another order, as [B, kind, M, H, W], are `permute`d to [B, channel, kind, M, H, W] and flattened.
+    in another order, as [B, kind, M, H, W], go to [B, channel, kind, M, H, W] by ``permute`` and are flattened.
 
     The gradient by x is the derivative of the formula as it stands, through the bins and through the coupled means; at
     the boundary of the outermost bins, where the formula jumps, it is that of the side on which x lies.

@@ -401,6 +401,7 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "negative_binomial": NegativeBinomialLikelihood,
     "zero_inflated_negative_binomial": partial(NegativeBinomialLikelihood, zero_inflated=True),
 }
+"""Likelihoods by name, as ``VAE(..., likelihood="bernoulli")`` takes them; an entry of your own is a name more."""
 
 
 def make_likelihood(likelihood: str | Likelihood) -> Likelihood:

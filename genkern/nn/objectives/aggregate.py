@@ -101,7 +101,8 @@ class BetaTCVAE(Objective):
 class InfoVAE(Objective):
     """The negative ELBO with a divergence of q(z) from the prior in place of some of its KL (Zhao et al. 2019).
 
-    −log p(x | z) + (1 − alpha) · KL(q(z | x) ‖ p(z)) + (alpha + lambda_ − 1) · D(q(z), p(z)), averaged over the batch.
+    ``−log p(x | z) + (1 − alpha) · KL(q(z | x) ‖ p(z)) + (alpha + lambda_ − 1) · D(q(z), p(z))``, averaged over the
+    batch.
 
     Parameters
     ----------
