@@ -1,8 +1,7 @@
 """Docstrings are written for a terminal; here they get their links.
 
-`name` links to what has that public name, and is code where nothing has. The same holds for types in signatures and in
-lists of parameters, since most are torch's. docs/numerics.md links to that page. A reference that is written as one,
-:func:`name`, must be found.
+`name` links to what has that public name, and is code where nothing has; genkern's own full names must be found. Types
+in signatures and in lists of parameters link likewise, since most are torch's. docs/numerics.md links to that page.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ class _Name(PyXRefRole):
         return made, messages
 
 
-def _as_code(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
-) -> nodes.Element | None:
+def _as_code(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> nodes.Element | None:
     of_type = not isinstance(content, nodes.literal)
-    return content if node["refdomain"] == "py" and (of_type or node.get("name_alone")) else None
+    lenient = of_type or (node.get("name_alone") and not node["reftarget"].startswith("genkern."))
+    return content if node["refdomain"] == "py" and lenient else None
 
 
 def _link_pages(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:

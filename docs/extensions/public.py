@@ -35,7 +35,14 @@ class Public(SphinxDirective):
         public = importlib.import_module(home)
         names = self.options.get("only", "").split() or importlib.import_module(module).__all__
         opening = f".. currentmodule:: {home}" if "as" in self.options else f".. automodule:: {home}"
-        lines = [opening, "", ".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names)]
+        lines = [
+            opening,
+            "",
+            ".. autosummary::",
+            "   :nosignatures:",
+            "",
+            *(f"   {name}" for name in names if callable(getattr(public, name))),
+        ]
         for name in names:
             lines += ["", *_shown(name, getattr(public, name), module)]
         content = StringList(["```{eval-rst}", *lines, "```"], f"<public {module}>")
@@ -47,7 +54,8 @@ class Public(SphinxDirective):
 
 def _shown(name: str, found: object, module: str) -> list[str]:
     if inspect.isclass(found):
-        return [f".. autoclass:: {name}", "   :members:"]
+        of_fields = issubclass(found, tuple)  # whose class describes them
+        return [f".. autoclass:: {name}", *([] if of_fields else ["   :members:"])]
     if inspect.ismethod(found):  # of an object that the module has, which is none of the caller's business
         return [f".. autofunction:: {name}{inspect.signature(found)}"]
     if inspect.isroutine(found):

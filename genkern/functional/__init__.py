@@ -49,8 +49,8 @@ event_ndim : int, optional
 
 Arithmetic is float32 (float64 where an argument is float64) whatever the storage type; samples have the arguments'
 dtype. Gradients reach every floating tensor: first order fused, higher orders through the definition in
-`genkern.reference`. An operation is one launch forward and one backward, which makes noise again and recomputes what it
-needs: neither is stored.
+``genkern.reference``. An operation is one launch forward and one backward, which makes noise again and recomputes what
+it needs: neither is stored.
 """
 
 from typing import TYPE_CHECKING

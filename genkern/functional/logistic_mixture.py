@@ -71,6 +71,12 @@ def discretized_logistic_mixture_nll(
         counts. "none" gives a value a pixel, "mean" is the mean over pixels. "bits_per_dim" counts every channel of
         a pixel, with each of the reductions.
 
+    See Also
+    --------
+    discretized_logistic_mixture_sample : draws
+    discretized_gaussian_nll : one Gaussian a pixel
+    genkern.nn.DiscretizedLogisticMixtureLikelihood : the same for a VAE
+
     Notes
     -----
     Salimans, Karpathy, Chen & Kingma 2017, "PixelCNN++", section 2. For a bin from a to b in units of the scale
@@ -144,6 +150,10 @@ def discretized_logistic_mixture_sample(
     Tensor
         Shape and dtype are those of params, but for C channels. No gradient. Samples of one key differ from device to
         device by the rounding of exp and log alone.
+
+    See Also
+    --------
+    discretized_logistic_mixture_nll : how probable images are
 
     Notes
     -----
