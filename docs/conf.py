@@ -28,6 +28,7 @@ extensions = [
     "docstrings",
     "mathml",
     "public",
+    "questions",
     "repository",
 ]
 exclude_patterns = ["checks", "extensions"]
