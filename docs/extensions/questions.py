@@ -37,8 +37,8 @@ class Questions(SphinxDirective):
 def question(doctree: nodes.document) -> str | None:
     """The first question of the page's first paragraph."""
     for paragraph in doctree.findall(nodes.paragraph):
-        found = re.search(r"[^.?!:]*\?", paragraph.astext().replace("\n", " "))
-        return found[0].strip() if found else None
+        asked, mark, _ = paragraph.astext().replace("\n", " ").partition("?")
+        return re.split(r"[.!] ", asked)[-1] + mark if mark else None
     return None
 
 
