@@ -37,6 +37,17 @@ def has_native(device_type: str) -> bool:
     ------
     TypeError, ValueError
         `device_type` is no str, or names one device, such as ``"cuda:0"``.
+
+    See Also
+    --------
+    info : what runs and why
+    use_backend : choose what runs
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.has_native("cpu") == (gk.info()["reason"] is None)
+    True
     """
     if not isinstance(device_type, str):
         raise TypeError(f"device_type: expected a str, got {type(device_type).__name__}")
@@ -79,6 +90,11 @@ class use_backend:
     RuntimeError
         ``"native"``, and no binary is loaded; the message says why.
 
+    See Also
+    --------
+    info : what is in force, and why
+    has_native : whether there are kernels for a type of device
+
     Examples
     --------
     >>> import genkern as gk
@@ -104,7 +120,24 @@ class use_backend:
 
 
 def info() -> dict[str, Any]:
-    """Facts about what is installed, what runs and, for whatever does not, the reason in full."""
+    """Facts about what is installed, what runs and, for whatever does not, the reason in full.
+
+    Returns
+    -------
+    dict
+        ``reason`` is None where compiled kernels run, else why they do not; ``help`` is the page that says what to do.
+
+    See Also
+    --------
+    has_native : the same for one type of device, as a bool
+    use_backend : choose what runs
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.info()["mode"] in ("auto", "native", "reference")
+    True
+    """
     cuda = _record.get("cuda", {})
     return {
         "genkern": __version__,
