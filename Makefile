@@ -54,9 +54,10 @@ lint: $(STAMPS)/lint
 	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc scripts tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 	$(PY) scripts/check_native.py cpp
 
-# build/docs: the site, whose every warning is an error, with the notebooks run.
+# build/docs: the site, notebooks run, every warning an error; then every page is checked and opened in a browser.
 docs: $(STAMPS)/docs
-	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs $(ARGS)
+	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
+	@$(PY) -m pytest -q docs/checks $(ARGS)
 
 cuda-check:
 	@$(PYTHON) scripts/check_native.py cuda
@@ -102,6 +103,7 @@ $(STAMPS)/lint: $(STAMPS)/installed
 
 $(STAMPS)/docs: $(STAMPS)/installed
 	@$(PIP_INSTALL) --no-build-isolation -e ".[docs]"
+	@$(PY) scripts/get_browser.py
 	@touch $@
 
 # Remade only when the environment is gone or another one, or another torch, is asked for.

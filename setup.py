@@ -93,16 +93,21 @@ def announce(plan: Plan) -> None:
 
 
 class BuildPy(build_py):
-    """A wheel carries the benchmark suite, for `genkern bench`, within the package: others have a `benchmarks`, too."""
+    """A wheel carries, within the package, the benchmark suite for `genkern bench` and the pages that messages name."""
 
     def run(self) -> None:
         super().run()
         if self.editable_mode:
             return
-        for path in sorted((ROOT / "benchmarks").glob("*.*")):
-            to = Path(self.build_lib) / "genkern" / "_suite" / "benchmarks" / path.name
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, to)
+        package = Path(self.build_lib) / "genkern"
+        pages = runpy.run_path(str(ROOT / "genkern" / "_help.py"))["PAGES"]
+        self._copy(sorted((ROOT / "benchmarks").glob("*.*")), package / "_suite" / "benchmarks")
+        self._copy([ROOT / "docs" / name for name in pages], package / "_docs")
+
+    def _copy(self, paths: list[Path], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            shutil.copy(path, folder)
 
 
 def pure_python(plan: Plan, torch: Torch | None) -> dict[str, object]:

@@ -28,9 +28,10 @@ extensions = [
     "docstrings",
     "mathml",
     "public",
+    "questions",
     "repository",
 ]
-exclude_patterns = ["extensions"]
+exclude_patterns = ["checks", "extensions"]
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"torch\..*")]  # another site, which is not asked
 
@@ -43,6 +44,7 @@ highlight_language = "default"
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(DOCS.parent / "build" / "notebooks")
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 600
 nb_merge_streams = True
 
@@ -68,6 +70,7 @@ html_static_path = ["static"]
 html_css_files = ["genkern.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # would be fetched, which a page opened from a file may not do
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from genkern._help import PLAIN_TORCH, page
 from genkern._version import __version__
 
 MODES = ("auto", "native", "reference")
@@ -109,7 +110,7 @@ class use_backend:
         mode = _checked("name", name)
         if mode == "native" and native is None:
             mode = self._before
-            raise RuntimeError(f"backend 'native' is not available: {reason}")
+            raise RuntimeError(f"backend 'native' is not available: {reason}; see {page(PLAIN_TORCH)}")
 
     def __enter__(self) -> None:
         pass
@@ -144,6 +145,7 @@ def info() -> dict[str, Any]:
         "backend": "native" if native is not None and mode != "reference" else "reference",
         "mode": mode,
         "reason": reason,
+        "help": page(PLAIN_TORCH),
         "python": platform.python_version(),
         "torch": {"running": torch.__version__, "built_against": _record.get("torch")},
         "compiler": _record.get("compiler"),
@@ -280,6 +282,6 @@ if reason is None:
     native, reason = _load(_home)
 _devices = frozenset(native.devices() if native else ())  # once: torch.compile does not trace into the binary
 if native is None and mode == "native":
-    raise ImportError(f"GENKERN_BACKEND=native, but {reason}")
+    raise ImportError(f"GENKERN_BACKEND=native, but {reason}; see {page(PLAIN_TORCH)}")
 if native is None and mode == "auto" and not _record.get("on_request"):
-    warnings.warn(f"genkern runs on the reference: {reason}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"genkern runs on the reference: {reason}; see {page(PLAIN_TORCH)}", RuntimeWarning, stacklevel=2)

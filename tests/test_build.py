@@ -11,6 +11,8 @@ import build_plan
 import pytest
 from build_plan import BuildError, Toolkit, Torch, decide
 
+from genkern import _help
+
 pytestmark = pytest.mark.late
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,6 +200,7 @@ def tree(tmp_path):
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=ignore)
     for name in ("pyproject.toml", "setup.py", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "docs", root / "docs", ignore=shutil.ignore_patterns("*.png"))
     (root / "README.md").touch()
     (root / "csrc").mkdir()
     return root
@@ -229,6 +232,8 @@ def ask(target, *flags):
     said = run(*flags, "-c", code, cwd=target, PYTHONPATH=str(target)).stdout
     file, info = json.loads(said.splitlines()[-1])
     assert Path(file).parent == target / "genkern"
+    assert Path(info["help"].partition("#")[0]).parent == target / "genkern" / "_docs"
+    assert sorted(path.name for path in (target / "genkern" / "_docs").iterdir()) == _help.PAGES
     return info, said
 
 

@@ -22,6 +22,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("name", _Name())
     app.connect("missing-reference", _as_code)
     app.connect("autodoc-process-docstring", _link_pages)
+    app.connect("doctree-read", _color_sessions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -45,3 +46,10 @@ def _as_code(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: no
 
 def _link_pages(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
     lines[:] = [_PAGE.sub(r":doc:`/\1`", line) for line in lines]
+
+
+def _color_sessions(app: Sphinx, doctree: nodes.document) -> None:
+    """An indented block of Markdown names no language; one that begins with a prompt is a session of Python."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.astext().startswith(">>> "):
+            block["language"] = "pycon"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
+
+_FUNCTION = re.compile(r"(<mi>(?:arg|cos|exp|log|max|min|sin|tanh)</mi>)(?=<m[ins])")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -16,15 +20,21 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:
-    self.body.append(convert(node.astext()))
+    self.body.append(_mathml(node, node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def _block(self: HTML5Translator, node: nodes.math_block) -> None:
-    # LaTeX's environments of several lines need not be written around them.
     latex = node.astext().strip()
-    if r"\\" in latex and r"\begin" not in latex:
+    if r"\\" in latex and r"\begin" not in latex:  # an environment of several lines need not be written around them
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
     label = f' id="{escape(node["ids"][0])}"' if node["ids"] else ""
-    self.body.append(f'<div class="math"{label}>{convert(latex, display="block")}</div>\n')
+    self.body.append(f'<div class="math"{label}>{_mathml(node, latex, "block")}</div>\n')
     raise nodes.SkipNode
+
+
+def _mathml(node: nodes.Node, latex: str, display: str) -> str:
+    made = convert(latex, display=display)
+    if re.search(r">\\[a-zA-Z]", made) or latex.count("{") != latex.count("}"):
+        logging.getLogger(__name__).warning("not understood as mathematics: %s", latex, location=node)
+    return _FUNCTION.sub(r'\1<mspace width="0.167em"></mspace>', made)

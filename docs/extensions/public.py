@@ -35,14 +35,8 @@ class Public(SphinxDirective):
         public = importlib.import_module(home)
         names = self.options.get("only", "").split() or importlib.import_module(module).__all__
         opening = f".. currentmodule:: {home}" if "as" in self.options else f".. automodule:: {home}"
-        lines = [
-            opening,
-            "",
-            ".. autosummary::",
-            "   :nosignatures:",
-            "",
-            *(f"   {name}" for name in names if callable(getattr(public, name))),
-        ]
+        functions = [f"   {name}" for name in names if callable(getattr(public, name))]
+        lines = [opening, "", ".. autosummary::", "   :nosignatures:", "", *functions]
         for name in names:
             lines += ["", *_shown(name, getattr(public, name), module)]
         content = StringList(["```{eval-rst}", *lines, "```"], f"<public {module}>")

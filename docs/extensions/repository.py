@@ -17,6 +17,7 @@ PAGES = {
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/results/README.md": "measurements.md",
     "benchmarks/results/cuda.md": "cuda-resources.md",
+    "tests/cuda_emulator/README.md": "cuda-emulator.md",
 }
 _LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
