@@ -26,7 +26,7 @@ COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md LICENSE MANIFEST.in M
     benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize lint bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
+.PHONY: demo test sanitize lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
@@ -54,6 +54,11 @@ lint: $(STAMPS)/lint
 	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc scripts tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 	$(PY) scripts/check_native.py cpp
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+# build/docs: the site, notebooks run, every warning an error; then every page is checked and opened in a browser.
+docs: $(STAMPS)/docs
+	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
+	@$(PY) -m pytest -q docs/checks $(ARGS)
 
 cuda-check:
 	@$(PYTHON) scripts/check_native.py cuda
@@ -97,6 +102,11 @@ $(STAMPS)/installed: $(STAMPS)/env $(SOURCES)
 
 $(STAMPS)/lint: $(STAMPS)/installed
 	@$(PIP_INSTALL) --no-build-isolation -e ".[lint]"
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/installed
+	@$(PIP_INSTALL) --no-build-isolation -e ".[docs]"
+	@$(PY) scripts/get_browser.py
 	@touch $@
 
 # Remade only when the environment is gone or another one, or another torch, is asked for.

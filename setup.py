@@ -104,8 +104,8 @@ def announce(plan: Plan) -> None:
 
 
 class BuildPy(build_py):
-    """A wheel carries, within the package, the benchmark suite, for `genkern bench`: others have a `benchmarks`, too;
-    and the sources of the binary, for `genkern rebuild`.
+    """A wheel carries, within the package, the benchmark suite for `genkern bench`, the sources of the binary for
+    `genkern rebuild`, and the pages that messages name.
     """
 
     def run(self) -> None:
@@ -113,11 +113,18 @@ class BuildPy(build_py):
         if self.editable_mode:
             return
         package = Path(self.build_lib) / "genkern"
-        for pattern, under in (("benchmarks/*.*", "_suite"), *((pattern, "_source") for pattern in SOURCES)):
-            for path in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
-                to = package / under / path.relative_to(ROOT)
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, to)
+        pages = runpy.run_path(str(ROOT / "genkern" / "_help.py"))["PAGES"]
+        copied = {"_suite": ["benchmarks/*.*"], "_source": SOURCES}
+        for under, patterns in copied.items():
+            for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()):
+                _copy(path, package / under / path.relative_to(ROOT))
+        for name in pages:
+            _copy(ROOT / "docs" / name, package / "_docs" / name)
+
+
+def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, to)
 
 
 def pure_python(plan: Plan, torch: Torch | None) -> dict[str, object]:

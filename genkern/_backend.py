@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from genkern._help import PLAIN_TORCH, page
 from genkern._version import __version__
 
 MODES = ("auto", "native", "reference")
@@ -35,6 +36,17 @@ def has_native(device_type: str) -> bool:
     ------
     TypeError, ValueError
         `device_type` is no str, or names one device, such as ``"cuda:0"``.
+
+    See Also
+    --------
+    info : what runs and why
+    use_backend : choose what runs
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.has_native("cpu") == (gk.info()["reason"] is None)
+    True
     """
     if not isinstance(device_type, str):
         raise TypeError(f"device_type: expected a str, got {type(device_type).__name__}")
@@ -77,6 +89,11 @@ class use_backend:
     RuntimeError
         ``"native"``, and no binary is loaded; the message says why.
 
+    See Also
+    --------
+    info : what is in force, and why
+    has_native : whether there are kernels for a type of device
+
     Examples
     --------
     >>> import genkern as gk
@@ -91,7 +108,7 @@ class use_backend:
         mode = _checked("name", name)
         if mode == "native" and native is None:
             mode = self._before
-            raise RuntimeError(f"backend 'native' is not available: {reason}")
+            raise RuntimeError(f"backend 'native' is not available: {reason}; see {page(PLAIN_TORCH)}")
 
     def __enter__(self) -> None:
         pass
@@ -102,13 +119,31 @@ class use_backend:
 
 
 def info() -> dict[str, Any]:
-    """Facts about what is installed, what runs and, for whatever does not, the reason in full."""
+    """Facts about what is installed, what runs and, for whatever does not, the reason in full.
+
+    Returns
+    -------
+    dict
+        ``reason`` is None where compiled kernels run, else why they do not; ``help`` is the page that says what to do.
+
+    See Also
+    --------
+    has_native : the same for one type of device, as a bool
+    use_backend : choose what runs
+
+    Examples
+    --------
+    >>> import genkern as gk
+    >>> gk.info()["mode"] in ("auto", "native", "reference")
+    True
+    """
     cuda = _record.get("cuda", {})
     return {
         "genkern": __version__,
         "backend": "native" if native is not None and mode != "reference" else "reference",
         "mode": mode,
         "reason": reason,
+        "help": page(PLAIN_TORCH),
         "python": platform.python_version(),
         "torch": {"running": torch.__version__, "built_against": _record.get("torch")},
         "compiler": _record.get("compiler"),
@@ -248,6 +283,6 @@ if reason is None:
     native, reason = _load(_home)
 _devices = frozenset(native.devices() if native else ())  # once: torch.compile does not trace into the binary
 if native is None and mode == "native":
-    raise ImportError(f"GENKERN_BACKEND=native, but {reason}")
+    raise ImportError(f"GENKERN_BACKEND=native, but {reason}; see {page(PLAIN_TORCH)}")
 if native is None and mode == "auto" and not _record.get("on_request"):
-    warnings.warn(f"genkern runs on the reference: {reason}", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"genkern runs on the reference: {reason}; see {page(PLAIN_TORCH)}", RuntimeWarning, stacklevel=2)

@@ -40,8 +40,9 @@ NEEDED = [
     "expecttest",
 ]
 FIRST = (
-    "import genkern as gk, torch; i = gk.info(); "
+    "import pathlib; import genkern as gk, torch; i = gk.info(); "
     "gk.gaussian_kl(*torch.ones(2, 3, 4)).sum(); "
+    "assert pathlib.Path(i['help'].partition('#')[0]).is_file(); "
     "print('torch', i['torch']['running'], 'by the binary for', i['torch']['built_against'], i['isa']['available'])"
 )
 

@@ -75,7 +75,7 @@ class Install:
         assert Path(file).parent == self.folder
         assert info["backend"] == "reference"
         assert done.stderr.count("RuntimeWarning: genkern runs on the reference") == 1
-        assert f"genkern runs on the reference: {info['reason']}\n" in done.stderr
+        assert f"genkern runs on the reference: {info['reason']}; see {info['help']}\n" in done.stderr
         assert info["cuda"]["built"] is False and info["cuda"]["reason"] == info["reason"]
         return info["reason"]
 

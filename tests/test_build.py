@@ -12,6 +12,7 @@ import pytest
 from build_plan import BuildError, Toolkit, Torch, decide
 
 import genkern.rebuild
+from genkern import _help
 
 pytestmark = pytest.mark.late
 
@@ -203,6 +204,7 @@ def source_tree(root):
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=ignore)
     for name in ("pyproject.toml", "setup.py", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "docs", root / "docs", ignore=shutil.ignore_patterns("*.png"))
     (root / "README.md").touch()
     (root / "csrc").mkdir()
     return root
@@ -234,6 +236,8 @@ def ask(target, *flags):
     said = run(*flags, "-c", code, cwd=target, PYTHONPATH=str(target)).stdout
     file, info = json.loads(said.splitlines()[-1])
     assert Path(file).parent == target / "genkern"
+    assert Path(info["help"].partition("#")[0]).parent == target / "genkern" / "_docs"
+    assert sorted(path.name for path in (target / "genkern" / "_docs").iterdir()) == _help.PAGES
     return info, said
 
 
