@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import page, plot, results, tables
+from benchmarks import highlights, page, plot, predictions, results, tables
 from benchmarks.chapter import Chapter, Measured
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import FOLDER, Results
@@ -64,6 +64,8 @@ def _pages(
     if draw and not plot.available():
         print("matplotlib is not installed: no pictures", file=sys.stderr)
         draw = False
+    if draw:
+        highlights.draw(machines, root)
     readme, performance = root / "README.md", root / "docs" / "performance.md"
     every = root / "benchmarks" / "results" / "README.md"
 
@@ -74,10 +76,12 @@ def _pages(
         return {title: _address(path, every) for title, path in paths.items() if path.exists()}
 
     blocks = [
-        (readme, tables.short(machines), BEGIN, END),
+        (readme, highlights.table(machines), BEGIN, END),
         (performance, tables.summaries(machines), BEGIN, END),
+        (performance, tables.short(machines), "<!-- operations:start -->", "<!-- operations:end -->"),
         (performance, tables.moved(), "<!-- bytes:start -->", "<!-- bytes:end -->"),
         (every, tables.full(machines, of_machine), BEGIN, END),
+        (every.with_name("cuda.md"), predictions.table(machines), predictions.BEGIN, predictions.END),
     ]
     for chapter in CHAPTERS:
         path = root / chapter.page

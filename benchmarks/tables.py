@@ -1,4 +1,4 @@
-"""Results as tables: short for README, by family for docs/performance.md, all for benchmarks/results and the page."""
+"""Results as tables: by family and short for docs/performance.md, all for benchmarks/results and the page."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _slower(results: Results, rival: str) -> str:
     if unclear := len(found) - len(stated):
         told += f" ({unclear} more {UNCLEAR}, not counted)"
     if 0 < len(behind) <= _NAMED:
-        told += ": " + "; ".join(f"{_operation(own)} {_shape(own.shape)} {_MODES[own.mode].lower()}" for own in behind)
+        told += ": " + "; ".join(f"{_operation(own)} {shape(own.shape)} {_MODES[own.mode].lower()}" for own in behind)
     return f"{told}."
 
 
@@ -224,13 +224,13 @@ def _speeds(rows: Sequence[Row], memory: bool = False) -> Table:
     lines, of = [], []
     for contestants in problems(rows):
         own = contestants[GENKERN]
-        line = [_operation(own), _shape(own.shape), format_time(own.median)]
+        line = [_operation(own), shape(own.shape), format_time(own.median)]
         if not memory:
             line += [f"{format_time(own.q20)} – {format_time(own.q80)}", _per_element(own)]
-        line += [_ratio(own, contestants.get(name)) for name in names]
+        line += [ratio(own, contestants.get(name)) for name in names]
         line += [_per_cent(share_of_floor(own)) + (" exp" if own.floor and own.bound_by_exps else "")]
         if memory:
-            line += [_bytes(own), _bytes(contestants.get("eager"))]
+            line += [size(own), size(contestants.get("eager"))]
         lines.append(line)
         of.append(family(own))
     return Table(header, lines, of)
@@ -241,8 +241,8 @@ def _memory(rows: Sequence[Row]) -> Table:
     lines, of = [], []
     for contestants in problems(rows):
         own = contestants[GENKERN]
-        shown = [_bytes(contestants.get(name)) for name in (GENKERN, *names)]
-        lines.append([_operation(own), _shape(own.shape), _MODES[own.mode].lower(), *shown])
+        shown = [size(contestants.get(name)) for name in (GENKERN, *names)]
+        lines.append([_operation(own), shape(own.shape), _MODES[own.mode].lower(), *shown])
         of.append(family(own))
     return Table(["operation", "shape", "mode", GENKERN, *names], lines, of)
 
@@ -258,7 +258,7 @@ def _launches(rows: Sequence[Row]) -> Table:
     lines, of = [], []
     for (operation, mode), groups in found.items():
         for counts, own_rows in groups.items():
-            shapes = "all" if len(groups) == 1 else ", ".join(_shape(row.shape) for row in own_rows)
+            shapes = "all" if len(groups) == 1 else ", ".join(shape(row.shape) for row in own_rows)
             lines.append([operation, shapes, _MODES[mode].lower(), *counts])
             of.append(family(own_rows[0]))
     return Table(["operation", "shape", "mode", GENKERN, *names], lines, of)
@@ -274,11 +274,11 @@ def _operation(row: Row) -> str:
     return f"`{row.op}`" + (f" {row.dtype}" if row.dtype != "float32" else "")
 
 
-def _shape(shape: Sequence[int]) -> str:
-    return "[" + ", ".join(map(str, shape)) + "]"
+def shape(sizes: Sequence[int]) -> str:
+    return "[" + ", ".join(map(str, sizes)) + "]"
 
 
-def _ratio(own: Row, rival: Row | None) -> str:
+def ratio(own: Row, rival: Row | None) -> str:
     if rival is None or rival.median is None:
         return _NONE
     ratio = speedup(own, rival)
@@ -308,7 +308,7 @@ def _per_element(row: Row) -> str:
     return f"{ns:.0f}" if ns >= 100 else f"{ns:.3g}"
 
 
-def _bytes(row: Row | None) -> str:
+def size(row: Row | None) -> str:
     if row is None or row.peak_memory is None:
         return _NONE
     return f"{row.peak_memory / 2**20:.1f} MiB"

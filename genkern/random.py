@@ -27,6 +27,12 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
     device : torch.device, optional
         Where the key lies; a CUDA key is read by the kernel that uses it, without a host sync.
 
+    See Also
+    --------
+    split : keys that are independent of it
+    fold_in : the key of a step or a layer
+    reserve : a key from a torch generator
+
     Examples
     --------
     >>> import genkern as gk
@@ -47,6 +53,10 @@ def key(seed: int, offset: int = 0, device: torch.device | str | None = None) ->
 def split(key: Tensor, num: int = 2) -> Tensor:
     """Derive `num` independent keys, ``[num, 2]``, of which row i does not depend on `num`.
 
+    See Also
+    --------
+    fold_in : one key, by its number
+
     Examples
     --------
     >>> import genkern as gk
@@ -63,6 +73,11 @@ def fold_in(key: Tensor, data: int) -> Tensor:
     key : Tensor
     data : int
         Not negative.
+
+    See Also
+    --------
+    split : several keys at once
+    key : the first key
 
     Examples
     --------
@@ -95,6 +110,10 @@ def reserve(generator: torch.Generator | None = None, device: torch.device | str
     RuntimeError
         Under ``torch.func.vmap`` with ``randomness="error"``, its default, as for torch's own random functions:
         ``"same"`` draws one key for all rows, ``"different"`` one for each, in their order.
+
+    See Also
+    --------
+    key : a key from a seed, without a generator
 
     Examples
     --------
@@ -148,6 +167,11 @@ def normal(
     Tensor
         Noise of `shape`, in row-major order of the element index. No gradient.
 
+    See Also
+    --------
+    uniform : noise in [0, 1)
+    genkern.gaussian_rsample : a sample of any Gaussian
+
     Notes
     -----
     Philox4x32-10 (Salmon et al. 2011) and Box-Muller: docs/random.md.
@@ -175,6 +199,10 @@ def uniform(
 
     The arguments, result and errors are those of `normal`. float32 has 24 random bits, float64 has 53;
     bfloat16 and float16 round the float32 value, so 1 can occur there.
+
+    See Also
+    --------
+    normal : Gaussian noise
 
     Examples
     --------

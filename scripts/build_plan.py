@@ -40,6 +40,11 @@ NVCC_FLAGS = [
 ]
 
 
+def wheel_flags(root: Path) -> list[str]:
+    """An old C library's symbols, and no word of where the sources lay."""
+    return [f"-include{root / 'csrc' / 'manylinux.h'}", f"-ffile-prefix-map={root}=."]
+
+
 class BuildError(RuntimeError):
     """The user demanded what this machine cannot build."""
 
@@ -227,6 +232,13 @@ def family_sources(csrc: Path, folder: Path) -> list[Path]:
         for isa in ISAS
         for family in sorted(csrc.glob("launches/*.def"))
     ]
+
+
+def kernel_sources(csrc: Path, folder: Path, cpu: bool, cuda: bool) -> list[Path]:
+    """What knows no torch."""
+    kinds = [*(["cpu/*.cpp"] if cpu else []), *(["cuda/*.cpp", "cuda/*.cu"] if cuda else [])]
+    made = family_sources(csrc, folder) if cpu else []
+    return [*made, *(path for kind in kinds for path in sorted(csrc.glob(kind)))]
 
 
 def op_sources(csrc: Path, folder: Path) -> list[Path]:

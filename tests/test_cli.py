@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from support.command import assert_refused, contents, start, wait_for
 
 import genkern as gk
+from genkern._help import EXTRAS, page
 from genkern.cli import main
 from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.vae.trainer import VAETrainer
@@ -512,7 +513,9 @@ def test_missing_command_line_package_is_one_line(monkeypatch, capsys, package):
     with pytest.raises(SystemExit) as exit:
         main()
     assert exit.value.code == 2
-    assert capsys.readouterr().err == f"genkern: the command line needs {package}: pip install 'genkern[demo]'\n"
+    assert capsys.readouterr().err == (
+        f"genkern: the command line needs {package}: pip install 'genkern[demo]'; see {page(EXTRAS)}\n"
+    )
 
 
 @pytest.mark.parametrize(("data", "package"), [("faces", "skimage.data"), ("digits", "sklearn.datasets")])

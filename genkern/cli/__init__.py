@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from genkern._help import EXTRAS, page
+
 __all__ = ["main"]
 
 
@@ -15,6 +17,7 @@ def main() -> None:
         if error.name is None or error.name.startswith("genkern"):
             raise
         package = error.name.partition(".")[0]
-        print(f"genkern: the command line needs {package}: pip install 'genkern[demo]'", file=sys.stderr)
+        told = f"genkern: the command line needs {package}: pip install 'genkern[demo]'; see {page(EXTRAS)}"
+        print(told, file=sys.stderr)
         raise SystemExit(2) from None
     app.run()

@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 import genkern
+import genkern.rebuild
 from genkern.cli.bench import bench
 from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.engine import is_first, is_left_alone, started, was_started
-from genkern.cli.errors import CommandError
+from genkern.cli.errors import CommandError, with_page
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import RunOptions, console, set_threads
@@ -56,24 +57,33 @@ app.command("export")(export)
 app.command("bench")(bench)
 
 
+@app.command()
+def rebuild() -> None:
+    """Build the binary for the torch that is running, in place."""
+    try:
+        print(genkern.rebuild.rebuild())
+    except genkern.rebuild.RebuildError as error:
+        raise CommandError(str(error)) from error
+
+
 def run() -> None:
     """The console script."""
     try:
         app()
     except CommandError as error:
-        _end(error, 2)
+        _end(with_page(error), 2)
     except Interrupted as error:
-        _end(error, error.exit_code)
+        _end(str(error), error.exit_code)
     except RuntimeError as error:
         if is_left_alone(error):
-            _end(error, 2)
+            _end(str(error), 2)
         raise
 
 
-def _end(error: Exception, code: int) -> NoReturn:
+def _end(told: str, code: int) -> NoReturn:
     """The first process says why, and has the exit code; those that it started must not end it before it has."""
     if is_first():
-        print(f"genkern: {error}", file=sys.stderr)
+        print(f"genkern: {told}", file=sys.stderr)
     raise SystemExit(0 if was_started() else code) from None
 
 

@@ -27,12 +27,12 @@ def augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
 
 
 def mirrored(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
-    """Images mirrored as :func:`augmented` mirrors them with this key."""
+    """Images mirrored as `augmented` mirrors them with this key."""
     return torch.where(_draws(key, size, rows, x.device)[0].view(-1, 1, 1, 1) < 0, x.flip(-1), x)
 
 
 def smoothly_augmented(x: Tensor, key: Tensor, size: int, rows: slice) -> Tensor:
-    """Images as :func:`augmented` gives them, but neither mirrored nor clamped: linear in each, with all derivatives.
+    """Images as `augmented` gives them, but neither mirrored nor clamped: linear in each, with all derivatives.
 
     A penalty asks for the second one, which torch's resampling lacks. Here rows and columns are resampled apart, each
     by a matrix.

@@ -22,7 +22,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], metadata: dict[str, 
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and metadata that :func:`save_checkpoint` wrote; CommandError for any other file."""
+    """The tensors and metadata that `save_checkpoint` wrote; CommandError for any other file."""
     safetensors = optional("safetensors", "a checkpoint")
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -1,6 +1,6 @@
 """Training as a pure function of (settings, data, step): what makes a resumed run equal to an uninterrupted one.
 
-This is common to all models; :mod:`genkern.cli.vae.trainer` and :mod:`genkern.cli.gan.trainer` say what a step is.
+This is common to all models; `genkern.cli.vae.trainer` and `genkern.cli.gan.trainer` say what a step is.
 """
 
 import math
@@ -73,7 +73,7 @@ class Trainer(ABC, Generic[SettingsT]):
         cache: Path | None = None,
         engine: Engine | None = None,
     ) -> Self:
-        """The trainer of a :meth:`state`, by its settings; its images are found at `data` if not where they say."""
+        """The trainer of a `state`, by its settings; its images are found at `data` if not where they say."""
         try:
             settings = cls.settings_type(**metadata["settings"])
         except (KeyError, TypeError) as error:
@@ -150,7 +150,7 @@ class Trainer(ABC, Generic[SettingsT]):
         return rate
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that :meth:`restore` needs, as tensors and metadata; all processes ask for it together."""
+        """All that `restore` needs, as tensors and metadata; all processes ask for it together."""
         self._sums = self.engine.mean(self._sums)
         tensors: dict[str, Tensor] = {}
         for name, part in self._parts().items():
@@ -171,7 +171,7 @@ class Trainer(ABC, Generic[SettingsT]):
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
-        """Continue from :meth:`state`; CommandError where it is that of another run."""
+        """Continue from `state`; CommandError where it is that of another run."""
         found = family_of(metadata)
         if found != self.family:
             raise CommandError(f"{where}: expected a run of a {self.family}, a {found} is there; give another --out")
@@ -246,7 +246,7 @@ def _adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _with_groups(tensors: dict[str, Tensor], optimizer: Optimizer) -> dict[str, Any]:
-    """The argument of `load_state_dict`, from :func:`_adam_state`."""
+    """The argument of `load_state_dict`, from `_adam_state`."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, slot = name.partition(".")

@@ -47,7 +47,7 @@ class Lazy:
 
 
 class LazyAttributes:
-    """An object with :class:`Lazy` attributes. Its copies and pickles hold those that were changed and make the others.
+    """An object with `Lazy` attributes. Its copies and pickles hold those that were changed and make the others.
 
     The state of the project's own object is taken as well: its pickle names a class that a patch may have replaced.
     """

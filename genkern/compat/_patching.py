@@ -122,6 +122,19 @@ class Switch:
             The project is not installed.
         ValueError
             It is in force with the other `legacy`.
+
+        See Also
+        --------
+        unpatch : ends it
+
+        Examples
+        --------
+        diffusers' autoencoders, with the kernels in this block and without them behind it::
+
+            from genkern.compat import diffusers as fused
+
+            with fused.patch():
+                posterior = AutoencoderKL(...).encode(images).latent_dist
         """
         other = self._made.get(not legacy)
         if other is not None and other.active:
@@ -131,7 +144,22 @@ class Switch:
         return Applied(self._made[legacy])
 
     def unpatch(self) -> None:
-        """The project's own again; nothing where ``patch`` is not in force."""
+        """Put the project's own back; nothing happens where ``patch`` is not in force.
+
+        See Also
+        --------
+        patch : begins it
+
+        Examples
+        --------
+        ::
+
+            from genkern.compat import scvi as fused
+
+            fused.patch()
+            model.train()
+            fused.unpatch()
+        """
         for patch in self._made.values():
             patch.undo()
 
@@ -172,6 +200,18 @@ class ModelSwitch:
         ------
         TypeError, ValueError
             `model` is no module, or none of its parts is what the project publishes.
+
+        See Also
+        --------
+        unpatch : ends it
+
+        Examples
+        --------
+        A VDVAE of the project's own code, from here on with the kernels::
+
+            from genkern.compat import vdvae as fused
+
+            fused.patch(vae)
         """
         found = self._find(model)
         if found not in self._made:
@@ -181,7 +221,22 @@ class ModelSwitch:
         return Applied(self._made[found])
 
     def unpatch(self) -> None:
-        """The project's own again, for all models; nothing where ``patch`` is not in force."""
+        """Put the project's own back, for all models; nothing happens where ``patch`` is not in force.
+
+        See Also
+        --------
+        patch : begins it
+
+        Examples
+        --------
+        ::
+
+            from genkern.compat import nvae as fused
+
+            fused.patch(model)
+            train(model)
+            fused.unpatch()
+        """
         for patch in reversed(self._made.values()):  # patches of one code's parts may share what they replace
             patch.undo()
 

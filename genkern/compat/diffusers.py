@@ -86,6 +86,11 @@ class DiagonalGaussianDistribution(_Packed):
     deterministic : bool
         No spread: samples are the mean, divergences and likelihoods 0.
 
+    See Also
+    --------
+    genkern.compat.diffusers.patch : the same in every model of diffusers
+    genkern.distributions.DiagonalGaussian : with torch's names
+
     Notes
     -----
     Attributes are diffusers': ``parameters``, ``mean``, ``logvar``, ``std``, ``var``, ``deterministic``; what is not
@@ -182,10 +187,14 @@ class _Legacy(DiagonalGaussianDistribution):
 class OobleckDiagonalGaussianDistribution(_Packed):
     """diffusers' ``OobleckDiagonalGaussianDistribution``: std = softplus(scale) + 1e-4, for audio ``[B, 2C, L]``.
 
+    See Also
+    --------
+    genkern.compat.diffusers.patch : the same in every model of diffusers
+
     Notes
     -----
     Attributes are diffusers': ``parameters``, ``mean``, ``scale``, ``std``, ``var``, ``logvar``, ``deterministic``;
-    what is assigned to them acts as there, see :class:`DiagonalGaussianDistribution`.
+    what is assigned to them acts as there, see `DiagonalGaussianDistribution`.
     ``kl`` keeps its convention, twice the divergence, summed over channels and averaged over all else. Against another
     distribution diffusers adds log(var / other.var) where the divergence has it subtracted; ``legacy = True`` in a
     subclass, which ``patch(legacy=True)`` uses, adds it too. Source: Evans et al. 2024, "Stable Audio Open".

@@ -16,6 +16,10 @@ def _kl_normal_loss(mean: Tensor, logvar: Tensor, storer: dict[str, Any] | None 
     Where `storer`, a dictionary of lists, is given, ``kl_loss`` and ``kl_loss_0``, ``kl_loss_1`` … of each dimension
     are appended to; that reads them back from the device.
 
+    See Also
+    --------
+    genkern.gaussian_kl : with a prior, free bits and units
+
     Examples
     --------
     >>> import torch
@@ -36,7 +40,7 @@ def _kl_normal_loss(mean: Tensor, logvar: Tensor, storer: dict[str, Any] | None 
 def _reconstruction_loss(
     data: Tensor, recon_data: Tensor, distribution: str = "bernoulli", storer: dict[str, Any] | None = None
 ) -> Tensor:
-    """Summed over an image, mean over the batch; a scalar.
+    """The reconstruction loss, summed over an image, mean over the batch: a scalar.
 
     Parameters
     ----------
@@ -45,6 +49,12 @@ def _reconstruction_loss(
         logits.
     distribution : {"bernoulli", "gaussian", "laplace"}
         "gaussian": squared error of grey levels 0 … 255, over 255. "laplace": absolute error times 3.
+
+    See Also
+    --------
+    genkern.gaussian_nll
+    genkern.laplace_nll
+    genkern.bernoulli_nll : of logits
 
     Examples
     --------
@@ -89,6 +99,10 @@ def _get_log_pz_qz_prodzi_qzCx(
         disentangling-vae's weights: those of stratified sampling put a datum's own 1/N on the first datum of the
         batch, whichever datum asks, and the joint density counts a component's weight D times. Default: the paper's
         (Chen et al. 2018, appendix C).
+
+    See Also
+    --------
+    genkern.total_correlation : the parts of the KL divergence from the same sums
 
     Examples
     --------

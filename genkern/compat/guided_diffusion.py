@@ -18,6 +18,10 @@ def normal_kl(mean1: Tensor | float, logvar1: Tensor | float, mean2: Tensor | fl
     TypeError
         None of the arguments is a Tensor.
 
+    See Also
+    --------
+    genkern.gaussian_kl : with sums, free bits and units
+
     Examples
     --------
     >>> import torch
@@ -45,6 +49,10 @@ def discretized_gaussian_log_likelihood(
         Images, means, log standard deviations, of one shape.
     legacy : bool
         Whether there is guided-diffusion's floor of 1e-12 under every mass, which stops the gradient of far outliers.
+
+    See Also
+    --------
+    genkern.discretized_gaussian_nll : with all options
 
     Examples
     --------

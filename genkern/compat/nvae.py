@@ -1,5 +1,7 @@
 """The distributions of NVAE (Vahdat & Kautz 2020, ``distributions.py``): their attributes and methods.
 
+::
+
     from genkern.compat import nvae as fused
     with fused.patch(model):  # or fused.patch(model) once, and fused.unpatch()
         logits, log_q, log_p, kl_all, kl_diag = model(x)
@@ -9,7 +11,7 @@ or, for code of one's own, ``Normal`` in place of NVAE's.
 
 In a patched model the groups draw z and take densities and divergences by the fused operations, and the mixture of the
 output is scored and drawn by them. NVAE adds the parameters of prior and residual before its soft clamp, so q is a
-normal of these sums, not :func:`genkern.functional.gaussian_residual_rsample_kl`'s product of scales.
+normal of these sums, not `genkern.gaussian_residual_rsample_kl`'s product of scales.
 
 Signatures, reductions and results are NVAE's, and so are checkpoints. What differs in numbers: the noise is genkern's,
 and masses of bins below 1e-5, for which NVAE takes the density at the middle, are exact. As in NVAE, the last two of
@@ -41,6 +43,11 @@ class Normal(LazyAttributes):
         Two shapes that broadcast, before the soft clamp to ±5.
     temp : float
         Multiplies σ.
+
+    See Also
+    --------
+    genkern.gaussian_residual_rsample_kl : a level of a hierarchy in one pass
+    genkern.compat.nvae.patch : the same in a whole model
 
     Notes
     -----

@@ -1,4 +1,6 @@
-"""The distributions of :mod:`genkern.distributions` as pyro takes them: in ``pyro.sample``, plates, guides, reparams.
+"""The distributions of `genkern.distributions` as pyro takes them: in ``pyro.sample``, plates, guides, reparams.
+
+::
 
     from genkern.compat import pyro as fused
     z = pyro.sample("z", fused.Normal(loc, scale).to_event(1))
@@ -14,24 +16,96 @@ from genkern.distributions import __all__ as __all__
 
 
 class Normal(distributions.Normal, TorchDistributionMixin):
-    """:class:`genkern.distributions.Normal` for pyro."""
+    """N(loc, scale²), element by element, for ``pyro.sample``: `genkern.distributions.Normal`.
+
+    See Also
+    --------
+    genkern.distributions.Normal : the same without pyro
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from genkern.compat import pyro as fused
+    >>> pyro.sample("z", fused.Normal(torch.zeros(3), 1.0)).shape
+    torch.Size([3])
+    """
 
 
 class Laplace(distributions.Laplace, TorchDistributionMixin):
-    """:class:`genkern.distributions.Laplace` for pyro."""
+    """Laplace(loc, scale), element by element, for ``pyro.sample``: `genkern.distributions.Laplace`.
+
+    See Also
+    --------
+    genkern.distributions.Laplace : the same without pyro
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from genkern.compat import pyro as fused
+    >>> pyro.sample("z", fused.Laplace(torch.zeros(3), 1.0)).shape
+    torch.Size([3])
+    """
 
 
 class Categorical(distributions.Categorical, TorchDistributionMixin):  # type: ignore[misc]
-    """:class:`genkern.distributions.Categorical` for pyro."""
+    """The index of one of K classes for ``pyro.sample``: `genkern.distributions.Categorical`.
+
+    See Also
+    --------
+    genkern.distributions.Categorical : the same without pyro
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from genkern.compat import pyro as fused
+    >>> pyro.sample("z", fused.Categorical(logits=torch.zeros(3, 8))).shape
+    torch.Size([3])
+    """
 
 
 class OneHotCategorical(distributions.OneHotCategorical, TorchDistributionMixin):  # type: ignore[misc]
-    """:class:`genkern.distributions.OneHotCategorical` for pyro."""
+    """One of K classes as a one-hot vector for ``pyro.sample``: `genkern.distributions.OneHotCategorical`.
+
+    See Also
+    --------
+    genkern.distributions.OneHotCategorical : the same without pyro
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from genkern.compat import pyro as fused
+    >>> pyro.sample("z", fused.OneHotCategorical(logits=torch.zeros(3, 8))).sum(-1)
+    tensor([1., 1., 1.])
+    """
 
 
 class OneHotCategoricalStraightThrough(distributions.OneHotCategoricalStraightThrough, TorchDistributionMixin):  # type: ignore[misc]
-    """:class:`genkern.distributions.OneHotCategoricalStraightThrough` for pyro."""
+    """A one-hot vector with a gradient for ``pyro.sample``: `genkern.distributions.OneHotCategoricalStraightThrough`.
+
+    See Also
+    --------
+    genkern.distributions.OneHotCategoricalStraightThrough : the same without pyro
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from genkern.compat import pyro as fused
+    >>> pyro.sample("z", fused.OneHotCategoricalStraightThrough(logits=torch.zeros(3, 8))).sum(-1)
+    tensor([1., 1., 1.])
+    """
 
 
 class DiagonalGaussian(distributions.DiagonalGaussian, TorchDistributionMixin):  # type: ignore[misc]
-    """:class:`genkern.distributions.DiagonalGaussian` for pyro: an event is a datum, as after ``to_event``."""
+    """N(loc, diag σ²) of a datum, as after ``to_event``, for ``pyro.sample``: `genkern.distributions.DiagonalGaussian`.
+
+    See Also
+    --------
+    genkern.distributions.DiagonalGaussian : the same without pyro
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from genkern.compat import pyro as fused
+    >>> pyro.sample("z", fused.DiagonalGaussian(torch.zeros(5, 3), torch.zeros(5, 3))).shape
+    torch.Size([5, 3])
+    """

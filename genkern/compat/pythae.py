@@ -1,5 +1,7 @@
 """pythae's VAE, BetaTCVAE, IWAE and INFOVAE_MMD with their heads and losses by the fused operations.
 
+::
+
     from genkern.compat import pythae as fused
     with fused.patch():  # or fused.patch() once, and fused.unpatch()
         model = pythae.models.VAE(config)
@@ -54,7 +56,21 @@ class _Head:
 
 
 class VAEMixin(_Head):
-    """Mixin in front of ``pythae.models.VAE``: ½ squared error + KL. Source: Kingma & Welling 2014."""
+    """Mixin in front of ``pythae.models.VAE``: half the squared error and the KL divergence (Kingma & Welling 2014).
+
+    See Also
+    --------
+    genkern.gaussian_rsample_kl : the operation
+    genkern.nn.VAE : genkern's own
+
+    Examples
+    --------
+    A model of your own on pythae's::
+
+        from genkern.compat import pythae as fused
+
+        class Mine(fused.VAEMixin, pythae.models.VAE): ...
+    """
 
     def loss_function(
         self, recon_x: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, z: Tensor
@@ -66,12 +82,25 @@ class VAEMixin(_Head):
 
 
 class BetaTCVAEMixin(_Head):
-    """Mixin in front of ``pythae.models.BetaTCVAE``, in O(B·D) memory. Source: Chen et al. 2018.
+    """Mixin in front of ``pythae.models.BetaTCVAE``: the KL term in three parts, in O(B·D) memory (Chen et al. 2018).
 
     The weights of minibatch stratified sampling are the paper's; ``legacy = True`` has pythae's, which put a datum's
     own weight 1/N on the first datum of the batch, whichever datum asks. They are those of plain weighting for a batch
     of one datum, where pythae divides by 0. A model with a density or weights of its own, in the methods that pythae
     has for them, keeps pythae's loss.
+
+    See Also
+    --------
+    genkern.total_correlation : the operation
+    genkern.nn.BetaTCVAE : the objective of genkern's own VAE
+
+    Examples
+    --------
+    A model of your own on pythae's::
+
+        from genkern.compat import pythae as fused
+
+        class Mine(fused.BetaTCVAEMixin, pythae.models.BetaTCVAE): ...
     """
 
     alpha: float
@@ -101,10 +130,23 @@ class BetaTCVAEMixin(_Head):
 
 
 class IWAEMixin(_Head):
-    """Mixin in front of ``pythae.models.IWAE``. Source: Burda et al. 2016.
+    """Mixin in front of ``pythae.models.IWAE``: the importance-weighted bound (Burda et al. 2016).
 
     The loss is minus the bound, −mean log (1/K) Σ w; pythae's has the same gradient and another value, −mean Σ ŵ log w
     with ŵ the normalised weights held fixed, which is no bound: ``legacy = True`` gives that.
+
+    See Also
+    --------
+    genkern.importance_weighted_bound : the operation
+    genkern.nn.IWAE : the objective of genkern's own VAE
+
+    Examples
+    --------
+    A model of your own on pythae's::
+
+        from genkern.compat import pythae as fused
+
+        class Mine(fused.IWAEMixin, pythae.models.IWAE): ...
     """
 
     def loss_function(
@@ -123,12 +165,25 @@ class IWAEMixin(_Head):
 
 
 class INFOVAE_MMDMixin(_Head):
-    """Mixin in front of ``pythae.models.INFOVAE_MMD``, without the matrices of kernel values. Source: Zhao et al. 2019.
+    """Mixin in front of ``pythae.models.INFOVAE_MMD``: MMD without the matrices of kernel values (Zhao et al. 2019).
 
     A batch of one datum, which may be the last of an epoch, has no pairs for the unbiased estimator; pythae divides by
     0 there, and its loss and gradients are nan. Here it has the biased one, k(z, z) + k(z', z') − 2 k(z, z') with z'
-    the draw from the prior, as :class:`genkern.nn.InfoVAE` has it. A model with kernels of its own, in the methods that
+    the draw from the prior, as `genkern.nn.InfoVAE` has it. A model with kernels of its own, in the methods that
     pythae has for them, keeps pythae's loss.
+
+    See Also
+    --------
+    genkern.mmd : the operation
+    genkern.nn.InfoVAE : the objective of genkern's own VAE
+
+    Examples
+    --------
+    A model of your own on pythae's::
+
+        from genkern.compat import pythae as fused
+
+        class Mine(fused.INFOVAE_MMDMixin, pythae.models.INFOVAE_MMD): ...
     """
 
     alpha: float

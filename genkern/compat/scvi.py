@@ -1,5 +1,7 @@
 """scvi-tools' likelihoods of counts, its Gaussian divergence and its reparameterisation by the fused operations.
 
+::
+
     from genkern.compat import scvi as fused
     with fused.patch():  # or fused.patch() once, and fused.unpatch()
         model.train()
@@ -39,6 +41,11 @@ def log_nb_positive(x: Tensor, mu: Tensor, theta: Tensor, *options: Any, **named
 
     The options of scvi's function (`eps`, `log_fn`, `lgamma_fn`) have no use here.
 
+    See Also
+    --------
+    genkern.negative_binomial_nll : with sums and units
+    log_zinb_positive : where counts are lost
+
     Examples
     --------
     >>> import torch
@@ -52,7 +59,12 @@ def log_nb_positive(x: Tensor, mu: Tensor, theta: Tensor, *options: Any, **named
 
 
 def log_zinb_positive(x: Tensor, mu: Tensor, theta: Tensor, pi: Tensor, *options: Any, **named: Any) -> Tensor:
-    """The same with zero inflation by the probability sigmoid(`pi`).
+    """log p(x) of each element under a negative binomial of whose counts the share sigmoid(`pi`) is lost to 0.
+
+    See Also
+    --------
+    genkern.zero_inflated_negative_binomial_nll : with sums and units
+    log_nb_positive : without losses
 
     Examples
     --------

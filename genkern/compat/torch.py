@@ -41,6 +41,10 @@ def gaussian_nll_loss(
         float32 or wider. torch refuses tensors with negative variances, which it has to read back from the device to
         do; here they are below the floor.
 
+    See Also
+    --------
+    genkern.gaussian_nll : any parameterisation of the scale, sums by datum, units
+
     Examples
     --------
     >>> import torch

@@ -1,5 +1,7 @@
 """The blocks of VDVAE (Child 2021, ``vae.py``) and its distributions (``vae_helpers.py``).
 
+::
+
     from genkern.compat import vdvae as fused
     with fused.patch(vae):  # or fused.patch(vae) once, and fused.unpatch()
         stats = vae(x, x_target)
@@ -33,6 +35,10 @@ __all__ = [
 def gaussian_analytical_kl(mu1: Tensor, mu2: Tensor, logsigma1: Tensor, logsigma2: Tensor) -> Tensor:
     """KL(N(mu1, e^logsigma1) ‖ N(mu2, e^logsigma2)) of each element, in nats; accurate where the two are close.
 
+    See Also
+    --------
+    genkern.gaussian_kl : with sums, free bits and units
+
     Examples
     --------
     >>> import torch
@@ -45,7 +51,11 @@ def gaussian_analytical_kl(mu1: Tensor, mu2: Tensor, logsigma1: Tensor, logsigma
 
 
 def draw_gaussian_diag_samples(mu: Tensor, logsigma: Tensor) -> Tensor:
-    """mu + e^logsigma ε; the noise is genkern's, from torch's default generator.
+    """A sample of N(mu, e^(2 logsigma)) by reparameterisation; the noise is genkern's, from torch's default generator.
+
+    See Also
+    --------
+    genkern.gaussian_rsample : with a key
 
     Examples
     --------
@@ -63,6 +73,10 @@ def discretized_mix_logistic_loss(x: Tensor, l: Tensor, low_bit: bool = False) -
     `low_bit`: 32 grey levels instead of 256. VDVAE takes the density at the middle of a bin for its mass where the mass
     is below 1e-5; here every mass is exact.
 
+    See Also
+    --------
+    genkern.discretized_logistic_mixture_nll : any number of bins, with or without colour
+
     Examples
     --------
     >>> import torch
@@ -78,6 +92,10 @@ def discretized_mix_logistic_loss(x: Tensor, l: Tensor, low_bit: bool = False) -
 
 def sample_from_discretized_mix_logistic(l: Tensor, nr_mix: int) -> Tensor:  # noqa: E741
     """An image of each set of parameters, ``[B, H, W, 10 M]`` → ``[B, H, W, 3]`` in [−1, 1]; the noise is genkern's.
+
+    See Also
+    --------
+    genkern.discretized_logistic_mixture_sample : with a key
 
     Examples
     --------

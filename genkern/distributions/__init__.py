@@ -1,7 +1,7 @@
 """Distributions with the contract of ``torch.distributions``, computed by the fused operations.
 
 Each is a subclass of torch's distribution of that name, so ``isinstance``, ``Independent``, ``kl_divergence`` with any
-other distribution and libraries built on them go on working; :class:`DiagonalGaussian` is new. Two things differ from
+other distribution and libraries built on them go on working; `DiagonalGaussian` is new. Two things differ from
 torch: arguments are validated only where ``validate_args=True`` says so, because a check reads the data back to the
 host; and densities, entropies and divergences are float32 or wider whatever the storage type.
 """

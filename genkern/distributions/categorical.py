@@ -27,11 +27,16 @@ class Categorical(torch.distributions.Categorical):
     validate_args : bool, optional
         Whether arguments and values are checked, which waits for the device; default no.
 
+    See Also
+    --------
+    genkern.categorical_kl : the divergence as a function
+    genkern.distributions.OneHotCategorical : one-hot vectors
+
     Notes
     -----
     Lazy: logits are kept as they came and normalised where they are asked for; ``entropy`` and ``kl_divergence`` do
-    without (:func:`genkern.categorical_entropy`, :func:`genkern.categorical_kl`; of masses
-    :func:`genkern.discrete_entropy`, :func:`genkern.discrete_kl`). Both are float32 or wider; a class without mass is
+    without (`genkern.categorical_entropy`, `genkern.categorical_kl`; of masses
+    `genkern.discrete_entropy`, `genkern.discrete_kl`). Both are float32 or wider; a class without mass is
     left out, of the gradients too, and so is of these a class that makes a divergence infinite. All else is torch's.
 
     Examples
@@ -93,9 +98,14 @@ class Categorical(torch.distributions.Categorical):
 
 
 class OneHotCategorical(torch.distributions.OneHotCategorical):
-    """One of K classes as a one-hot vector: ``torch.distributions.OneHotCategorical`` by :class:`Categorical`.
+    """One of K classes as a one-hot vector: ``torch.distributions.OneHotCategorical`` with fused entropy and KL.
 
-    Parameters, notes and what is fused: those of :class:`Categorical`.
+    Parameters, notes and what is fused: those of `Categorical`.
+
+    See Also
+    --------
+    genkern.distributions.Categorical : indices
+    genkern.distributions.OneHotCategoricalStraightThrough : samples with a gradient
 
     Examples
     --------
@@ -127,9 +137,14 @@ class OneHotCategorical(torch.distributions.OneHotCategorical):
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical, torch.distributions.OneHotCategoricalStraightThrough):
-    """:class:`OneHotCategorical` whose ``rsample`` passes its gradient straight through to the masses.
+    """A one-hot vector whose ``rsample`` passes its gradient straight through to the probabilities.
 
-    Source: Bengio et al. 2013. What Dreamer's latents are; a relaxed sample is :func:`genkern.gumbel_softmax`.
+    Source: Bengio et al. 2013. What Dreamer's latents are; a relaxed sample is `genkern.gumbel_softmax`.
+
+    See Also
+    --------
+    genkern.distributions.OneHotCategorical : without a gradient
+    genkern.gumbel_softmax : a relaxed sample
 
     Examples
     --------

@@ -27,16 +27,21 @@ class DiagonalGaussian(Distribution):
     loc, scale : Tensor
         Two shapes that broadcast. `scale_param` says what `scale` holds: an encoder's output goes in as it is.
     scale_param, scale_offset, clamp, clamp_mode
-        See :mod:`genkern.functional`.
+        See `genkern.functional`.
     event_ndim : int, optional
         How many trailing dimensions one datum spans; default all but the first.
     validate_args : bool, optional
         Whether arguments and values are checked, which waits for the device; default no.
 
+    See Also
+    --------
+    genkern.distributions.Normal : element by element, as torch has it
+    genkern.gaussian_rsample_kl : a sample and its divergence in one pass
+
     Notes
     -----
     Lazy: σ is made where it is asked for (``stddev``, ``variance``), the operations need none. ``rsample``, ``sample``
-    and ``rsample_kl`` take ``key``, ``generator`` or ``eps`` as :func:`genkern.gaussian_rsample` does.
+    and ``rsample_kl`` take ``key``, ``generator`` or ``eps`` as `genkern.gaussian_rsample` does.
     ``kl_divergence`` is registered with itself and with ``Independent`` normals. Source: Kingma & Welling 2014,
     appendix B.
 
@@ -148,7 +153,7 @@ class DiagonalGaussian(Distribution):
         eps: Tensor | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """:meth:`rsample` without gradients."""
+        """`rsample` without gradients."""
         with torch.no_grad():
             return self.rsample(sample_shape, key=key, generator=generator, eps=eps, temperature=temperature)
 

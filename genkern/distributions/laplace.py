@@ -19,9 +19,14 @@ class Laplace(torch.distributions.Laplace):
     validate_args : bool, optional
         Whether arguments and values are checked, which waits for the device; default no.
 
+    See Also
+    --------
+    genkern.laplace_nll : the density as a function
+    genkern.distributions.Normal
+
     Notes
     -----
-    ``log_prob`` is minus :func:`genkern.laplace_nll`: float32 or wider, with gradients to value, loc and scale. All
+    ``log_prob`` is minus `genkern.laplace_nll`: float32 or wider, with gradients to value, loc and scale. All
     else is torch's.
 
     Examples

@@ -21,14 +21,19 @@ class Normal(torch.distributions.Normal):
     validate_args : bool, optional
         Whether arguments and values are checked, which waits for the device; default no.
 
+    See Also
+    --------
+    genkern.distributions.DiagonalGaussian : sums over an event
+    genkern.gaussian_kl : the divergence as a function
+
     Notes
     -----
     ``rsample`` and ``sample`` take a ``key``, a ``generator`` (or one for each row) or the noise ``eps`` itself;
     without, torch's default generator draws the key. Gradients reach loc, scale and the value of ``log_prob``, first
     order fused, second order by the definition. ``log_prob``, ``entropy`` and ``kl_divergence`` are float32 or wider.
     ``cdf`` and ``icdf`` keep their digits in the lower tail.
-    Formulas: Kingma & Welling 2014, appendix B; :func:`genkern.gaussian_rsample`, :func:`genkern.gaussian_log_prob`,
-    :func:`genkern.gaussian_entropy`, :func:`genkern.gaussian_kl`.
+    Formulas: Kingma & Welling 2014, appendix B; `genkern.gaussian_rsample`, `genkern.gaussian_log_prob`,
+    `genkern.gaussian_entropy`, `genkern.gaussian_kl`.
 
     Examples
     --------
@@ -69,7 +74,7 @@ class Normal(torch.distributions.Normal):
         generator: Generators | None = None,
         eps: Tensor | None = None,
     ) -> Tensor:
-        """:meth:`rsample` without gradients."""
+        """`rsample` without gradients."""
         with torch.no_grad():
             return self.rsample(sample_shape, key=key, generator=generator, eps=eps)
 

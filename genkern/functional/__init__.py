@@ -43,13 +43,14 @@ grad_scale_q, grad_scale_p : float
 reduction : {"event", "none", "sum", "mean", "batchmean"}
     Sum over each datum (the default), none, over everything, mean over elements, mean over data of the sums.
 units : {"nats", "bits", "bits_per_dim"}
+    A bit is ln 2 nats; bits per dimension are bits divided by the number of elements of a datum.
 event_ndim : int, optional
     How many trailing dimensions one datum spans; default all but the first.
 
 Arithmetic is float32 (float64 where an argument is float64) whatever the storage type; samples have the arguments'
 dtype. Gradients reach every floating tensor: first order fused, higher orders through the definition in
-`genkern.reference`. An operation is one launch forward and one backward, which makes noise again and recomputes what it
-needs: neither is stored.
+``genkern.reference``. An operation is one launch forward and one backward, which makes noise again and recomputes what
+it needs: neither is stored.
 """
 
 from typing import TYPE_CHECKING

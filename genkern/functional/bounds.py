@@ -31,6 +31,11 @@ def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
     Tensor
         Without `dim`, float32 or wider. Equal values give exactly that value. All -inf gives -inf, any +inf gives +inf.
 
+    See Also
+    --------
+    LogMeanExp : the same of values that come in pieces
+    importance_weighted_bound : with the estimators that IWAE and its kin train by
+
     Notes
     -----
     The gradient is softmax(log_w), differentiable again; it is 0 where the result is infinite.
@@ -83,6 +88,12 @@ def importance_weighted_bound(
     Tensor
         Without `dim`, in nats, float32 or wider. All weights equal to c give c, exactly for every estimator but
         "ciwae". Draws of log weight -inf count as w = 0.
+
+    See Also
+    --------
+    genkern.nn.IWAE : the objective of a VAE that takes this bound
+    genkern.nn.VAE.log_weights : the weights of a VAE
+    log_mean_exp : the logarithm of a mean alone
 
     Notes
     -----
@@ -143,6 +154,11 @@ class LogMeanExp:
     ----------
     count : int
         Values so far along `dim`.
+
+    See Also
+    --------
+    log_mean_exp : the same of a tensor that fits into memory
+    importance_weighted_bound : a bound to train by
 
     Notes
     -----

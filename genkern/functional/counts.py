@@ -103,6 +103,8 @@ def poisson_nll(
 ) -> Tensor:
     """Negative log-likelihood of the counts x under independent Poisson variables.
 
+    Options that are not listed here, and the result, are those of `genkern.functional`.
+
     Parameters
     ----------
     x : Tensor
@@ -113,7 +115,11 @@ def poisson_nll(
     full : bool
         Whether log Gamma(x + 1), which no rate changes, is part of it.
 
-    All other options, and the result: see `genkern.functional`.
+    See Also
+    --------
+    poisson_sample : draws
+    negative_binomial_nll : where counts spread more than their mean
+    genkern.nn.PoissonLikelihood : the same for a VAE
 
     Notes
     -----
@@ -142,6 +148,8 @@ def negative_binomial_nll(
 ) -> Tensor:
     """Negative log-likelihood of the counts x under independent negative binomial variables.
 
+    Options that are not listed here, and the result, are those of `genkern.functional`.
+
     Parameters
     ----------
     x : Tensor
@@ -154,7 +162,12 @@ def negative_binomial_nll(
     mean_param : {"mean", "log", "logits"}
     dispersion_param : {"value", "log"}
 
-    All other options, and the result: see `genkern.functional`.
+    See Also
+    --------
+    negative_binomial_sample : draws
+    zero_inflated_negative_binomial_nll : where counts are lost
+    poisson_nll : where the variance is the mean
+    genkern.nn.NegativeBinomialLikelihood : the same for a VAE
 
     Notes
     -----
@@ -187,7 +200,9 @@ def zero_inflated_negative_binomial_nll(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """The same where a count is lost: with the probability sigmoid(dropout_logits) it is 0 whatever it was.
+    """Negative log-likelihood of counts of which some are lost: a count is 0 with probability sigmoid(dropout_logits).
+
+    Options that are not listed here, and the result, are those of `negative_binomial_nll`.
 
     Parameters
     ----------
@@ -196,7 +211,10 @@ def zero_inflated_negative_binomial_nll(
     dropout_logits : Tensor
         It broadcasts with them.
 
-    All options: see there.
+    See Also
+    --------
+    negative_binomial_nll : without losses; begin with this
+    zero_inflated_negative_binomial_sample : draws
 
     Notes
     -----
@@ -240,6 +258,11 @@ def poisson_sample(
         ``[*sample_shape, *rate.shape]``, whole numbers as float32, or float64 where rate is; nan for a rate that is
         negative or nan. No gradient.
 
+    See Also
+    --------
+    poisson_nll : how probable counts are
+    negative_binomial_sample : counts that spread more
+
     Notes
     -----
     Exact, in float64: inversion for rates below 10, Hörmann's transformed rejection (1993) above. A count is a function
@@ -282,6 +305,11 @@ def negative_binomial_sample(
         ``[*sample_shape, *broadcast]``, whole numbers as float32, or float64 where an argument is; nan for parameters
         that are none. No gradient.
 
+    See Also
+    --------
+    negative_binomial_nll : how probable counts are
+    zero_inflated_negative_binomial_sample : where counts are lost
+
     Notes
     -----
     Poisson counts of the rates mean * G / inverse_dispersion with G ~ Gamma(inverse_dispersion, 1), both exact
@@ -316,6 +344,11 @@ def zero_inflated_negative_binomial_sample(
 
     The arguments and the result are those of `negative_binomial_sample`, whose counts of the same key these are where
     they are not lost.
+
+    See Also
+    --------
+    zero_inflated_negative_binomial_nll : how probable counts are
+    negative_binomial_sample : without losses
 
     Examples
     --------

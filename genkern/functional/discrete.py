@@ -55,6 +55,11 @@ def discrete_entropy(
     reduction, units, event_ndim
         As `genkern.functional` says, the result too; a value for each vector, in the remaining dimensions.
 
+    See Also
+    --------
+    categorical_entropy : the same of logits, which keeps more digits
+    discrete_kl : what the wrong code costs
+
     Notes
     -----
     Shannon 1948, "A mathematical theory of communication". 0 log 0 = 0: a class without mass is left out, of the
@@ -83,6 +88,11 @@ def discrete_kl(
     reduction, units, event_ndim
         As in `discrete_entropy`.
 
+    See Also
+    --------
+    categorical_kl : the same of logits, which keeps more digits
+    discrete_entropy
+
     Notes
     -----
     Kullback & Leibler 1951, "On information and sufficiency". Where p is 0 a class is left out, of the gradients too.
@@ -109,6 +119,11 @@ def categorical_entropy(
         Logits of the K classes along `dim`; -inf means no mass.
     dim, reduction, units, event_ndim
         As in `discrete_entropy`.
+
+    See Also
+    --------
+    discrete_entropy : the same of probabilities
+    categorical_kl : how far from another distribution
 
     Notes
     -----
@@ -156,6 +171,12 @@ def categorical_kl(
         Multiply the gradient into q and into p: DreamerV3's balanced pair of losses in one pass.
     reduction, units, event_ndim
         As in `discrete_entropy`.
+
+    See Also
+    --------
+    discrete_kl : the same of probabilities
+    categorical_entropy
+    gumbel_softmax : a sample with a gradient
 
     Notes
     -----
@@ -212,6 +233,11 @@ def gumbel_softmax(
     -------
     Tensor
         The shape and dtype are those of logits; nan only where logits are nan or inf, or all classes -inf.
+
+    See Also
+    --------
+    categorical_kl : the divergence of the distribution that is sampled
+    genkern.distributions.OneHotCategoricalStraightThrough : one-hot samples without a temperature
 
     Notes
     -----

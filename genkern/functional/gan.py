@@ -96,6 +96,12 @@ def gan_discriminator_loss(
     Tensor
         0-dim, or of the logits' shape; float32 or wider.
 
+    See Also
+    --------
+    gan_generator_loss : the other side
+    genkern.nn.GAN : both, with a penalty and an average
+    genkern.nn.GANDiscriminatorLoss : the same as a module
+
     Notes
     -----
     No sigmoid is taken, so logits may be as large as numbers are. Goodfellow et al. 2014; Lim & Ye 2017 (hinge); Mao et
@@ -113,6 +119,7 @@ def gan_discriminator_loss(
 
 def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, reduction: str = "mean") -> Tensor:
     """The loss of a generator, from the discriminator's logits.
+
     ================== =====================
     kind               loss
     ================== =====================
@@ -140,6 +147,12 @@ def gan_generator_loss(*, fake: Tensor, kind: str, real: Tensor | None = None, r
     -------
     Tensor
         0-dim, or of the logits' shape; float32 or wider.
+
+    See Also
+    --------
+    gan_discriminator_loss : the other side
+    genkern.nn.GAN : both, with a penalty and an average
+    genkern.nn.GANGeneratorLoss : the same as a module
 
     Notes
     -----
@@ -185,6 +198,10 @@ def interpolate(
     Tensor
         The samples' shape and, between two dtypes, the wider.
 
+    See Also
+    --------
+    gradient_norm_penalty : the penalty of the gradient there
+
     Notes
     -----
     The penalty of Gulrajani et al. 2017 ("Improved training of Wasserstein GANs") takes the critic's gradient there;
@@ -206,7 +223,7 @@ def interpolate(
 
 
 def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str = "mean") -> Tensor:
-    """(norm - center)^2 of each sample's gradient: the penalty of WGAN-GP and DRAGAN; the factor is the caller's.
+    """(norm - center)^2 of each sample's gradient: the penalty of WGAN-GP and DRAGAN, without its factor.
 
     Parameters
     ----------
@@ -223,6 +240,11 @@ def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str =
     Tensor
         float32 or wider.
 
+    See Also
+    --------
+    interpolate : where WGAN-GP takes the gradient
+    zero_centered_penalty : R1 and R2
+
     Notes
     -----
     The gradient of a norm of 0 is 0. Gulrajani et al. 2017, equation 3.
@@ -237,7 +259,7 @@ def gradient_norm_penalty(grad: Tensor, *, center: float = 1.0, reduction: str =
 
 
 def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
-    """The squared norm of each sample's gradient: R1 on real data, R2 on generated; gamma / 2 is the caller's.
+    """The squared norm of each sample's gradient: R1 on real data, R2 on generated; times gamma / 2 it is the penalty.
 
     Parameters
     ----------
@@ -250,6 +272,11 @@ def zero_centered_penalty(grad: Tensor, *, reduction: str = "mean") -> Tensor:
     -------
     Tensor
         float32 or wider.
+
+    See Also
+    --------
+    gradient_norm_penalty : WGAN-GP and DRAGAN
+    genkern.nn.GAN : takes ``penalty="r1"``
 
     Notes
     -----
@@ -283,6 +310,10 @@ def minibatch_stddev(x: Tensor, group_size: int | None = 4, num_channels: int = 
     Tensor
         ``[N, C + F, ...]``, contiguous, of the dtype of `x`; channel C + f is constant over a sample, the mean over
         channels and positions of the standard deviation over the group.
+
+    See Also
+    --------
+    genkern.nn.MinibatchStddev : the same as a module
 
     Notes
     -----
@@ -318,6 +349,10 @@ def ema_update_(ema_params: Iterable[Tensor], params: Iterable[Tensor], decay: f
     ------
     TypeError, ValueError
         Naming the argument, with its index, what was expected and what came.
+
+    See Also
+    --------
+    genkern.nn.GAN : keeps such an average of its generator
 
     Notes
     -----

@@ -73,17 +73,22 @@ def gaussian_rsample(
 ) -> Tensor:
     """Sample N(loc, sigma^2) by reparameterisation: z = loc + temperature * sigma * eps.
 
+    Options that are not listed here are those of `genkern.functional`.
+
     Parameters
     ----------
     loc, scale : Tensor
         Two shapes that broadcast. `scale_param` says what `scale` holds.
 
-    All other options: see `genkern.functional`.
-
     Returns
     -------
     Tensor
         ``[*sample_shape, *broadcast]``, in the arguments' dtype.
+
+    See Also
+    --------
+    gaussian_rsample_kl : the sample with its KL divergence, in one pass
+    genkern.random.normal : the noise alone
 
     Notes
     -----
@@ -122,6 +127,8 @@ def gaussian_kl(
 ) -> Tensor:
     """KL(q || p) of diagonal Gaussians, accurate where q is close to p; never negative.
 
+    Options that are not listed here, and the result, are those of `genkern.functional`.
+
     Parameters
     ----------
     loc, scale : Tensor
@@ -131,7 +138,12 @@ def gaussian_kl(
     scale_param, scale_offset, clamp, clamp_mode
         The same for q and p.
 
-    All other options, and the result: see `genkern.functional`.
+    See Also
+    --------
+    gaussian_rsample_kl : the divergence with a sample, in one pass
+    gaussian_entropy : the entropy of one Gaussian
+    categorical_kl : the divergence of classes
+    genkern.nn.GaussianKLLoss : the same as a module
 
     Notes
     -----
@@ -188,6 +200,14 @@ def gaussian_rsample_kl(
     kl : Tensor
         As `gaussian_kl` gives it.
 
+    See Also
+    --------
+    gaussian_rsample_kl_packed : where loc and scale lie in one tensor
+    gaussian_rsample : the sample alone
+    gaussian_kl : the divergence alone
+    gaussian_residual_rsample_kl : a level of a hierarchy
+    genkern.nn.VAE : a whole model
+
     Notes
     -----
     Kingma & Welling 2014, "Auto-encoding variational Bayes", section 2.4 and appendix B.
@@ -233,18 +253,24 @@ def gaussian_rsample_kl_packed(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`gaussian_rsample_kl` of an encoder's output as it is: loc and scale side by side along one dimension.
+    """Sample q and take KL(q || p) from an encoder's output, where loc and scale lie side by side in one tensor.
+
+    Options that are not listed here, and the results, are those of `gaussian_rsample_kl`. The two halves are read in
+    place, and the gradient is written straight into the packed tensor.
 
     Parameters
     ----------
     moments : Tensor
         loc, then scale, along `chunk_dim`: 2C channels, or C + 1 where one scale channel serves all.
     chunk_dim : int
+        The dimension of the channels.
     latent_channels : int, optional
         C. Default: half of an even number of channels, all but the last of an odd one.
 
-    The other parameters, the results and the errors are those of `gaussian_rsample_kl`. The views are read in
-    place and the gradient is written straight into the packed layout.
+    See Also
+    --------
+    gaussian_rsample_kl : where loc and scale are two tensors
+    genkern.nn.GaussianHead : with the linear layer before it
 
     Examples
     --------
@@ -280,6 +306,8 @@ def gaussian_nll(
 ) -> Tensor:
     """Negative log-likelihood of x under N(loc, sigma^2).
 
+    Options that are not listed here, and the result, are those of `genkern.functional`.
+
     Parameters
     ----------
     x, loc : Tensor
@@ -291,7 +319,12 @@ def gaussian_nll(
     full : bool
         Whether the constant 1/2 log 2 pi is included.
 
-    All other options, and the result: see `genkern.functional`.
+    See Also
+    --------
+    gaussian_log_prob : the same with the other sign
+    laplace_nll : the absolute error in place of the squared one
+    discretized_gaussian_nll : where data are grey levels
+    genkern.nn.GaussianLikelihood : the same for a VAE
 
     Examples
     --------
@@ -326,7 +359,13 @@ def gaussian_log_prob(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """Log density of x under N(loc, sigma^2): minus `gaussian_nll`, whose parameters and errors it has.
+    """Log density of x under N(loc, sigma^2).
+
+    It is minus `gaussian_nll`, whose parameters and errors it has.
+
+    See Also
+    --------
+    gaussian_nll : the same with the other sign, as a loss
 
     Examples
     --------
@@ -360,9 +399,18 @@ def gaussian_entropy(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """Differential entropy of N(., sigma^2): 1/2 (1 + log 2 pi + log sigma^2) a dimension.
+    """Differential entropy of N(loc, sigma^2), whatever loc is: 1/2 (1 + log 2 pi + log sigma^2) a dimension.
 
-    Source: Cover & Thomas 2006, theorem 8.4.1. The options and the result: see `genkern.functional`.
+    The options and the result are those of `genkern.functional`.
+
+    See Also
+    --------
+    gaussian_kl : the divergence from another Gaussian
+    discrete_entropy : the entropy of classes
+
+    Notes
+    -----
+    Cover & Thomas 2006, theorem 8.4.1.
 
     Examples
     --------

@@ -48,6 +48,8 @@ def gaussian_residual_rsample_kl(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One level of a hierarchical VAE in one pass: a sample of q, KL(q || p), log q(z) and log p(z).
 
+    Options that are not listed here are those of `genkern.functional`.
+
     p = N(mu_p, sigma_p^2) and q = N(mu_p + mu_d, (sigma_p sigma_d)^2): the network that infers says how far q departs
     from p. With e = temperature * eps, z = mu_p + mu_d + sigma_p sigma_d e.
 
@@ -68,8 +70,6 @@ def gaussian_residual_rsample_kl(
     reduction, units, event_ndim
         The same for kl, log_q and log_p.
 
-    All other options: see `genkern.functional`.
-
     Returns
     -------
     z : Tensor
@@ -78,6 +78,11 @@ def gaussian_residual_rsample_kl(
         KL(q || p), accurate where q is close to p; never negative.
     log_q, log_p : Tensor
         Log densities of z under q and under p. E[log_q - log_p] is the KL at temperature 1.
+
+    See Also
+    --------
+    gaussian_rsample_kl : the head of a VAE with one level
+    genkern.nn.HierarchicalVAE : a whole model
 
     Notes
     -----

@@ -37,6 +37,8 @@ def bernoulli_nll(
 ) -> Tensor:
     """Negative log-likelihood of x under independent Bernoulli variables given by their logits.
 
+    Options that are not listed here, and the result, are those of `genkern.functional`.
+
     Parameters
     ----------
     x : Tensor
@@ -46,7 +48,11 @@ def bernoulli_nll(
     label_smoothing : float
         s in [0, 1]: x is replaced by x (1 - s) + s / 2.
 
-    All other options, and the result: see `genkern.functional`.
+    See Also
+    --------
+    genkern.nn.BernoulliLikelihood : the same for a VAE
+    genkern.nn.BernoulliNLLLoss : the same as a module
+    discretized_gaussian_nll : for grey levels
 
     Notes
     -----
@@ -77,7 +83,9 @@ def laplace_nll(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """Negative log-likelihood of x under a Laplace distribution: |x - loc| / b + log 2b.
+    """Negative log-likelihood of x under a Laplace distribution: ``|x - loc| / b + log 2b``.
+
+    Options that are not listed here, and the result, are those of `genkern.functional`.
 
     Parameters
     ----------
@@ -92,7 +100,10 @@ def laplace_nll(
     scale_offset : float
         Added to b.
 
-    All other options, and the result: see `genkern.functional`.
+    See Also
+    --------
+    gaussian_nll : the squared error in place of the absolute one
+    genkern.nn.LaplaceLikelihood : the same for a VAE
 
     Notes
     -----
@@ -127,6 +138,8 @@ def discretized_gaussian_nll(
 ) -> Tensor:
     """Negative log of the probability that a Gaussian rounds to the grey level x: its mass in the pixel's bin.
 
+    Options that are not listed here are those of `genkern.functional`.
+
     Parameters
     ----------
     x, loc : Tensor
@@ -141,12 +154,16 @@ def discretized_gaussian_nll(
         The normal distribution's own, or 1/2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))), with which many diffusion
         models are evaluated: near it to about 2e-4, far from it in the tails.
 
-    All other options: see `genkern.functional`.
-
     Returns
     -------
     Tensor
         Not negative; the masses of all bins add up to 1.
+
+    See Also
+    --------
+    discretized_logistic_mixture_nll : several components a pixel
+    gaussian_nll : for real numbers
+    genkern.nn.DiscretizedGaussianLikelihood : the same for a VAE
 
     Notes
     -----

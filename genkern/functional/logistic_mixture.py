@@ -71,6 +71,12 @@ def discretized_logistic_mixture_nll(
         counts. "none" gives a value a pixel, "mean" is the mean over pixels. "bits_per_dim" counts every channel of
         a pixel, with each of the reductions.
 
+    See Also
+    --------
+    discretized_logistic_mixture_sample : draws
+    discretized_gaussian_nll : one Gaussian a pixel
+    genkern.nn.DiscretizedLogisticMixtureLikelihood : the same for a VAE
+
     Notes
     -----
     Salimans, Karpathy, Chen & Kingma 2017, "PixelCNN++", section 2. For a bin from a to b in units of the scale
@@ -82,7 +88,7 @@ def discretized_logistic_mixture_nll(
 
     The order of channels with coupling is that of PixelCNN++ (`channel_dim=-1`), of its ports and of NVAE
     (`channel_dim=1`): none is to be permuted. For one channel without coupling it is that of the ports, too. Parameters
-    in another order, as [B, kind, M, H, W], are `permute`d to [B, channel, kind, M, H, W] and flattened.
+    in another order, as [B, kind, M, H, W], go to [B, channel, kind, M, H, W] by ``permute`` and are flattened.
 
     The gradient by x is the derivative of the formula as it stands, through the bins and through the coupled means; at
     the boundary of the outermost bins, where the formula jumps, it is that of the side on which x lies.
@@ -144,6 +150,10 @@ def discretized_logistic_mixture_sample(
     Tensor
         Shape and dtype are those of params, but for C channels. No gradient. Samples of one key differ from device to
         device by the rounding of exp and log alone.
+
+    See Also
+    --------
+    discretized_logistic_mixture_nll : how probable images are
 
     Notes
     -----

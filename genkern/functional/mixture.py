@@ -62,6 +62,11 @@ def gaussian_mixture_log_prob(
     marginal_log_prob : Tensor
         Only with `marginals`: ``[B]``, sum_d log sum_c w_c N(z_d; loc_cd, scale_cd^2).
 
+    See Also
+    --------
+    kde_log_prob : components of one width around data
+    total_correlation : the aggregate posterior of a VAE
+
     Notes
     -----
     Gradients to `z`, `loc`, `scale` and `log_weights`; second order, through the definition, in O(B·C·D) memory. Sums
@@ -96,6 +101,11 @@ def kde_log_prob(x: Tensor, data: Tensor, bandwidth: Tensor | float) -> Tensor:
     -------
     Tensor
         ``[B]``, in nats, exact: no tree, no truncation. Gradients to all three.
+
+    See Also
+    --------
+    gaussian_mixture_log_prob : components of any weight and width
+    mmd : two samples compared without a density
 
     Notes
     -----
@@ -137,7 +147,7 @@ def total_correlation(
     clamp: Clamp | None = None,
     clamp_mode: str = "hard",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The three parts of a Gaussian VAE's KL term, of every datum: which is what beta-TC-VAE weighs apart.
+    """The KL term of a Gaussian VAE in the three parts that beta-TC-VAE weighs apart, for every datum.
 
     The aggregate posterior q(z) = mean over the data of q(z | x_n) is estimated from the batch, whose data are the
     components of a mixture; memory is O(B·D).
@@ -167,6 +177,11 @@ def total_correlation(
         ``[B]``, log q(z) - sum_d log q(z_d).
     dimension_wise_kl : Tensor
         ``[B]``, sum_d log q(z_d) - log p(z) under the prior N(0, I). The three add up to log q(z|x) - log p(z).
+
+    See Also
+    --------
+    genkern.nn.BetaTCVAE : the objective that weighs the three parts
+    gaussian_mixture_log_prob : the density behind them
 
     Notes
     -----

@@ -39,6 +39,11 @@ def mmd(x: Tensor, y: Tensor, *, kernel: str = "rbf", scales: Sequence[float] = 
     Tensor
         0-dim, float32 or wider.
 
+    See Also
+    --------
+    genkern.nn.InfoVAE : the objective that takes it
+    kde_log_prob : a density instead of a comparison
+
     Notes
     -----
     Gretton et al. 2012, "A kernel two-sample test", lemma 6 (u) and equation 5 (v). Gradients to `x` and `y`; second

@@ -57,7 +57,7 @@ def packed_moments(name: str, module: nn.Module, *seen: Any, **options: Any) -> 
 
 
 def check_keys(keys: object) -> None:
-    """Keys of several draws, as :func:`genkern.random.split` makes them."""
+    """Keys of several draws, as `genkern.random.split` makes them."""
     _checks.instance("keys", keys, Tensor, "a uint64 Tensor of shape (K, 2)")
     assert isinstance(keys, Tensor)
     if keys.dtype != torch.uint64:

@@ -6,7 +6,27 @@ from genkern import _checks
 
 
 class Likelihood(nn.Module):
-    """The likelihood p(x | z), as :class:`genkern.nn.VAE` uses it; `params` is whatever the decoder gives."""
+    """The base of likelihoods p(x | z), with the three methods that a `VAE` calls; `params` is what the decoder gives.
+
+    See Also
+    --------
+    make_likelihood : one by name
+    VAE : takes one
+
+    Examples
+    --------
+    One of your own, of data on a circle:
+
+    >>> import math, torch
+    >>> from genkern.nn import Likelihood
+    >>> class VonMises(Likelihood):
+    ...     def log_prob(self, x, params, *, frozen=False):
+    ...         return torch.distributions.VonMises(params, 1.0).log_prob(x).flatten(1).sum(1)
+    ...     def mean(self, params):
+    ...         return params
+    >>> VonMises().log_prob(torch.zeros(2, 3), torch.zeros(2, 3)).shape
+    torch.Size([2])
+    """
 
     def log_prob(self, x: Tensor, params: Tensor, *, frozen: bool = False) -> Tensor:
         """log p(x | z) ``[B]`` in nats, float32 or wider; `frozen`: a density that no other datum influences."""

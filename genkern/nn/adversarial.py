@@ -1,4 +1,4 @@
-"""Training a :class:`genkern.nn.GAN`: the steps of two optimisers, in turn, on one process or several."""
+"""Training a `genkern.nn.GAN`: the steps of two optimisers, in turn, on one process or several."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +16,28 @@ __all__ = ["AdversarialSteps", "AdversarialTerms", "lazy_adam"]
 
 
 class AdversarialTerms(NamedTuple):
-    """The figures of one batch: the discriminator's terms, and the generator's loss, None where it took no step."""
+    """The figures of one batch: the discriminator's terms, and the generator's loss, None where it took no step.
+
+    Attributes
+    ----------
+    discriminator : GANTerms
+        Its loss is without a graph.
+    generator : Tensor or None
+        0-dim, without a graph.
+
+    See Also
+    --------
+    AdversarialSteps : gives them
+    GANTerms : the discriminator's
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import AdversarialTerms, GANTerms
+    >>> zero = torch.tensor(0.0)
+    >>> AdversarialTerms(GANTerms(zero, zero, zero, zero), None).generator is None  # a step of the discriminator alone
+    True
+    """
 
     discriminator: GANTerms
     generator: Tensor | None
@@ -30,21 +51,27 @@ class AdversarialSteps:
     gan : GAN
         Or a wrapper of one that is called as it is, such as DistributedDataParallel.
     generator_optimizer, discriminator_optimizer : Optimizer
-        Optimisers of ``gan.generator`` (and ``gan.encoder``, for a :class:`VAEGAN`) and of ``gan.discriminator``.
+        Optimisers of ``gan.generator`` (and ``gan.encoder``, for a `VAEGAN`) and of ``gan.discriminator``.
     n_critic : int
         Discriminator steps to one of the generator: 5 for the Wasserstein GANs of Arjovsky et al. 2017 and Gulrajani et
         al. 2017.
     reduce_gradients : callable, optional
         Called with the list of an optimiser's parameters between backward and step; several processes pass
-        :func:`average_gradients`.
+        `average_gradients`.
     scaler : torch.amp.GradScaler, optional
         Scales both losses, as float16 needs it under autocast. Gradients are scaled back before `reduce_gradients`;
         where they are not finite behind it, the optimiser takes no step. The scale is updated once a batch.
 
+    See Also
+    --------
+    GAN : the model that is trained
+    average_gradients : for ``reduce_gradients=``
+    AdversarialTerms : the result
+
     Notes
     -----
     Call it with a batch, and ``condition=``, ``key=``, ``generator=``, ``element_offset=``, ``augment=`` as the steps
-    of :class:`GAN`; the two steps have keys of their own. The result is an :class:`AdversarialTerms`. With the
+    of `GAN`; the two steps have keys of their own. The result is an `AdversarialTerms`. With the
     ``state_dict`` of this and of the GAN, a run goes on as if it had not been stopped.
 
     Examples
@@ -115,7 +142,7 @@ class AdversarialSteps:
         return {"steps": self.steps, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave."""
+        """Go on from what `state_dict` gave."""
         _checks.instance("state_dict", state_dict, dict, "a dict")
         expected = ("steps", *self._parts())
         if set(state_dict) != set(expected):
@@ -168,9 +195,13 @@ def lazy_adam(lr: float, betas: tuple[float, float], interval: int) -> dict[str,
     dict
         ``lr`` times c, ``betas`` to the power of c, with c = k / (k + 1): k + 1 steps then go as far as k.
 
+    See Also
+    --------
+    GAN : its ``penalty_interval`` needs no such correction
+
     Notes
     -----
-    Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix B. :class:`GAN` adds the
+    Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix B. `GAN` adds the
     penalty to the loss of the step on which it is due; there are no further steps to correct for.
 
     Examples

@@ -14,6 +14,11 @@ __all__ = ["NegativeBinomialLikelihood", "PoissonLikelihood"]
 class PoissonLikelihood(Likelihood):
     """Independent Poisson counts; the decoder gives the logarithms of their rates.
 
+    See Also
+    --------
+    genkern.poisson_nll : the operation
+    NegativeBinomialLikelihood : where counts spread more
+
     Notes
     -----
     For whole numbers, floating or int16, int32, int64. A decoder that knows the size of each datum (a cell's library)
@@ -55,6 +60,11 @@ class NegativeBinomialLikelihood(Likelihood):
         For ``"gene"``: a θ for each of so many genes (dimension 1) in place of one for all.
     init : float
         The start of a learned θ.
+
+    See Also
+    --------
+    genkern.negative_binomial_nll : the operation
+    PoissonLikelihood : where the variance is the mean
 
     Notes
     -----

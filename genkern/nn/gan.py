@@ -30,7 +30,30 @@ _NONE_IGNORED = -(2**31)  # the label that torch would pass over without a word
 
 
 class GANTerms(NamedTuple):
-    """A discriminator's step: loss and the penalty in it, 0-dim, and logits. Only the loss has a graph."""
+    """The results of a discriminator's step: the loss to be minimised, the penalty in it, and the logits.
+
+    Attributes
+    ----------
+    loss : Tensor
+        0-dim, with a graph; the others have none.
+    penalty : Tensor
+        0-dim: the part of the loss that bounds the slope, weighted.
+    real_logits, fake_logits : Tensor
+        What the discriminator said of real and of generated data.
+
+    See Also
+    --------
+    GAN.discriminator_step : gives them
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import GAN, ConvDiscriminator, ConvGenerator
+    >>> gan = GAN(ConvGenerator((1, 8, 8), 4, width=8), ConvDiscriminator((1, 8, 8), width=8))
+    >>> terms = gan.discriminator_step(torch.rand(5, 1, 8, 8))
+    >>> terms.loss.shape, terms.real_logits.shape
+    (torch.Size([]), torch.Size([5]))
+    """
 
     loss: Tensor
     penalty: Tensor
@@ -56,7 +79,7 @@ class GAN(Conditioned):
         Data → logits of any shape: ``[B]``, ``[B, 1]``, one a patch; for Wasserstein losses, the critic. Or two
         tensors, those logits and logits of classes ``[B, num_classes]``: an auxiliary classifier.
     loss : str
-        Kind of :func:`genkern.gan_discriminator_loss` and :func:`genkern.gan_generator_loss`: ``"minimax"``,
+        Kind of `genkern.gan_discriminator_loss` and `genkern.gan_generator_loss`: ``"minimax"``,
         ``"non_saturating"``, ``"hinge"``, ``"lsgan"``, ``"wgan"``, ``"relativistic"``.
     penalty : {None, "r1", "r2", "gp", "dragan"}
         Penalty of the discriminator's slope by its input: the squared norm at real or at generated data (Mescheder et
@@ -68,7 +91,7 @@ class GAN(Conditioned):
         k: the penalty is part of every k-th discriminator step, beginning with the first, and counts k-fold there (lazy
         regularisation, Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN").
     label_smoothing, hinge_scale
-        As :func:`genkern.gan_discriminator_loss`.
+        As `genkern.gan_discriminator_loss`.
     class_weight : float
         Weight of the cross-entropy of an auxiliary classifier.
     latent_shape : sequence of int, optional
@@ -80,6 +103,13 @@ class GAN(Conditioned):
     ----------
     average : Module or None
         The generator with averaged parameters, in evaluation mode, from which `sample` draws.
+
+    See Also
+    --------
+    AdversarialSteps : trains one
+    ConvGenerator
+    ConvDiscriminator
+    VAEGAN : with an encoder besides
 
     Notes
     -----
@@ -93,12 +123,12 @@ class GAN(Conditioned):
 
     **Conditions.** The steps and `sample` take ``condition=``: labels, vectors, images, or a tuple, list or mapping of
     such, one row a datum. Those of the two modules whose ``forward`` has a parameter of that name are given it, as
-    :class:`VAE` says, the discriminator the same one for real and for generated data (Mirza & Osindero 2014; by
+    `VAE` says, the discriminator the same one for real and for generated data (Mirza & Osindero 2014; by
     projection: Miyato & Koyama 2018). With an auxiliary classifier the condition is labels ``[B]``: the cross-entropy
     of real and of generated data is part of the discriminator's loss, that of generated data of the generator's (Odena
     et al. 2017).
 
-    :class:`AdversarialSteps` takes the steps with two optimisers. The count of steps is in the ``state_dict``, so a
+    `AdversarialSteps` takes the steps with two optimisers. The count of steps is in the ``state_dict``, so a
     resumed run is the same.
 
     Examples
@@ -296,7 +326,7 @@ class GAN(Conditioned):
         The decay of update n = 0, 1, … is min(`ema_decay`, (1 + n) / (10 + n)), as in TensorFlow, so that the first
         weights, which are random, do not stay in the average of a short run. A weight that is not a number stays in the
         average, as it does in the generator, whose optimiser cannot bring it back either: a run goes on from its last
-        checkpoint. The `scaler` of :class:`AdversarialSteps` keeps gradients that are not finite out of both.
+        checkpoint. The `scaler` of `AdversarialSteps` keeps gradients that are not finite out of both.
         """
         if self.average is None or self.ema_decay is None:
             return

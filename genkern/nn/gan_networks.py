@@ -1,4 +1,4 @@
-"""A small generator and discriminator for images of any size, to start from: :class:`genkern.nn.GAN` takes any two."""
+"""A small generator and discriminator for images of any size, to start from: `genkern.nn.GAN` takes any two."""
 
 import math
 from collections.abc import Sequence
@@ -35,14 +35,19 @@ class ConvGenerator(nn.Module):
     Parameters
     ----------
     image_shape, latent_dim, width
-        As :class:`ConvEncoder`, whose ``latent_shape`` it has.
+        As `ConvEncoder`, whose ``latent_shape`` it has.
     num_classes : int, optional
         Makes the network conditional, ``forward(z, condition)``: each class has its own gain and bias for each channel
         of each stage, and its own addition to the first layer.
     norm : {"pixel", "batch"}
         Features of each pixel are brought to a mean square of 1 (Karras et al. 2018, "Progressive growing of GANs",
         section 4.2), so that no datum depends on another; or those of a batch to mean 0 and variance 1, by
-        :class:`ConditionalBatchNorm2d`.
+        `ConditionalBatchNorm2d`.
+
+    See Also
+    --------
+    ConvDiscriminator : the other side
+    GAN : both
 
     Notes
     -----
@@ -107,9 +112,9 @@ class ConvDiscriminator(nn.Module):
     Parameters
     ----------
     image_shape, width
-        As :class:`ConvEncoder`.
+        As `ConvEncoder`.
     minibatch_stddev : bool
-        Whether :func:`genkern.minibatch_stddev` of the features tells it how much the images of a group differ.
+        Whether `genkern.minibatch_stddev` of the features tells it how much the images of a group differ.
     num_classes : int, optional
         Makes it the discriminator of a conditional GAN.
     conditional : {"projection", "auxiliary"}
@@ -118,10 +123,15 @@ class ConvDiscriminator(nn.Module):
         "auxiliary" it names the class, ``forward(x)`` → logits ``[B]`` and logits of classes ``[B, num_classes]``
         (Odena et al. 2017).
 
+    See Also
+    --------
+    ConvGenerator : the other side
+    GAN : both
+
     Notes
     -----
     ``forward(x)``: `x` ``[B, channels, height, width]`` → logits ``[B]``; ``classify(features(x))``, in two parts for
-    :class:`VAEGAN`. `condition`: labels ``[B]``, or vectors ``[B, num_classes]``. There is no normalisation, and
+    `VAEGAN`. `condition`: labels ``[B]``, or vectors ``[B, num_classes]``. There is no normalisation, and
     derivatives of all orders.
 
     Examples
@@ -202,6 +212,10 @@ class ConditionalBatchNorm2d(nn.Module):
     device, dtype
         Device and type of the parameters.
 
+    See Also
+    --------
+    ConvGenerator : has it with ``norm="batch"``
+
     Notes
     -----
     ``forward(x, condition)``: `x` ``[B, channels, H, W]``, labels ``[B]`` or vectors ``[B, num_classes]`` → as `x`.
@@ -245,7 +259,12 @@ class MinibatchStddev(nn.Module):
     Parameters
     ----------
     group_size, num_channels
-        As :func:`genkern.minibatch_stddev`, whose shapes, gradients and errors ``forward(x)`` has.
+        As `genkern.minibatch_stddev`, whose shapes, gradients and errors ``forward(x)`` has.
+
+    See Also
+    --------
+    genkern.minibatch_stddev : the operation
+    ConvDiscriminator : has it
 
     Examples
     --------

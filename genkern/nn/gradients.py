@@ -20,6 +20,10 @@ def average_gradients(params: Iterable[Tensor]) -> None:
     params : iterable of Tensor
         The same on every rank; those without a gradient are left out, on every rank alike.
 
+    See Also
+    --------
+    AdversarialSteps : calls it between backward and step
+
     Notes
     -----
     Without a process group, or alone in one, nothing is done. As with DistributedDataParallel, the mean of the ranks'
@@ -73,6 +77,10 @@ def clip_or_skip(
     ------
     TypeError, ValueError
         A bound is no positive number.
+
+    See Also
+    --------
+    HierarchicalVAE : deep ladders need it
 
     Examples
     --------

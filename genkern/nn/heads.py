@@ -24,15 +24,20 @@ class GaussianHead(nn.Module):
     bias : bool
         Whether the linear map has a bias.
     scale_param, scale_offset, clamp, clamp_mode
-        The meaning of the second half of the moments: see :mod:`genkern.functional`.
+        The meaning of the second half of the moments: see `genkern.functional`.
     device, dtype
         Device and type of the parameters.
+
+    See Also
+    --------
+    VAE : a whole model
+    genkern.gaussian_rsample_kl_packed : the operation behind the linear layer
 
     Notes
     -----
     ``forward(h, **options)``: `h` ``[B, in_features]`` → ``(z, kl)`` with `z` ``[B, latent_dim]`` in the features'
     dtype and `kl` ``[B]`` in nats, float32 or wider. ``options`` are those of
-    :func:`genkern.gaussian_rsample_kl_packed`, such as ``key``, ``generator``, ``element_offset``, ``free_bits``,
+    `genkern.gaussian_rsample_kl_packed`, such as ``key``, ``generator``, ``element_offset``, ``free_bits``,
     ``reduction``. ``moments(h)`` gives the packed moments ``[B, 2·latent_dim]`` alone. The gradient is written straight
     into the packed layout: no split, no copy.
     Source: Kingma & Welling 2014, appendix B.

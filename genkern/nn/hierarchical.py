@@ -23,9 +23,33 @@ POSTERIORS = ("residual", "absolute")
 
 
 class HierarchicalTerms(NamedTuple):
-    """The evidence lower bound of each datum and its parts, in nats: elbo = reconstruction − kl, ``[B]`` each.
+    """The evidence lower bound of each datum and its parts, in nats: elbo = reconstruction − kl.
 
-    ``kl_levels`` ``[B, L]`` are the divergences of the levels, the top first, whose sum `kl` is.
+    Attributes
+    ----------
+    elbo : Tensor
+        ``[B]``, at most log p(x).
+    reconstruction : Tensor
+        ``[B]``, log p(x | z) of the z that were drawn.
+    kl : Tensor
+        ``[B]``, the sum of `kl_levels`.
+    kl_levels : Tensor
+        ``[B, L]``, the divergence of each level, the top first.
+
+    See Also
+    --------
+    HierarchicalVAE.elbo : gives them
+    ELBOTerms : those of a VAE with one level
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import HierarchicalVAE, LadderDecoder, LadderEncoder
+    >>> levels = 1, 2  # at 4 and at 8 pixels a side
+    >>> encoder = LadderEncoder((1, 8, 8), levels, width=8)
+    >>> decoder = LadderDecoder((1, 8, 8), levels, width=8, latent_channels=4)
+    >>> HierarchicalVAE(encoder, decoder).elbo(torch.rand(5, 1, 8, 8)).kl_levels.shape
+    torch.Size([5, 3])
     """
 
     elbo: Tensor
@@ -35,7 +59,19 @@ class HierarchicalTerms(NamedTuple):
 
 
 class Level(Protocol):
-    """What :class:`HierarchicalVAE` asks of a level; `h` ``[B, ...]`` is the state that goes from the top down."""
+    """The methods of a level of a `HierarchicalVAE`; `h` ``[B, ...]`` is the state that goes from the top down.
+
+    See Also
+    --------
+    LadderLevel : one that is ready
+    HierarchicalVAE
+
+    Examples
+    --------
+    >>> from genkern.nn import LadderDecoder
+    >>> [level.latent_shape for level in LadderDecoder((1, 8, 8), (1, 1), width=8, latent_channels=4).levels]
+    [(4, 4, 4), (4, 8, 8)]
+    """
 
     group: int
     """The one of the encoder's features that this level sees; levels of a group follow one another."""
@@ -69,24 +105,24 @@ class HierarchicalVAE(Conditioned):
     Parameters
     ----------
     encoder : Module
-        `x` ``[B, ...]`` → a sequence of features, one for each group of levels: :class:`LadderEncoder`.
+        `x` ``[B, ...]`` → a sequence of features, one for each group of levels: `LadderEncoder`.
     decoder : Module
-        With ``levels``, a ModuleList of :class:`Level` from the top down, ``start(num)``, the state at the top of so
-        many data, and ``finish(h)``, the likelihood's parameters: :class:`LadderDecoder`. A wrapper goes about the
+        With ``levels``, a ModuleList of `Level` from the top down, ``start(num)``, the state at the top of so
+        many data, and ``finish(h)``, the likelihood's parameters: `LadderDecoder`. A wrapper goes about the
         whole model, not about a part whose methods are called.
     likelihood : str or Likelihood
-        As :class:`VAE`; a mixture of discretized logistics, for images of 8 bits, by default.
+        As `VAE`; a mixture of discretized logistics, for images of 8 bits, by default.
     objective : HierarchicalELBO, optional
         What `loss` minimises: the plain bound by default.
     posterior : {"residual", "absolute"}
         Whether the moments of a level's posterior are relative to the prior's, as NVAE has it
-        (:func:`genkern.gaussian_residual_rsample_kl`), or q's own, as VDVAE has it. Either is one pass forward and one
+        (`genkern.gaussian_residual_rsample_kl`), or q's own, as VDVAE has it. Either is one pass forward and one
         backward.
     checkpoint : bool
         Whether a level's activations are computed again in the backward pass instead of kept: the noise is a function
         of its key, so the numbers are the same. Not under transforms of ``torch.func``.
     scale_param, scale_offset, clamp, clamp_mode
-        The meaning of scales: see :mod:`genkern.functional`. Log standard deviations by default, as in both papers.
+        The meaning of scales: see `genkern.functional`. Log standard deviations by default, as in both papers.
 
     Attributes
     ----------
@@ -95,12 +131,19 @@ class HierarchicalVAE(Conditioned):
     sizes, groups : tuple of int
         The number of latents and the group of each level, the top first.
 
+    See Also
+    --------
+    LadderEncoder
+    LadderDecoder
+    HierarchicalELBO : what it minimises
+    VAE : one level
+
     Notes
     -----
     Methods that draw take ``key=`` or ``generator=``, of which every level gets a key of its own, and
     ``element_offset=``: a data-parallel rank whose first datum is row r of the global batch passes r × n. They take
-    ``condition=`` as :class:`VAE` does, for an encoder that has such a parameter and a decoder whose ``start`` has one.
-    `sample`, `reconstruct` and `log_marginal` compute in evaluation mode, as those of :class:`VAE`.
+    ``condition=`` as `VAE` does, for an encoder that has such a parameter and a decoder whose ``start`` has one.
+    `sample`, `reconstruct` and `log_marginal` compute in evaluation mode, as those of `VAE`.
 
     Examples
     --------
@@ -294,7 +337,7 @@ class HierarchicalVAE(Conditioned):
         generator: torch.Generator | None = None,
         element_offset: int = 0,
     ) -> Tensor:
-        """Importance-weighted estimate of log p(x), ``[B]`` in nats: as :meth:`VAE.log_marginal`.
+        """Importance-weighted estimate of log p(x), ``[B]`` in nats: as `VAE.log_marginal`.
 
         The encoder runs once, the ladder once a sample; `chunk_size` weights of each datum are held at a time.
         """
@@ -320,7 +363,7 @@ class HierarchicalVAE(Conditioned):
     ) -> Tensor:
         """log p(x, z) − log q(z | x) of one z a key and datum, ``[K, B]`` in nats, with gradients.
 
-        `keys` is ``[K, 2]``, as :func:`genkern.random.split` makes them.
+        `keys` is ``[K, 2]``, as `genkern.random.split` makes them.
         """
         check_keys(keys)
         begun = self._begin(x, condition, encoder_input)

@@ -1,6 +1,6 @@
 """The networks of a hierarchical VAE to start from: residual blocks at every resolution, as VDVAE has them.
 
-:class:`genkern.nn.HierarchicalVAE` takes any two modules with the same methods.
+`genkern.nn.HierarchicalVAE` takes any two modules with the same methods.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,10 @@ class ResidualBlock(nn.Module):
         Factor of the last convolution's initial weights: 0 begins with no part in what a residual block gives.
     device, dtype
         Device and type of the parameters.
+
+    See Also
+    --------
+    LadderEncoder : is made of them
 
     Notes
     -----
@@ -113,9 +117,14 @@ class LadderEncoder(nn.Module):
     depth : int
         Blocks at each resolution.
     num_classes : int, optional
-        As :class:`ConvEncoder`.
+        As `ConvEncoder`.
     device, dtype
         Device and type of the parameters.
+
+    See Also
+    --------
+    LadderDecoder : the other side
+    ResidualBlock : what it is made of
 
     Notes
     -----
@@ -186,6 +195,11 @@ class LadderLevel(nn.Module):
         Whether the state comes from a coarser resolution: it is enlarged, and a learned image added.
     device, dtype
         Device and type of the parameters.
+
+    See Also
+    --------
+    LadderDecoder : holds them
+    Level : what a level of your own must have
 
     Notes
     -----
@@ -266,14 +280,19 @@ class LadderDecoder(nn.Module):
     Parameters
     ----------
     image_shape, levels, width, num_classes
-        As :class:`LadderEncoder`.
+        As `LadderEncoder`.
     latent_channels : int
         Channels of a level's latent.
     out_channels : int, optional
         Channels of the likelihood's parameters; by default those of a mixture of ten discretized logistics, which is
-        :class:`HierarchicalVAE`'s.
+        `HierarchicalVAE`'s.
     device, dtype
         Device and type of the parameters.
+
+    See Also
+    --------
+    LadderEncoder : the other side
+    LadderLevel : what it is made of
 
     Notes
     -----

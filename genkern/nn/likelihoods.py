@@ -1,6 +1,6 @@
 """How a decoder's output becomes a distribution over data: p(x | z).
 
-A likelihood is a small module with three methods. A new one is a class and one entry in :data:`LIKELIHOODS`.
+A likelihood is a small module with three methods. A new one is a class and one entry in `LIKELIHOODS`.
 """
 
 import math
@@ -107,6 +107,11 @@ class GaussianLikelihood(_LocScaleLikelihood):
     channels : int, optional
         For ``"learned"``: one σ for each of this many channels (dimension 1) in place of one for all.
 
+    See Also
+    --------
+    genkern.gaussian_nll : the operation
+    LaplaceLikelihood : the absolute error in place of the squared one
+
     Notes
     -----
     ``"optimal"``: training mode uses the batch's own σ and keeps a running mean of σ² in the ``state_dict``, which
@@ -173,7 +178,12 @@ class LaplaceLikelihood(_LocScaleLikelihood):
         The diversity b: a fixed number; one learned parameter (or one a channel, see `channels`); or given for every
         pixel by the decoder, whose output then holds locations and log b² along dimension 1.
     init, channels
-        As :class:`GaussianLikelihood`.
+        As `GaussianLikelihood`.
+
+    See Also
+    --------
+    genkern.laplace_nll : the operation
+    GaussianLikelihood : the squared error in place of the absolute one
 
     Notes
     -----
@@ -208,9 +218,14 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
     Parameters
     ----------
     sigma, init, channels
-        As :class:`GaussianLikelihood`, of the Gaussian before the rounding; there is no ``"optimal"``.
+        As `GaussianLikelihood`, of the Gaussian before the rounding; there is no ``"optimal"``.
     bins, low, high, cdf
-        As in :func:`genkern.discretized_gaussian_nll`; by default 256 levels from 0 to 1.
+        As in `genkern.discretized_gaussian_nll`; by default 256 levels from 0 to 1.
+
+    See Also
+    --------
+    genkern.discretized_gaussian_nll : the operation
+    DiscretizedLogisticMixtureLikelihood : several components a pixel
 
     Notes
     -----
@@ -264,6 +279,11 @@ class DiscretizedGaussianLikelihood(_LocScaleLikelihood):
 class BernoulliLikelihood(Likelihood):
     """Independent Bernoulli variables; the decoder gives their logits.
 
+    See Also
+    --------
+    genkern.bernoulli_nll : the operation
+    DiscretizedGaussianLikelihood : for grey levels
+
     Notes
     -----
     For data in [0, 1]. With grey levels strictly between 0 and 1 the "likelihood" is the customary cross-entropy, not a
@@ -307,12 +327,17 @@ class DiscretizedLogisticMixtureLikelihood(Likelihood):
     rgb_coupling : bool
         Whether the means of three colours depend on the colours before them.
     min_log_scale : float
-        As in :func:`genkern.discretized_logistic_mixture_nll`.
+        As in `genkern.discretized_logistic_mixture_nll`.
+
+    See Also
+    --------
+    genkern.discretized_logistic_mixture_nll : the operation
+    DiscretizedGaussianLikelihood : one Gaussian a pixel
 
     Notes
     -----
     The decoder gives `param_channels` values a pixel along dimension 1, in the order of
-    :func:`genkern.discretized_logistic_mixture_nll`; whether they are coupled shows in their number. The
+    `genkern.discretized_logistic_mixture_nll`; whether they are coupled shows in their number. The
     log-probability is one of integers: no 8 bits a dimension are to be added, as for a density. `mean` is that of the
     continuous mixture, kept within the range; `sample` gives levels.
 
@@ -401,10 +426,23 @@ LIKELIHOODS: dict[str, Callable[..., Likelihood]] = {
     "negative_binomial": NegativeBinomialLikelihood,
     "zero_inflated_negative_binomial": partial(NegativeBinomialLikelihood, zero_inflated=True),
 }
+"""Likelihoods by name, as ``VAE(..., likelihood="bernoulli")`` takes them; an entry of your own is a name more."""
 
 
 def make_likelihood(likelihood: str | Likelihood) -> Likelihood:
-    """The likelihood of that name in :data:`LIKELIHOODS`, with its defaults; an instance is returned as it is."""
+    """The likelihood of that name in `LIKELIHOODS`, with its defaults; an instance is returned as it is.
+
+    See Also
+    --------
+    LIKELIHOODS : the names
+    VAE : takes a name or an instance
+
+    Examples
+    --------
+    >>> from genkern.nn import make_likelihood
+    >>> make_likelihood("bernoulli")
+    BernoulliLikelihood()
+    """
     if isinstance(likelihood, Likelihood):
         return likelihood
     if not isinstance(likelihood, str):

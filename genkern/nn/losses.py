@@ -1,4 +1,4 @@
-"""Losses as modules: the functions of :mod:`genkern.functional` with their options held.
+"""Losses as modules: the functions of `genkern.functional` with their options held.
 
 ``forward`` takes the tensors of the function that a class names. Shapes, gradients and errors are that function's; the
 result is float32 or wider, in nats unless the option ``units`` says otherwise.
@@ -40,7 +40,12 @@ class _FunctionalLoss(nn.Module):
 
 
 class GaussianNLLLoss(_FunctionalLoss):
-    """:func:`genkern.gaussian_nll` as a module.
+    """Negative log-likelihood under a Gaussian as a module: `genkern.gaussian_nll` with its options fixed.
+
+    See Also
+    --------
+    genkern.gaussian_nll : the function, with all options
+    GaussianLikelihood : for a VAE
 
     Examples
     --------
@@ -56,7 +61,12 @@ class GaussianNLLLoss(_FunctionalLoss):
 
 
 class GaussianKLLoss(_FunctionalLoss):
-    """:func:`genkern.gaussian_kl` as a module.
+    """KL divergence of Gaussians as a module: `genkern.gaussian_kl` with its options fixed.
+
+    See Also
+    --------
+    genkern.gaussian_kl : the function, with all options
+    GaussianHead : a sample and its divergence
 
     Examples
     --------
@@ -73,7 +83,12 @@ class GaussianKLLoss(_FunctionalLoss):
 
 
 class LaplaceNLLLoss(_FunctionalLoss):
-    """:func:`genkern.laplace_nll` as a module.
+    """Negative log-likelihood under a Laplace distribution as a module: `genkern.laplace_nll` with its options fixed.
+
+    See Also
+    --------
+    genkern.laplace_nll : the function, with all options
+    LaplaceLikelihood : for a VAE
 
     Examples
     --------
@@ -88,7 +103,12 @@ class LaplaceNLLLoss(_FunctionalLoss):
 
 
 class DiscretizedGaussianNLLLoss(_FunctionalLoss):
-    """:func:`genkern.discretized_gaussian_nll` as a module.
+    """Negative log-probability of grey levels as a module: `genkern.discretized_gaussian_nll` with its options fixed.
+
+    See Also
+    --------
+    genkern.discretized_gaussian_nll : the function, with all options
+    DiscretizedGaussianLikelihood : for a VAE
 
     Examples
     --------
@@ -104,7 +124,12 @@ class DiscretizedGaussianNLLLoss(_FunctionalLoss):
 
 
 class BernoulliNLLLoss(_FunctionalLoss):
-    """:func:`genkern.bernoulli_nll` as a module.
+    """Binary cross-entropy from logits as a module: `genkern.bernoulli_nll` with its options fixed.
+
+    See Also
+    --------
+    genkern.bernoulli_nll : the function, with all options
+    BernoulliLikelihood : for a VAE
 
     Examples
     --------
@@ -119,7 +144,14 @@ class BernoulliNLLLoss(_FunctionalLoss):
 
 
 class GANDiscriminatorLoss(_FunctionalLoss):
-    """:func:`genkern.gan_discriminator_loss` as a module; ``options`` are ``label_smoothing`` and ``hinge_scale``.
+    """The loss of a discriminator as a module: `genkern.gan_discriminator_loss` with its options fixed.
+
+    The ``options`` are ``label_smoothing`` and ``hinge_scale``.
+
+    See Also
+    --------
+    genkern.gan_discriminator_loss : the function, with all options
+    GANGeneratorLoss : the other side
 
     Examples
     --------
@@ -137,7 +169,14 @@ class GANDiscriminatorLoss(_FunctionalLoss):
 
 
 class GANGeneratorLoss(_FunctionalLoss):
-    """:func:`genkern.gan_generator_loss` as a module; only ``"relativistic"`` reads `real`.
+    """The loss of a generator as a module: `genkern.gan_generator_loss` with its options fixed.
+
+    Only ``"relativistic"`` reads `real`.
+
+    See Also
+    --------
+    genkern.gan_generator_loss : the function, with all options
+    GANDiscriminatorLoss : the other side
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Small encoder/decoder pairs for images of any size, convolutional ones and perceptrons, and a prior of classes.
 
-They are a starting point, not a framework: :class:`genkern.nn.VAE` takes any two modules with the same shapes.
+They are a starting point, not a framework: `genkern.nn.VAE` takes any two modules with the same shapes.
 """
 
 import math
@@ -39,7 +39,12 @@ class ConvEncoder(nn.Module):
     Attributes
     ----------
     latent_shape : tuple of int
-        ``(latent_dim,)``; what :class:`genkern.nn.VAE` samples when it is not told otherwise.
+        ``(latent_dim,)``; what `genkern.nn.VAE` samples when it is not told otherwise.
+
+    See Also
+    --------
+    ConvDecoder : the other side
+    MLPEncoder : for data that are no images
 
     Notes
     -----
@@ -82,15 +87,20 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Latents to images, by nearest-neighbour upsampling and convolutions: the mirror of :class:`ConvEncoder`.
+    """Latents to images, by nearest-neighbour upsampling and convolutions: the mirror of `ConvEncoder`.
 
     Parameters
     ----------
     image_shape, latent_dim, width, num_classes
-        As :class:`ConvEncoder`.
+        As `ConvEncoder`.
     out_channels : int, optional
         Channels of the result; ``channels`` by default, ``2·channels`` for a decoder that gives a log-variance for
         every pixel.
+
+    See Also
+    --------
+    ConvEncoder : the other side
+    ConvGenerator : the same for a GAN
 
     Notes
     -----
@@ -189,7 +199,12 @@ class MLPEncoder(_Perceptron):
     hidden : sequence of int
         Width of each hidden layer; empty gives a linear map.
     num_classes : int, optional
-        As :class:`ConvEncoder`.
+        As `ConvEncoder`.
+
+    See Also
+    --------
+    MLPDecoder : the other side
+    ConvEncoder : for images
 
     Notes
     -----
@@ -212,12 +227,17 @@ class MLPEncoder(_Perceptron):
 
 
 class MLPDecoder(_Perceptron):
-    """Latents to data of any shape, by a multi-layer perceptron: the mirror of :class:`MLPEncoder`.
+    """Latents to data of any shape, by a multi-layer perceptron: the mirror of `MLPEncoder`.
 
     Parameters
     ----------
     event_shape, latent_dim, hidden, num_classes
-        As :class:`MLPEncoder`.
+        As `MLPEncoder`.
+
+    See Also
+    --------
+    MLPEncoder : the other side
+    ConvDecoder : for images
 
     Notes
     -----
@@ -250,6 +270,10 @@ class ClassPrior(nn.Module):
         Latent dimensions, or the shape of a latent ``(latent, ...)``.
     device, dtype
         Device and type of the parameters.
+
+    See Also
+    --------
+    VAE : takes it as ``prior=``
 
     Notes
     -----

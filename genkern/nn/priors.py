@@ -12,12 +12,12 @@ __all__ = ["GaussianMixturePrior", "GaussianPrior", "Prior", "StandardNormalPrio
 
 
 class Prior:
-    """The prior p(z), as :class:`genkern.nn.VAE` uses it; it holds no parameters, an objective may."""
+    """The prior p(z), as `genkern.nn.VAE` uses it; it holds no parameters, an objective may."""
 
     def rsample_kl(self, moments: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         """z ~ q(z | x) and KL(q(z | x) ‖ p(z)) ``[B]`` in nats, exact or by that z, of packed moments.
 
-        `options` are those of :func:`genkern.gaussian_rsample_kl_packed`: of the scale and of the noise.
+        `options` are those of `genkern.gaussian_rsample_kl_packed`: of the scale and of the noise.
         """
         raise NotImplementedError
 

@@ -22,7 +22,30 @@ __all__ = ["VAE", "ELBOTerms"]
 
 
 class ELBOTerms(NamedTuple):
-    """The evidence lower bound of each datum and its two parts, ``[B]`` each, in nats: elbo = reconstruction − kl."""
+    """The evidence lower bound of each datum and its two parts, in nats: elbo = reconstruction − kl.
+
+    Attributes
+    ----------
+    elbo : Tensor
+        ``[B]``, at most log p(x).
+    reconstruction : Tensor
+        ``[B]``, log p(x | z) of the z that was drawn.
+    kl : Tensor
+        ``[B]``, the divergence of q(z | x) from the prior.
+
+    See Also
+    --------
+    VAE.elbo : gives them
+    HierarchicalTerms : those of a hierarchy
+
+    Examples
+    --------
+    >>> import torch
+    >>> from genkern.nn import MLPDecoder, MLPEncoder, VAE
+    >>> terms = VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2)).elbo(torch.rand(5, 4))
+    >>> torch.equal(terms.elbo, terms.reconstruction - terms.kl)
+    True
+    """
 
     elbo: Tensor
     reconstruction: Tensor
@@ -44,15 +67,24 @@ class VAE(Conditioned):
         ``"discretized_logistic"`` (ten components, of which the decoder gives the parameters), or an instance with
         options of its own.
     objective : Objective, optional
-        The quantity that `loss` minimises, and the prior: :class:`ELBO` (the plain bound, by default), :class:`IWAE`,
-        :class:`BetaTCVAE`, :class:`InfoVAE`, :class:`VampPrior`.
+        The quantity that `loss` minimises, and the prior: `ELBO` (the plain bound, by default), `IWAE`,
+        `BetaTCVAE`, `InfoVAE`, `VampPrior`.
     latent_shape : sequence of int, optional
         Shape of one latent, for `sample`; ``encoder.latent_shape`` where the encoder has one.
     prior : Module, optional
         A condition → packed moments of p(z | condition), ``[B, 2·latent, ...]``, scales as the encoder's:
-        :class:`ClassPrior`, or any of yours. By default p(z) is the objective's, N(0, I) as a rule.
+        `ClassPrior`, or any of yours. By default p(z) is the objective's, N(0, I) as a rule.
     scale_param, scale_offset, clamp, clamp_mode
-        The meaning of the second half of the moments: see :mod:`genkern.functional`.
+        The meaning of the second half of the moments: see `genkern.functional`.
+
+    See Also
+    --------
+    ELBO : what it minimises unless told otherwise
+    GaussianLikelihood
+    MLPEncoder
+    ConvEncoder
+    HierarchicalVAE : many levels
+    GaussianHead : the head alone
 
     Notes
     -----
@@ -164,7 +196,7 @@ class VAE(Conditioned):
     ) -> ELBOTerms:
         """The evidence lower bound of each datum and its parts, from one draw of z; whatever the objective's weights.
 
-        The KL is in closed form, but under a :class:`VampPrior` that of the draw.
+        The KL is in closed form, but under a `VampPrior` that of the draw.
 
         `encoder_input` is what the encoder sees in place of `x`: a noisy or masked `x` gives the denoising bound (Im et
         al. 2017), any other function of `x` a bound as well.
@@ -284,8 +316,8 @@ class VAE(Conditioned):
     ) -> Tensor:
         """log p(x, z) − log q(z | x) of one z a key and datum, ``[K, B]`` in nats, with gradients.
 
-        `keys` is ``[K, 2]``, as :func:`genkern.random.split` makes them. What
-        :func:`genkern.importance_weighted_bound` and :class:`genkern.LogMeanExp` take.
+        `keys` is ``[K, 2]``, as `genkern.random.split` makes them. What
+        `genkern.importance_weighted_bound` and `genkern.LogMeanExp` take.
 
         Examples
         --------

@@ -35,14 +35,20 @@ class VAEGAN(GAN):
     generator : Module
         The decoder: `z` ``[B, latent, ...]`` → data.
     discriminator : Module
-        ``classify(features(x))`` gives its logits, as in :class:`ConvDiscriminator`.
+        ``classify(features(x))`` gives its logits, as in `ConvDiscriminator`.
     gamma : float
         Weight of the likelihood of features in the generator's loss, beside that of deceiving the discriminator.
     sigma : float
         Standard deviation of the likelihood of features, 1 in the paper. Where features are small, so must it be, or
         z comes to carry nothing.
     loss, penalty, penalty_weight, penalty_interval, label_smoothing, hinge_scale, latent_shape, ema_decay
-        As :class:`GAN`; "r2" and "gp" take the data made of the prior.
+        As `GAN`; "r2" and "gp" take the data made of the prior.
+
+    See Also
+    --------
+    GAN : without an encoder
+    VAE : without a discriminator
+    AdversarialSteps : trains one
 
     Notes
     -----
@@ -59,8 +65,8 @@ class VAEGAN(GAN):
     ============= ====================== ==============================================
 
     The losses of x̃ and xₚ, each a mean, are added up (Larsen et al. 2016, equation 8; algorithm 1). Noise, averages,
-    `augment` (of what the discriminator classifies, not of the features that are compared) and errors as :class:`GAN`;
-    :class:`AdversarialSteps` trains both, the encoder by the generator's optimiser.
+    `augment` (of what the discriminator classifies, not of the features that are compared) and errors as `GAN`;
+    `AdversarialSteps` trains both, the encoder by the generator's optimiser.
 
     Examples
     --------

@@ -28,7 +28,7 @@ def check_scales(scales: object) -> list[float]:
 
 @Definition
 def mmd(x: Tensor, y: Tensor, kernel: str, scales: Sequence[float], estimator: str) -> Iterator[Any]:
-    """E k(x, x') + E k(y, y') - 2 E k(x, y), 0-dim; see :func:`genkern.mmd`."""
+    """E k(x, x') + E k(y, y') - 2 E k(x, y), 0-dim; see `genkern.mmd`."""
     _checks.tensors(x=x, y=y)
     _checks.choice("kernel", kernel, KERNELS)
     check_scales(scales)

@@ -1,4 +1,4 @@
-"""The CPU's kernels for 64-bit Arm, run by qemu beside this machine's: `make aarch64`.
+"""The CPU's kernels for 64-bit Arm, run by qemu beside this machine's: `make neon`.
 
 First a table: every operation in every dtype against the definition in float64, and how much of its results has the
 bits of another instruction set. Then the tests of SUITE, backend `neon-emulated`, or, with --all, of every file.
@@ -58,7 +58,7 @@ class Row:
 
 def main(*arguments: str) -> int:
     if missing := aarch64.missing() or (f"no compiled kernels: {_backend.reason}" if not _backend.native else None):
-        print(f"make aarch64: skipped, {missing}")
+        print(f"make neon: skipped, {missing}")
         return 0
     begun = time.monotonic()
     aarch64.build.client(), aarch64.build.machine()

@@ -1,6 +1,6 @@
 """The CPU's kernels for 64-bit Arm (tests/aarch64), run by qemu, as one more instruction set of the compiled library.
 
-GENKERN_AARCH64=1 makes it a backend of the tests; `make aarch64` does.
+GENKERN_AARCH64=1 makes it a backend of the tests; `make neon` does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Objectives, by which a VAE is trained, one module an idea; a new one is a subclass of :class:`Objective`."""
+"""Objectives, by which a VAE is trained, one module an idea; a new one is a subclass of `Objective`."""
 
 from genkern.nn.objectives.aggregate import BetaTCVAE, InfoVAE
 from genkern.nn.objectives.elbo import ELBO

@@ -28,13 +28,18 @@ class BetaTCVAE(Objective):
     dataset_size : int
         Data in the training set.
     weighting : {"mss", "mws"}
-        How q(z) is estimated from the batch; with `options` as :func:`genkern.total_correlation` has it.
+        How q(z) is estimated from the batch; with `options` as `genkern.total_correlation` has it.
     global_batch : bool
         Under ``torch.distributed``: estimate q(z) from the batches of all ranks, which must be of one size, by an
         all-gather that is differentiated; a rank's loss is then its own −log p(x | z) and the other terms of all, so
         that DistributedDataParallel's mean is the gradient of the global loss. False: from the rank's own batch.
     **options
         ``mss_weights``, ``joint_weight``.
+
+    See Also
+    --------
+    genkern.total_correlation : the three parts
+    ELBO : one weight for all of them
 
     Notes
     -----
@@ -101,13 +106,14 @@ class BetaTCVAE(Objective):
 class InfoVAE(Objective):
     """The negative ELBO with a divergence of q(z) from the prior in place of some of its KL (Zhao et al. 2019).
 
-    −log p(x | z) + (1 − alpha) · KL(q(z | x) ‖ p(z)) + (alpha + lambda_ − 1) · D(q(z), p(z)), averaged over the batch.
+    ``−log p(x | z) + (1 − alpha) · KL(q(z | x) ‖ p(z)) + (alpha + lambda_ − 1) · D(q(z), p(z))``, averaged over the
+    batch.
 
     Parameters
     ----------
     mmd : callable, optional
         ``mmd(z, prior_z)``: D of two sets of points ``[B, latent size]``, a scalar. By default
-        :func:`genkern.mmd` with the inverse multiquadrics of Tolstikhin et al. 2018, "Wasserstein auto-encoders":
+        `genkern.mmd` with the inverse multiquadrics of Tolstikhin et al. 2018, "Wasserstein auto-encoders":
         scales of 2 · latent size, the mean squared distance of two draws of the prior, times 0.1, 0.2, 0.5, 1, 2, 5
         and 10; unbiased, but for a batch of one datum.
     alpha : float
@@ -118,6 +124,11 @@ class InfoVAE(Objective):
         Under ``torch.distributed``: compare the draws of all ranks, whose batches must be of one size, by an
         all-gather that is differentiated; DistributedDataParallel's mean is then the gradient of the global loss.
         False: the rank's own.
+
+    See Also
+    --------
+    genkern.mmd : the discrepancy
+    ELBO : the plain bound
 
     Notes
     -----

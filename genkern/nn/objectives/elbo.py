@@ -36,6 +36,12 @@ class ELBO(Warmup, Objective):
     step : Tensor
         Calls in training mode so far, int64; kept in the ``state_dict``, so a resumed run goes on where it stopped.
 
+    See Also
+    --------
+    IWAE : a tighter bound by more draws
+    HierarchicalELBO : the same of a hierarchy
+    VAE : takes an objective
+
     Notes
     -----
     ``forward(reconstruction, kl)``: two ``[B]`` tensors in nats → a scalar of their dtype to be minimised. `kl` comes

@@ -41,6 +41,11 @@ class HierarchicalELBO(Warmup):
     step : Tensor
         Calls in training mode so far, int64; kept in the ``state_dict``, so a resumed run goes on where it stopped.
 
+    See Also
+    --------
+    HierarchicalVAE : takes it
+    ELBO : the same of one level
+
     Notes
     -----
     ``forward(reconstruction, kl_levels, groups=None, sizes=None)``: ``[B]`` and ``[B, L]`` in nats, and a group and a

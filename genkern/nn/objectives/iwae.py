@@ -21,10 +21,15 @@ class IWAE(Objective):
     k : int
         Draws of z for each datum; the decoder runs on `k` times the batch.
     estimator : {"iwae", "vae", "ciwae", "miwae", "renyi", "dreg"}
-        As :func:`genkern.importance_weighted_bound`. "dreg" gives the encoder a gradient that does not drown in noise
+        As `genkern.importance_weighted_bound`. "dreg" gives the encoder a gradient that does not drown in noise
         as `k` grows.
     **options
         ``beta`` for "ciwae", ``groups`` for "miwae", ``alpha`` for "renyi".
+
+    See Also
+    --------
+    ELBO : one draw
+    genkern.importance_weighted_bound : the bound, for a loop of your own
 
     Notes
     -----

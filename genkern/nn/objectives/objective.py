@@ -12,7 +12,7 @@ __all__ = ["Model", "Objective", "check_parts"]
 
 
 class Model(Protocol):
-    """The methods that an objective calls of the model it trains; :class:`genkern.nn.VAE` documents each."""
+    """The methods that an objective calls of the model it trains; `genkern.nn.VAE` documents each."""
 
     likelihood: Likelihood
     scale_options: dict[str, Any]
@@ -42,7 +42,29 @@ class Model(Protocol):
 
 
 class Objective(nn.Module):
-    """The quantity that is minimised, and its prior. A new one is a class with `loss`, and `prior` where it differs."""
+    """The base of what a `VAE` may minimise: a new one is a class with `loss`, and `prior` where it is not N(0, I).
+
+    See Also
+    --------
+    ELBO
+    IWAE
+    BetaTCVAE
+    InfoVAE
+    VampPrior
+    VAE : takes one
+
+    Examples
+    --------
+    One of your own, with the KL term squared:
+
+    >>> import torch
+    >>> from genkern.nn import MLPDecoder, MLPEncoder, Objective, VAE
+    >>> class Squared(Objective):
+    ...     def loss(self, vae, x, *, encoder_input=None, **noise):
+    ...         reconstruction, kl = vae.reconstruction_and_kl(x, encoder_input, **noise)
+    ...         return (kl**2 - reconstruction).mean()
+    >>> VAE(MLPEncoder((4,), 2), MLPDecoder((4,), 2), objective=Squared()).loss(torch.rand(5, 4)).backward()
+    """
 
     own_prior: ClassVar[bool] = False
     """Whether the loss is for the prior of the objective alone, which a prior of the model cannot replace."""

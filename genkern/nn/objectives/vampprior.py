@@ -24,12 +24,17 @@ class VampPrior(ELBO):
         Shape of one datum, where `components` is a number: pseudo-inputs then start as uniform noise in [0, 1), from
         torch's default generator.
     beta, capacity, warmup
-        As :class:`ELBO` has them.
+        As `ELBO` has them.
 
     Attributes
     ----------
     pseudo_inputs : Parameter
         ``[C, ...]``, not confined to the data's range.
+
+    See Also
+    --------
+    ELBO : the plain bound under N(0, I)
+    ClassPrior : a prior that is learned for each class
 
     Notes
     -----

@@ -1,0 +1,34 @@
+"""The built site: its links lead somewhere, nothing is fetched, and the reference has every public name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import site_links
+from sphinx.util.inventory import InventoryFile
+from support import public
+
+
+def test_every_link_and_anchor_within_the_site_is_there(site: Path) -> None:
+    assert site_links.broken(site) == []
+
+
+def test_nothing_is_fetched_from_another_site(site: Path) -> None:
+    assert site_links.elsewhere(site) == set()
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert re.findall(r"url\(['\"]?(?:https?:)?//[^)]*\)|@import[^;]*//[^;]*;", styles) == []
+
+
+def test_the_reference_has_every_public_name_and_no_other(site: Path) -> None:
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    items = [item for kind in ("function", "class", "data") for item in inventory[f"py:{kind}"].items()]
+    described = {item.uri.partition("#")[2].replace("$", name) for name, item in items}  # one name of those it has
+    assert described == set(public.names())
+    assert set(inventory["py:module"]) == {*public.MODULES, "genkern.functional"}
+
+
+def test_no_described_method_is_private(site: Path) -> None:
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    members = [name for kind in ("method", "attribute", "property") for name in inventory.get(f"py:{kind}", {})]
+    assert members and [name for name in members if name.rpartition(".")[2].startswith("_")] == []
