@@ -56,7 +56,7 @@ lint: $(STAMPS)/lint
 
 # build/docs: the site, notebooks run, every warning an error; then every page is checked and opened in a browser.
 docs: $(STAMPS)/docs
-	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
+	@$(PY) -m sphinx -q -W --keep-going -j auto -b html docs build/docs
 	@$(PY) -m pytest -q docs/checks $(ARGS)
 
 cuda-check:
