@@ -65,6 +65,7 @@ default_role = "name"
 # What it looks like.
 html_math_renderer = "mathml"
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "genkern"
 html_static_path = ["static"]
 html_css_files = ["genkern.css"]
