@@ -8,7 +8,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "extensions"))
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # of the notebooks' kernels
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the notebooks' kernels: their tensors are small
 
 from genkern import __version__  # noqa: E402
 
