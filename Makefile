@@ -26,7 +26,7 @@ COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md CONTRIBUTING.md LICEN
     SECURITY.md benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
+.PHONY: demo test sanitize neon lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
@@ -46,6 +46,11 @@ bench: $(STAMPS)/installed
 # Instructions of every CPU kernel, counted, against those that are kept.
 instructions: $(STAMPS)/installed
 	@$(PY) -m benchmarks.instructions --check
+
+# The CPU's kernels compiled for 64-bit Arm and run by qemu: a table, and tests; ARGS=--all for all that take a backend.
+# On Debian and Ubuntu it needs g++-aarch64-linux-gnu and qemu-user-static, and without them says so.
+neon: $(STAMPS)/installed
+	@PYTHONPATH=tests $(PY) -m aarch64.check $(ARGS)
 
 lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .

@@ -90,7 +90,7 @@ def write_record(folder: Path, plan: Plan, torch: Torch | None) -> None:
     """Write beside and rename: a reader sees the old record or the new one, never half of one."""
     path = folder / "genkern" / "_build.json"
     beside = path.with_suffix(".json.tmp")
-    beside.write_text(json.dumps(build_record(plan, torch), indent=2) + "\n")
+    beside.write_text(json.dumps(build_record(plan, torch), indent=2) + "\n", encoding="utf-8")
     beside.replace(path)
 
 
@@ -161,8 +161,8 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
         define_macros=[("GENKERN_WITH_CUDA", "1")] if plan.cuda else [],
         extra_objects=KERNELS,
         extra_compile_args={"cxx": list(CXX_FLAGS), "nvcc": list(NVCC_FLAGS)},
-        # No -fopenmp at the link: torch carries an OpenMP runtime of its own, under a name of its own in some
-        # builds. Through libtorch_cpu our OpenMP symbols resolve to that one, so that no second runtime with a
+        # No -fopenmp: torch carries an OpenMP runtime of its own, under a name of its own in some builds. Through
+        # libtorch_cpu our OpenMP symbols (csrc/ops/device.cpp) resolve to that one, so that no second runtime with a
         # second pool of threads is loaded.
     )
     if plan.toolkit:

@@ -202,7 +202,7 @@ def _usable(folder: Path) -> tuple[dict[str, Any], str | None]:
 def _read_record(folder: Path) -> tuple[dict[str, Any], str | None]:
     """The record that the build left there, and why it cannot be used, if it cannot."""
     try:
-        record = json.loads((folder / "_build.json").read_text())
+        record = json.loads((folder / "_build.json").read_text(encoding="utf-8"))
         if not isinstance(record, dict):
             raise ValueError(f"expected an object, got {record!r:.40}")
         return record, None

@@ -90,6 +90,19 @@ class TestNativeCode:
     def test_needs_no_torch_where_none_is_built(self, machine):
         assert not decide({**machine, "GENKERN_NATIVE": "0"}, None).native
 
+    def test_is_left_out_on_windows_whatever_compiler_is_there(self, machine):
+        plan = decide(machine, CPU_TORCH, "win32")
+        assert not plan.native and not plan.cuda and plan.on_request
+        assert plan.native_reason == "genkern has no compiled kernels for Windows"
+        assert not decide({}, None, "win32").native
+        with pytest.raises(BuildError, match="GENKERN_NATIVE=1, but genkern has no compiled kernels for Windows"):
+            decide({**machine, "GENKERN_NATIVE": "1"}, CPU_TORCH, "win32")
+
+    @pytest.mark.parametrize("system", ["linux", "darwin"])
+    def test_is_built_elsewhere_by_flags_that_gcc_and_clang_know(self, machine, system):
+        assert decide(machine, CPU_TORCH, system).native
+        assert not [flag for flag in build_plan.CXX_FLAGS if flag.startswith(("-Wl,", "-m", "-fopenmp"))]
+
     @pytest.mark.parametrize("name", ["GENKERN_NATIVE", "GENKERN_CUDA"])
     def test_switches_other_than_0_and_1_are_refused_by_name(self, machine, name):
         with pytest.raises(BuildError, match=f"{name}: expected 0, 1 or unset, got 'yes'"):
@@ -393,3 +406,15 @@ def test_second_build_compiles_nothing(tree):
     assert (tree / "genkern" / f"_C{record['extension_suffix']}").is_file()
     assert record["torch"] == Torch.running().version
     assert not list(tree.rglob("*.tmp"))
+
+
+def test_instruction_sets_share_no_code():
+    """Of a function in several translation units the linker keeps one, which every machine must be able to run."""
+    folder = ROOT / "build" / f"native-{sys.implementation.cache_tag}-torch{Torch.running().version}"
+    objects = sorted(folder.rglob("avx*.o"))
+    if not objects:
+        pytest.skip("genkern was not built here, or not for x86-64")
+    said = subprocess.run(["nm", "-C", *objects], capture_output=True, text=True, check=True).stdout
+    shared = {line[19:] for line in said.splitlines() if line[17:18] in ("W", "V", "u")}
+    assert [name for name in shared if "genkern::avx2::" in name]  # there are such functions
+    assert not [name for name in shared if "avx2::" not in name and "avx512::" not in name and "DW.ref" not in name]
