@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "extensions"))
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the notebooks' kernels: their tensors are small
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # notebooks run beside each other
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 from genkern import __version__  # noqa: E402
 
