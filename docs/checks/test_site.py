@@ -28,6 +28,11 @@ def test_the_reference_has_every_public_name_and_no_other(site: Path) -> None:
     assert set(inventory["py:module"]) == {*public.MODULES, "genkern.functional"}
 
 
+def test_no_docstring_of_the_reference_lacks_anything() -> None:
+    lacks = {name: public.lacking(found.__doc__ or "") for name, found in public.documented()}
+    assert {name: lack for name, lack in lacks.items() if lack} == {}
+
+
 _WITHOUT_A_QUESTION = {"index", "changelog", "security", "genindex", "py-modindex", "search"}
 
 
