@@ -49,6 +49,7 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 600
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # of what cells give: tables
 
 # The reference.
 autodoc_member_order = "bysource"
