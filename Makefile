@@ -26,7 +26,7 @@ COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md CONTRIBUTING.md LICEN
     SECURITY.md benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: demo test sanitize lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
+.PHONY: demo test sanitize neon lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
 
 demo: $(STAMPS)/installed
 	@$(VENV)/bin/genkern demo $(ARGS)
@@ -47,12 +47,18 @@ bench: $(STAMPS)/installed
 instructions: $(STAMPS)/installed
 	@$(PY) -m benchmarks.instructions --check
 
+# The CPU's kernels compiled for 64-bit Arm and run by qemu: a table, and tests; ARGS=--all for all that take a backend.
+# On Debian and Ubuntu it needs g++-aarch64-linux-gnu and qemu-user-static, and without them says so.
+neon: $(STAMPS)/installed
+	@PYTHONPATH=tests $(PY) -m aarch64.check $(ARGS)
+
 lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc scripts tests -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 	$(PY) scripts/check_native.py cpp
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 # build/docs: the site, notebooks run, every warning an error; then every page is checked and opened in a browser.
 docs: $(STAMPS)/docs
@@ -80,9 +86,11 @@ wheels:
 	@$(PYTHON) scripts/build_wheel.py $(ARGS)
 	@$(PYTHON) scripts/check_wheel.py dist/*manylinux*.whl
 
+# dist/: the source archive, built and tested as a wheel is.
 sdist: $(STAMPS)/env
-	@$(PIP_INSTALL) build "setuptools>=77"
+	@$(PIP_INSTALL) build "setuptools>=77" ninja
 	@$(PY) -m build --sdist --no-isolation
+	@$(PY) scripts/check_wheel.py --env $(PY) -- dist/*.tar.gz
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -1,7 +1,7 @@
 """Builds genkern._C with torch.utils.cpp_extension; everything static is in pyproject.toml.
 
 Environment: GENKERN_NATIVE=0|1, GENKERN_CUDA=0|1, TORCH_CUDA_ARCH_LIST, CUDA_HOME, CXX, MAX_JOBS; of
-scripts/build_wheel.py, GENKERN_WHEEL=1.
+scripts/build_wheel.py, GENKERN_WHEEL=1 and GENKERN_KERNELS, archives of the kernels.
 What was built, and why not more, is written to genkern/_build.json, which genkern reads at import.
 """
 
@@ -24,7 +24,17 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 WHEEL = os.environ.get("GENKERN_WHEEL") == "1"
+KERNELS = [path for path in os.environ.get("GENKERN_KERNELS", "").split(os.pathsep) if path]
 CSRC = ROOT / "csrc"
+SOURCES = (
+    "csrc/**/*",
+    "setup.py",
+    "pyproject.toml",
+    "scripts/build_plan.py",
+    "genkern/_version.py",
+    "README.md",
+    "LICENSE",
+)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from build_plan import (  # noqa: E402
@@ -34,9 +44,10 @@ from build_plan import (  # noqa: E402
     Plan,
     Torch,
     decide,
-    family_sources,
     job_count,
+    kernel_sources,
     op_sources,
+    wheel_flags,
 )
 
 
@@ -79,7 +90,7 @@ def write_record(folder: Path, plan: Plan, torch: Torch | None) -> None:
     """Write beside and rename: a reader sees the old record or the new one, never half of one."""
     path = folder / "genkern" / "_build.json"
     beside = path.with_suffix(".json.tmp")
-    beside.write_text(json.dumps(build_record(plan, torch), indent=2) + "\n")
+    beside.write_text(json.dumps(build_record(plan, torch), indent=2) + "\n", encoding="utf-8")
     beside.replace(path)
 
 
@@ -93,7 +104,9 @@ def announce(plan: Plan) -> None:
 
 
 class BuildPy(build_py):
-    """A wheel carries, within the package, the benchmark suite for `genkern bench` and the pages that messages name."""
+    """A wheel carries, within the package, the benchmark suite for `genkern bench`, the sources of the binary for
+    `genkern rebuild`, and the pages that messages name.
+    """
 
     def run(self) -> None:
         super().run()
@@ -101,13 +114,17 @@ class BuildPy(build_py):
             return
         package = Path(self.build_lib) / "genkern"
         pages = runpy.run_path(str(ROOT / "genkern" / "_help.py"))["PAGES"]
-        self._copy(sorted((ROOT / "benchmarks").glob("*.*")), package / "_suite" / "benchmarks")
-        self._copy([ROOT / "docs" / name for name in pages], package / "_docs")
+        copied = {"_suite": ["benchmarks/*.*"], "_source": SOURCES}
+        for under, patterns in copied.items():
+            for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()):
+                _copy(path, package / under / path.relative_to(ROOT))
+        for name in pages:
+            _copy(ROOT / "docs" / name, package / "_docs" / name)
 
-    def _copy(self, paths: list[Path], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            shutil.copy(path, folder)
+
+def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, to)
 
 
 def pure_python(plan: Plan, torch: Torch | None) -> dict[str, object]:
@@ -133,27 +150,28 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
     # pip builds in a fresh temporary folder each time; ninja needs a lasting one.
     tag = f"{sys.implementation.cache_tag}-torch{torch.version}{'-cuda' if plan.cuda else ''}"
     folder = ROOT / "build" / f"{'wheel' if WHEEL else 'native'}-{tag}"
-    kinds = ["cpu/*.cpp", "module.cpp", *(["ops/cuda/*.cpp", "cuda/*.cpp", "cuda/*.cu"] if plan.cuda else [])]
-    paths = [*family_sources(CSRC, folder / "made"), *op_sources(CSRC, folder / "made")]
-    paths += [path for kind in kinds for path in sorted(CSRC.glob(kind))]
+    paths = [*op_sources(CSRC, folder / "made"), CSRC / "module.cpp"]
+    paths += sorted(CSRC.glob("ops/cuda/*.cpp")) if plan.cuda else []
+    paths += [] if KERNELS else kernel_sources(CSRC, folder / "made", cpu=True, cuda=plan.cuda)
     make = cpp_extension.CUDAExtension if plan.cuda else cpp_extension.CppExtension
     extension = make(
         "genkern._C",
         [str(path.relative_to(ROOT)) for path in paths],
         include_dirs=[str(CSRC)],
         define_macros=[("GENKERN_WITH_CUDA", "1")] if plan.cuda else [],
+        extra_objects=KERNELS,
         extra_compile_args={"cxx": list(CXX_FLAGS), "nvcc": list(NVCC_FLAGS)},
-        # No -fopenmp at the link: torch carries an OpenMP runtime of its own, under a name of its own in some
-        # builds. Through libtorch_cpu our OpenMP symbols resolve to that one, so that no second runtime with a
+        # No -fopenmp: torch carries an OpenMP runtime of its own, under a name of its own in some builds. Through
+        # libtorch_cpu our OpenMP symbols (csrc/ops/device.cpp) resolve to that one, so that no second runtime with a
         # second pool of threads is loaded.
     )
     if plan.toolkit:
         # By its full name: the runtime from PyPI, the one beside torch, comes without the short one.
         runtime = extension.libraries.index("cudart")
         extension.libraries[runtime] = f":libcudart.so.{plan.toolkit.major}"
-    # As system headers, torch's do not drown our own warnings.
     if WHEEL:
-        extension.extra_compile_args["cxx"] += [f"-include{CSRC / 'manylinux.h'}", f"-ffile-prefix-map={ROOT}=."]
+        extension.extra_compile_args["cxx"] += wheel_flags(ROOT)
+    # As system headers, torch's do not drown our own warnings.
     ours, theirs = extension.include_dirs[:1], extension.include_dirs[1:]
     extension.include_dirs = ours
     extension.extra_compile_args["cxx"] += [f"-isystem{folder}" for folder in theirs]

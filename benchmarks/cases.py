@@ -92,7 +92,7 @@ class Operation:
     `moved` counts the values an element that is fused must move, forward and backward: each input once, each output
     once, noise made again and not stored. (0, 0): an element is a pair of points in one dimension, of which nothing is
     moved. `exps` counts the exponentials, logarithms, sines and cosines it takes at least; the noise of a normal sample
-    takes 1.5: a pair of numbers, one logarithm, a sine and a cosine.
+    takes 1.5: a pair of numbers, one logarithm, a sine and a cosine. `words` counts the 32-bit words of Philox.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Operation:
     rivals: dict[str, Formula]
     moved: tuple[int, int]
     exps: tuple[float, float] = (0, 0)
+    words: tuple[float, float] = (0, 0)
     compiled: str | None = EAGER
     shapes: dict[str, tuple[Shape, ...]] = field(
         default_factory=lambda: {
@@ -149,6 +150,11 @@ class Case:
     @property
     def exps_per_element(self) -> float:
         forward, backward = self.op.exps
+        return forward if self.mode == "forward" else forward + backward
+
+    @property
+    def words_per_element(self) -> float:
+        forward, backward = self.op.words
         return forward if self.mode == "forward" else forward + backward
 
     @property
@@ -328,6 +334,7 @@ OPERATIONS = (
         {EAGER: rivals.rsample_kl, DISTRIBUTIONS: rivals.distributions_rsample_kl, APART: _rsample_kl},
         moved=(3, 5),
         exps=(2.5, 2.5),
+        words=(1, 1),
     ),
     Operation(
         "gaussian_rsample_kl_packed",
@@ -341,6 +348,7 @@ OPERATIONS = (
         },
         moved=(3, 5),
         exps=(2.5, 2.5),
+        words=(1, 1),
         shapes={"small": ((2, 4), (128, 10)), "typical": ((64, 4, 32, 32),), "large": ((8192, 512),)},
     ),
     Operation(
@@ -355,6 +363,7 @@ OPERATIONS = (
         },
         moved=(5, 9),
         exps=(3.5, 3.5),
+        words=(1, 1),
     ),
     Operation(
         "gaussian_kl",
@@ -373,6 +382,7 @@ OPERATIONS = (
         {EAGER: rivals.rsample, DISTRIBUTIONS: rivals.distributions_rsample},
         moved=(3, 4),
         exps=(2.5, 2.5),
+        words=(1, 1),
     ),
     Operation(
         "gaussian_nll",
@@ -548,6 +558,7 @@ OPERATIONS = (
         },
         moved=(2, 3),
         exps=(3, 0),
+        words=(1, 0),
         **CLASSES,
     ),
     Operation(
@@ -667,6 +678,7 @@ OPERATIONS = (
             {OWN: rival},
             moved=(1, 0),
             exps=(exps, 0),
+            words=(1, 0),
             compiled=OWN,
             modes=("forward",),
         )

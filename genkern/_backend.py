@@ -2,7 +2,8 @@
 
 The build leaves a record, genkern/_build.json. It is read before the binary is: C++ has no stable ABI across
 releases of torch, and a binary built for another one can crash as soon as it is loaded. A wheel has a folder of record
-and binary for each release that it was built for, genkern/_binaries/torch-2.13/ and so on; an own build goes first.
+and binary for each release that it was built for, genkern/_binaries/torch-2.13/, torch-2.13-cuda13/ and so on, and
+genkern.rebuild makes such folders; an own build goes first, and one with CUDA before one without.
 """
 
 import importlib.util
@@ -24,9 +25,6 @@ from genkern._help import PLAIN_TORCH, page
 from genkern._version import __version__
 
 MODES = ("auto", "native", "reference")
-_REINSTALL = "pip install --no-build-isolation --force-reinstall --no-deps"
-REBUILD = f"{_REINSTALL} ."
-BUILD = f"{_REINSTALL} --no-binary genkern genkern=={__version__}"
 
 _folder = Path(__file__).parent
 
@@ -182,22 +180,18 @@ def _checked(what: str, name: str) -> str:
 def _choose() -> tuple[Path, dict[str, Any], str | None]:
     """The folder of the binary for the running torch, its record, and why it cannot be used, if it cannot."""
     record, refused = _usable(_folder)
-    wheels = [] if refused is None else sorted((_folder / "_binaries").glob("*/_build.json"))
-    if not wheels:
+    others = [(path.parent, *_usable(path.parent)) for path in sorted((_folder / "_binaries").glob("*/_build.json"))]
+    if refused is None or not others:
         return _folder, record, refused
-    found = []
-    for path in wheels:
-        record, refused = _usable(path.parent)
-        if refused is None:
-            return path.parent, record, None
-        found.append((str(record.get("torch")), refused))
+    if fitting := [found for found in others if found[2] is None]:
+        return min(fitting, key=lambda found: (bool(found[1].get("wheel")), not found[1]["cuda"]["toolkit"]))
     running = _series(torch.__version__)
-    for version, refused in found:
-        if _series(version) == running:
+    for _, record, refused in others:
+        if _series(str(record.get("torch"))) == running:
             return _folder, {}, refused
-    versions = ", ".join(version for version, _ in found)
+    versions = ", ".join(dict.fromkeys(str(record.get("torch")) for _, record, _ in others))
     reason = f"genkern has binaries for torch {versions}, and torch {torch.__version__} is running"
-    return _folder, {}, f"{reason}; build one: run {BUILD!r}"
+    return _folder, {}, f"{reason}; build one: run {rebuild_command()!r}"
 
 
 def _usable(folder: Path) -> tuple[dict[str, Any], str | None]:
@@ -208,12 +202,12 @@ def _usable(folder: Path) -> tuple[dict[str, Any], str | None]:
 def _read_record(folder: Path) -> tuple[dict[str, Any], str | None]:
     """The record that the build left there, and why it cannot be used, if it cannot."""
     try:
-        record = json.loads((folder / "_build.json").read_text())
+        record = json.loads((folder / "_build.json").read_text(encoding="utf-8"))
         if not isinstance(record, dict):
             raise ValueError(f"expected an object, got {record!r:.40}")
         return record, None
     except FileNotFoundError:
-        return {}, f"genkern was never built here; run {REBUILD!r} in its source folder"
+        return {}, f"genkern was never built here; run {rebuild_command()!r}"
     except (OSError, ValueError) as error:
         return {}, f"the build record genkern/_build.json cannot be read ({error}); {_rebuild()}"
 
@@ -224,10 +218,12 @@ def _refusal(record: dict[str, Any]) -> str | None:
         return record["reason"]
     # A wheel's binary serves every release of its series, with CUDA or without.
     of_torch = [_series(str(v)) if record.get("wheel") else v for v in (record.get("torch"), torch.__version__)]
+    cuda, of_cuda = ((v or "none").split(".")[0] for v in (record.get("cuda", {}).get("toolkit"), torch.version.cuda))
     for what, built, running in (
         ("genkern", record.get("genkern"), __version__),  # also any record of another layout
         ("torch", *of_torch),
         ("torch's C++11 ABI", record.get("cxx11_abi"), torch.compiled_with_cxx11_abi()),
+        ("CUDA", cuda, cuda if cuda == "none" else of_cuda),  # without, it serves a torch with CUDA, too
         ("Python ABI", record.get("extension_suffix"), EXTENSION_SUFFIXES[0]),
     ):
         if built != running:
@@ -271,8 +267,13 @@ def _check_complete(binary: Path) -> None:
     raise OSError(f"{binary.name} is cut short at {size} bytes")
 
 
+def rebuild_command() -> str:
+    """What builds a binary for the running torch, in any environment (genkern/rebuild.py)."""
+    return f"{'GENKERN_BACKEND=auto ' if mode == 'native' else ''}python -m genkern.rebuild"
+
+
 def _rebuild() -> str:
-    return f"rebuild it: run {REBUILD!r} in genkern's source folder"
+    return f"rebuild it: run {rebuild_command()!r}"
 
 
 mode = _checked("GENKERN_BACKEND", os.environ.get("GENKERN_BACKEND") or "auto")

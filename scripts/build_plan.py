@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ GIB_PER_JOB = 2.0  # a file that includes torch/extension.h takes 1.5
 # up only what nothing here reads; -ffp-contract=off leaves multiply-adds to the code, which says where it wants them.
 COMMON_FLAGS = ["-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 # Vectors are written out, and GCC 12 crashes in its own of basic blocks for AVX-512.
-CXX_FLAGS = [*COMMON_FLAGS, "-fno-tree-slp-vectorize", "-std=c++20", "-fopenmp", "-Wall", "-Wextra", "-g0"]
+CXX_FLAGS = [*COMMON_FLAGS, "-fno-tree-slp-vectorize", "-std=c++20", "-Wall", "-Wextra", "-g0"]
 NVCC_FLAGS = [
     "-O3",
     "-std=c++17",
@@ -37,6 +38,11 @@ NVCC_FLAGS = [
     "-U__CUDA_NO_BFLOAT16_CONVERSIONS__",
     "-U__CUDA_NO_HALF2_OPERATORS__",
 ]
+
+
+def wheel_flags(root: Path) -> list[str]:
+    """An old C library's symbols, and no word of where the sources lay."""
+    return [f"-include{root / 'csrc' / 'manylinux.h'}", f"-ffile-prefix-map={root}=."]
 
 
 class BuildError(RuntimeError):
@@ -82,7 +88,7 @@ class Plan:
 
     compiler: str | None  # the command, as CXX takes it
     native_reason: str | None  # None: native code is built
-    on_request: bool  # pure Python is what the user asked for
+    on_request: bool  # pure Python is what the user asked for, or all there is for the system
     toolkit: Toolkit | None
     cuda_reason: str | None  # None: CUDA is built
     cuda_archs: str
@@ -96,8 +102,8 @@ class Plan:
         return self.native and self.cuda_reason is None
 
 
-def decide(env: Mapping[str, str], torch: Torch | None) -> Plan:
-    """Choose what to build from the environment and the torch that is installed."""
+def decide(env: Mapping[str, str], torch: Torch | None, system: str = sys.platform) -> Plan:
+    """Choose what to build from the environment, the torch that is installed and the operating system."""
     want_native = _switch(env, "GENKERN_NATIVE")
     want_cuda = _switch(env, "GENKERN_CUDA")
     archs = env.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
@@ -105,6 +111,8 @@ def decide(env: Mapping[str, str], torch: Torch | None) -> Plan:
     compiler: str | None = None
     if want_native is False:
         native_reason: str | None = "GENKERN_NATIVE=0 was set when genkern was built"
+    elif system == "win32":
+        native_reason = "genkern has no compiled kernels for Windows"
     else:
         compiler, native_reason = find_compiler(env)
         if native_reason is None and torch is None:
@@ -118,8 +126,9 @@ def decide(env: Mapping[str, str], torch: Torch | None) -> Plan:
                 f"torch {torch.version} is installed, and genkern needs {'.'.join(map(str, OLDEST_TORCH))} or newer: "
                 "upgrade torch first"
             )
-        if native_reason and want_native:
-            raise BuildError(f"GENKERN_NATIVE=1, but {native_reason}")
+
+    if native_reason and want_native:
+        raise BuildError(f"GENKERN_NATIVE=1, but {native_reason}")
 
     toolkit: Toolkit | None = None
     if native_reason or torch is None:
@@ -131,7 +140,7 @@ def decide(env: Mapping[str, str], torch: Torch | None) -> Plan:
     if cuda_reason and want_cuda:
         raise BuildError(f"GENKERN_CUDA=1, but {cuda_reason}")
 
-    return Plan(compiler, native_reason, want_native is False, toolkit, cuda_reason, archs)
+    return Plan(compiler, native_reason, want_native is False or system == "win32", toolkit, cuda_reason, archs)
 
 
 def find_compiler(env: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -207,7 +216,7 @@ def _toolkit_roots(env: Mapping[str, str], torch: Torch, major: str) -> Iterator
     yield torch.packages / "nvidia" / f"cu{major}"
 
 
-ISAS = ("avx512", "avx2", "baseline")
+ISAS = ("avx512", "avx2", "neon", "baseline")  # those of another architecture are empty
 TORCH_IN_PYTHON = ("autograd.cpp", "call.cpp")  # of csrc/ops: they take more of torch's headers than the others
 
 
@@ -217,11 +226,19 @@ def family_sources(csrc: Path, folder: Path) -> list[Path]:
         _written(
             folder / f"{isa}_{family.stem}.cpp",
             f'#include "cpu/{isa}.h"\n#ifdef GENKERN_ISA\n#include "cpu/launch.h"\n#include "tiles/{family.stem}.h"\n'
-            f'#define GK_KERNELS "launches/{family.name}"\n#include "launches/define.h"\n#endif\n',
+            f'#define GK_KERNELS "launches/{family.name}"\n#include "launches/define.h"\n'
+            f'#include "cpu/end.h"\n#endif\n',
         )
         for isa in ISAS
         for family in sorted(csrc.glob("launches/*.def"))
     ]
+
+
+def kernel_sources(csrc: Path, folder: Path, cpu: bool, cuda: bool) -> list[Path]:
+    """What knows no torch."""
+    kinds = [*(["cpu/*.cpp"] if cpu else []), *(["cuda/*.cpp", "cuda/*.cu"] if cuda else [])]
+    made = family_sources(csrc, folder) if cpu else []
+    return [*made, *(path for kind in kinds for path in sorted(csrc.glob(kind)))]
 
 
 def op_sources(csrc: Path, folder: Path) -> list[Path]:

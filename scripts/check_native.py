@@ -1,5 +1,6 @@
 """Compiles the torch-free sources with warnings as errors: `check_native.py cpp` or `check_native.py cuda [--write]`.
 
+Those for the CPU are compiled by the system's compiler and by clang, where there is one.
 No output is kept. The CUDA check compiles for every architecture of a default build, fails on register spills and on
 local memory, and compares benchmarks/results/cuda.md with what the kernels take of an SM; --write updates the page.
 """
@@ -22,15 +23,23 @@ from cuda_resources import Use, faults, launch_bounds, parse_ptxas, readable_nam
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 AT_ONCE = 2
+COMPILERS = ("c++", "clang++")
 
 
 def main(what: str, *options: str) -> int:
     if what == "cpp":
+        if not (names := [name for name in COMPILERS if shutil.which(name)]):
+            print(f"none of {', '.join(COMPILERS)} is on PATH")
+            return 1
         with tempfile.TemporaryDirectory() as folder:
             sources = [*family_sources(CSRC, Path(folder)), *sorted(CSRC.glob("cpu/*.cpp"))]
-            check = ["c++", *CXX_FLAGS, "-Werror", "-fsyntax-only", f"-I{CSRC}"]
-            commands = {f"cpu/{source.name}": [*check, str(source)] for source in sources}
-            return 0 if len(run(commands)) == len(commands) else 1
+            check = [*CXX_FLAGS, "-Werror", "-fsyntax-only", f"-I{CSRC}"]
+            commands = {f"{name} {source.name}": [name, *check, str(source)] for name in names for source in sources}
+            found = run(commands)
+        for name in COMPILERS:
+            if name not in names:
+                print(f"{name} is not on PATH: nothing was compiled by it")
+        return 0 if len(found) == len(commands) else 1
     nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
     if nvcc is None:
         print("cuda-check: skipped, there is no nvcc on PATH or in /usr/local/cuda")

@@ -1,9 +1,9 @@
-"""Installs a wheel beside each of several torch releases, without a compiler, and runs the core tests on it.
+"""Installs a wheel or a source archive beside each of several torch releases and runs the core tests on it.
 
 python scripts/check_wheel.py dist/genkern-….whl [--env PYTHON ...]
 
-The environments are those that build_wheel.py made, unless others are named; each has torch. The wheel goes to a folder
-of its own, so nothing of a checkout is imported, and pip looks nothing up.
+The environments are those that build_wheel.py made, unless others are named; each has torch. genkern goes to a fresh
+one that sees the other's packages, pip looks nothing up, and for a wheel no compiler is on PATH.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,36 +49,53 @@ FIRST = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("wheel", type=Path)
+    parser.add_argument("package", type=Path, help="a wheel or a source archive")
     parser.add_argument("--env", nargs="+", type=Path, metavar="PYTHON", help="default: build/wheels/env-*/bin/python")
     options = parser.parse_args()
     made = sorted((ROOT / "build" / "wheels").glob("env-*/bin/python"))
     for python in options.env or made:
-        check(python, options.wheel.resolve())
+        check(python, options.package.resolve())
 
 
-def check(python: Path, wheel: Path) -> None:
-    run([python, "-m", "pip", "-q", "install", *NEEDED])
-    with tempfile.TemporaryDirectory() as folder:
-        site, tests = Path(folder) / "site", Path(folder) / "tests"
+def check(python: Path, package: Path) -> None:
+    run([python, "-m", "pip", "-q", "--disable-pip-version-check", "install", *NEEDED])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        own = beside(python, folder / "env")
         begun = time.monotonic()
-        # PATH holds Python's folder alone, so that no compiler is found.
-        bare = {**os.environ, "PATH": str(python.parent), "PYTHONPATH": str(site), "GENKERN_BACKEND": "native"}
-        run([python, "-m", "pip", "-q", "install", "--no-index", "--no-deps", "--target", site, wheel], env=bare)
-        run([python, "-c", FIRST], cwd=folder, env=bare)
+        env = {**os.environ, "GENKERN_BACKEND": "native"}
+        if package.suffix == ".whl":
+            env["PATH"] = str(own.parent)
+        pip: list[Path | str] = [own, "-m", "pip", "--disable-pip-version-check"]
+        run([*pip, "-q", "install", "--no-index", "--no-build-isolation", package], env=env)
+        run([own, "-c", FIRST], cwd=folder, env=env)
         print(f"installed and run in {time.monotonic() - begun:.1f} s", flush=True)
-        shutil.copytree(ROOT / "tests", tests, ignore=shutil.ignore_patterns("__pycache__"))
+        run([*pip, "check"])
+        shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
-        shutil.copytree(ROOT / "scripts", Path(folder) / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         names = [f"tests/{name}" for name in TESTS]
         run(
-            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not emulated and not the_page", *names],
+            [own, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not emulated and not the_page", *names],
             cwd=folder,
-            env={**bare, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
+            env={**env, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"},
         )
 
 
-def run(command: list[Path | str], **options: object) -> None:
+def beside(python: Path, folder: Path) -> Path:
+    """The interpreter of a fresh environment that sees the packages of another one."""
+    run([python, "-m", "venv", "--without-pip", folder])  # nothing of its own stands before theirs
+    packages = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    own = folder / "bin" / "python"
+    theirs, mine = (
+        subprocess.run([each, "-c", packages], capture_output=True, text=True, check=True).stdout.strip()
+        for each in (python, own)
+    )
+    (Path(mine) / "beside.pth").write_text(f"{theirs}\n")
+    return own
+
+
+def run(command: Sequence[Path | str], **options: object) -> None:
     print("+", " ".join(map(str, command)), flush=True)
     subprocess.run(list(map(str, command)), check=True, **options)  # type: ignore[call-overload]
 

@@ -1,18 +1,36 @@
 #!/usr/bin/env bash
-# gpu_check.sh OUT: builds genkern for this machine's GPU, tests it, measures it and runs it under compute-sanitizer.
-# Nine minutes at most, no network, nothing installed. OUT receives a log for each stage, the measurements as JSON, and
-# summary.txt, whose table comes last on the terminal, too. Exit status: 0 where every stage passed, else 1.
+# gpu_check.sh OUT [--from STAGE]: builds genkern for this machine's GPU, tests it, measures it and runs it under
+# compute-sanitizer. Nine minutes at most, no network, nothing installed. OUT receives a log for each stage, the
+# measurements as JSON, and summary.txt, whose table comes last on the terminal, too. Where time runs out, a second call
+# with --from goes on: it builds, if need be, and of the stages before STAGE it keeps what OUT says of them.
+# Exit status: 0 where every stage passed, else 1.
 # PYTHON names the interpreter that has torch (default: python3).
 set -uo pipefail
 readonly TOTAL=530  # seconds; what each stage may take is cut to what is left of them
+readonly STAGES=(build "every kernel once" "GPU tests" "matrix on the GPU" demo benchmarks memcheck racecheck initcheck)
 
-if (($# != 1)); then
-    echo "usage: $0 OUT" >&2
+usage() {
+    printf 'usage: %s OUT [--from STAGE], STAGE one of: %s\n' "$0" "$(printf '%s, ' "${STAGES[@]}" | sed 's/, $//')" >&2
     exit 2
+}
+first=
+if (($# == 3)) && [[ $2 == --from ]]; then
+    for known in "${STAGES[@]}"; do
+        [[ $3 == "$known" ]] && first=$3
+    done
+    [[ -n $first ]] || usage
+elif (($# != 1)); then
+    usage
 fi
 mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
 cd "$(dirname "$0")/.." || exit 2
-rm -f "$out"/{build,smoke,gpu_tests,matrix,demo,benchmarks,sanitizer}.log "$out/summary.txt"
+kept=()  # the rows of stages that are not run again
+if [[ -n $first ]]; then
+    mapfile -t kept < <(cat "$out/stages.txt" 2>/dev/null)
+else
+    rm -f "$out"/{build,smoke,gpu_tests,matrix,demo,benchmarks,sanitizer}.log
+fi
+rm -f "$out"/{summary,stages}.txt
 
 python=${PYTHON:-python3}
 export PYTHONPATH=$PWD MAX_JOBS=${MAX_JOBS:-16} GENKERN_NATIVE=1 GENKERN_CUDA=1
@@ -40,12 +58,33 @@ fi
 no_gpu=${facts[0]} arch=${facts[1]:-} machine=${facts[2]:-} folder=${facts[3]:-}
 export TORCH_CUDA_ARCH_LIST=$arch PATH=${folder:+$folder:}$PATH
 
-rows=() failed=0
+rows=() failed=0 skipping=$first
+# keep ROW: what is known of a stage, in stages.txt as well, for a later call; fails where it has not passed.
+keep() {
+    rows+=("$1")
+    printf '%s\n' "$1" >>"$out/stages.txt"
+    [[ ${1:23:6} == passed ]] || failed=1
+    [[ ${1:23:6} == passed ]]
+}
+
 # stage NAME SECONDS LOG EXPECTED MISSING COMMAND...: runs it unless something is MISSING; it has passed if it ends with
 # status 0 and the last line it wrote matches EXPECTED.
 stage() {
     local name=$1 limit=$2 log=$out/$3.log expected=$4 missing=$5 start=$SECONDS left=$((TOTAL - SECONDS)) status said result
     shift 5
+    if [[ $name == "$skipping" ]]; then
+        skipping=
+    fi
+    if [[ -n $skipping && $name != build ]]; then
+        for said in "${kept[@]}"; do
+            if [[ $said == "$(printf '%-22s ' "$name")"* ]]; then
+                keep "$said"
+                return
+            fi
+        done
+        keep "$(printf '%-22s %-8s %5d s  %s' "$name" "not run" 0 "nothing is kept of it")"
+        return
+    fi
     if ((left < limit)); then
         limit=$left
     fi
@@ -69,11 +108,7 @@ stage() {
             result=passed
         fi
     fi
-    if [[ $result != passed ]]; then
-        failed=1
-    fi
-    rows+=("$(printf '%-22s %-8s %5d s  %s' "$name" "$result" $((SECONDS - start)) "$said")")
-    [[ $result == passed ]]
+    keep "$(printf '%-22s %-8s %5d s  %s' "$name" "$result" $((SECONDS - start)) "$said")"
 }
 
 tests=("$python" -m pytest -q -ra -p no:cacheprovider -o "addopts=--strict-markers --import-mode=importlib")

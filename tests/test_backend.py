@@ -18,7 +18,7 @@ from genkern import _backend
 
 PACKAGE = Path(gk.__file__).parent
 BINARY = f"_C{EXTENSION_SUFFIXES[0]}"
-REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps ."
+REBUILD = "python -m genkern.rebuild"
 
 
 class Install:
@@ -102,7 +102,7 @@ class TestBinaryIsRefused:
         install.binary(self.garbage)
         assert install.falls_back() == (
             f"genkern's binary was built for torch 2.10.0, but torch {torch.__version__} is running; "
-            f"rebuild it: run '{REBUILD}' in genkern's source folder"
+            f"rebuild it: run '{REBUILD}'"
         )
 
     @pytest.mark.parametrize(
@@ -193,10 +193,9 @@ class TestWheel:
     def test_none_fits_and_the_command_that_builds_one_is_named(self, install, monkeypatch, version):
         install.of_wheel("2.1.0")
         install.of_wheel(version)
-        command = f"{REBUILD[:-2]} --no-binary genkern genkern=={gk.__version__}"
         assert self.chosen(install, monkeypatch) == (
             f"genkern has binaries for torch 2.1.0, {version}, and torch {torch.__version__} is running; "
-            f"build one: run '{command}'"
+            f"build one: run '{REBUILD}'"
         )
 
     def test_one_for_another_python_is_refused(self, install, monkeypatch):
@@ -210,6 +209,38 @@ class TestWheel:
         install.record(torch="2.10.0")
         assert self.chosen(install, monkeypatch) == of_wheel
 
+    def test_a_rebuilt_one_goes_before_the_wheels(self, install, monkeypatch):
+        install.of_wheel(torch.__version__)
+        install.record("_binaries/torch-rebuilt")
+        assert self.chosen(install, monkeypatch) == install.folder / "_binaries/torch-rebuilt" / BINARY
+
+    @pytest.mark.parametrize(
+        ("running", "has", "kind"),
+        [
+            (None, ("none", "12", "13"), "none"),
+            ("13.0", ("none", "12", "13"), "13"),
+            ("13.2", ("none", "12", "13"), "13"),
+            ("12.8", ("none", "12", "13"), "12"),
+            ("14.0", ("none", "12", "13"), "none"),
+            ("13.0", ("none",), "none"),
+            ("13.0", ("13",), "13"),
+        ],
+    )
+    def test_one_with_cuda_serves_a_torch_of_the_same_major_version(self, install, monkeypatch, running, has, kind):
+        monkeypatch.setattr(torch.version, "cuda", running)
+        paths = {}
+        for cuda in has:
+            folder = f"_binaries/torch-{SERIES}-{cuda}"
+            toolkit = {"toolkit": None if cuda == "none" else f"{cuda}.1", "archs": "9.0", "reason": None}
+            install.record(folder, torch=torch.__version__, wheel=True, cuda=toolkit)
+            paths[cuda] = install.folder / folder / BINARY
+        assert self.chosen(install, monkeypatch) == paths[kind]
+
+    def test_one_with_cuda_alone_is_refused_by_a_torch_without(self, install, monkeypatch):
+        monkeypatch.setattr(torch.version, "cuda", None)
+        install.of_wheel(torch.__version__, cuda={"toolkit": "13.0", "archs": "9.0", "reason": None})
+        assert "was built for CUDA 13, but CUDA none is running" in self.chosen(install, monkeypatch)
+
 
 class TestEnvironment:
     def test_native_without_a_binary_is_an_import_error_with_the_reason(self, install):
@@ -217,6 +248,7 @@ class TestEnvironment:
         done = install.python("import genkern", GENKERN_BACKEND="native")
         assert done.returncode == 1
         assert "ImportError: GENKERN_BACKEND=native, but genkern's binary was built for torch 2.10.0" in done.stderr
+        assert f"run 'GENKERN_BACKEND=auto {REBUILD}'" in done.stderr
 
     def test_reference_is_a_choice_and_gives_no_warning(self, install):
         install.record(torch="2.10.0")

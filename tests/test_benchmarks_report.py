@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
 
-from benchmarks import drop_in, highlights, machine, memory, report, results, single_cell, tables
-from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE
+from benchmarks import drop_in, highlights, machine, measure, memory, predictions, report, results, single_cell, tables
+from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE, cases
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import Results
 
@@ -30,6 +30,29 @@ def test_the_tables_of_a_gpu_name_it_and_no_threads() -> None:
     for text in (tables.short([measured]), tables.full([measured], lambda _: {})):
         assert "NVIDIA A100-SXM4-80GB" in text and "thread" not in text and "A CPU" not in text
         assert "× torch.compile max-autotune" in text and "| 4.1 |" in text and "| 1.30 |" in text
+
+
+def test_what_a_gpu_is_predicted_to_take_stands_beside_what_it_took(root: Path) -> None:
+    page = root / "benchmarks" / "results" / "cuda.md"
+    assert _report(root) == 0
+    (before,) = (line for line in page.read_text().splitlines() if line.startswith("| `gaussian_kl` float32 "))
+    # Two inputs forward, two inputs and two gradients backward, 4 bytes each of 65536 × 512 elements, at 4.8 TB/s.
+    assert [cell.strip() for cell in before.split("|")[3:-1]] == ["55.9 µs", "memory", "", "168 µs", "memory", ""]
+    row = dataclasses.replace(row_of(GENKERN, 336e-6), shape=(65536, 512), device="cuda")
+    gpu = {"name": machine.gpu_name(predictions.H200.name), "gpu": predictions.H200.name}
+    results.save(root / "results" / "gpu.json", dataclasses.replace(results_of(row), machine={**MACHINE, **gpu}))
+    assert _report(root) == 0
+    (after,) = (line for line in page.read_text().splitlines() if line.startswith("| `gaussian_kl` float32 "))
+    assert after == before[: before.rindex("|  |")] + "| 336 µs, 50% |"
+
+
+def test_what_bounds_a_case_is_the_slowest_part() -> None:
+    gpu = predictions.GPU("a GPU", bandwidth=1e12, multiprocessors=10, clock=1e9)
+    (case,) = (c for c in cases("random", "cuda") if str(c) == "random_uniform-65536x512-bfloat16-forward")
+    elements = 65536 * 512
+    assert predictions.bound(case, gpu) == pytest.approx(
+        {"memory": 2 * elements / 1e12, "special functions": 0, "Philox": 15 * elements / (64 * 10 * 1e9)}
+    )
 
 
 def test_no_ratio_is_stated_where_the_spread_exceeds_the_difference() -> None:
@@ -229,13 +252,19 @@ def test_memory_over_the_batch_is_measured_drawn_and_told(root: Path) -> None:
 
 def test_drop_ins_are_measured_and_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    steps = (lambda: (time.sleep(2e-3), calls.append("before")), lambda: calls.append("after"))
+    steps = (lambda: calls.append("before"), lambda: calls.append("after"))
+
+    def seconds(step: Callable[[], object], _: int) -> float:
+        step()
+        return {"before": 2e-3, "after": 1e-4}[calls[-1]]
+
+    monkeypatch.setattr(measure, "host_seconds", seconds)
     monkeypatch.setattr(drop_in, "cases", lambda: iter([("a step", steps)]))
     assert drop_in.main(["--rounds", "5", "--results", str(root / "results")]) == 0
     assert _report(root) == 0
     text = (root / "docs" / "drop-in.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| a step |"))
-    assert float(row.split("|")[-2]) > 10 and {"before", "after"} <= set(calls)
+    assert row.split("|")[-2] == " 20.00 " and {"before", "after"} <= set(calls)
     assert _report(root) == 0
     assert (root / "docs" / "drop-in.md").read_text(encoding="utf-8") == text
     assert text.startswith("before") and text.endswith("after\n")
@@ -243,7 +272,7 @@ def test_drop_ins_are_measured_and_written(root: Path, monkeypatch: pytest.Monke
 
 def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
     pytest.importorskip("scvi")
-    given = ["--cells", "70", "--genes", "20", "--rounds", "1", "--threads", "1"]
+    given = ["--cells", "70", "--genes", "20", "--rounds", "1", "--threads", "1", "--curve", "2"]
     assert single_cell.main([*given, "--results", str(root / "results")]) == 0
     assert _report(root) == 0
     text = (root / "docs" / "counts.md").read_text(encoding="utf-8")
@@ -255,6 +284,14 @@ def test_epochs_of_single_cells_are_measured_and_written(root: Path) -> None:
         assert [f" {found['share'][name]:.0%} " for name in ("before", "after")] == row.split("|")[7:9]
         assert [f" {found['bound'][name]:.1f} " for name in ("before", "after")] == row.split("|")[11:13]
         assert found["bound"]["before"] == pytest.approx(found["bound"]["after"], rel=0.2)  # of another noise
+    (file,) = single_cell.CHAPTER.files(root / "results")
+    without, fused, scvis = json.loads(file.read_text())["curve"]["runs"].values()
+    for of, length in (("negative_elbo", 2), ("gradient_norm", 2)):  # a batch an epoch
+        assert len(without[of]) == length and min(without[of]) > 0
+        assert scvis[of] == pytest.approx(without[of], rel=1e-4)
+        assert fused[of] != without[of] and fused[of] == pytest.approx(without[of], rel=0.5)
+    assert f"the bound after 2 epochs, in nats a cell, is {without['negative_elbo'][-1]:.1f} without, " in text
+    assert file.with_suffix(".png").stat().st_size > 10_000
 
 
 def test_several_machines_of_a_chapter_follow_each_other(root: Path) -> None:
@@ -272,6 +309,7 @@ def root(tmp_path: Path) -> Path:
     blocks = {name: [(report.BEGIN, report.END)] for name in PAGES}
     for name in ("operations", "bytes"):
         blocks["docs/performance.md"].append((f"<!-- {name}:start -->", f"<!-- {name}:end -->"))
+    blocks["benchmarks/results/cuda.md"] = [(predictions.BEGIN, predictions.END)]
     for chapter in CHAPTERS:
         blocks.setdefault(chapter.page, []).append((chapter.begin, chapter.end))
     for name, markers in blocks.items():

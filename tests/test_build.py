@@ -11,6 +11,7 @@ import build_plan
 import pytest
 from build_plan import BuildError, Toolkit, Torch, decide
 
+import genkern.rebuild
 from genkern import _help
 
 pytestmark = pytest.mark.late
@@ -88,6 +89,19 @@ class TestNativeCode:
 
     def test_needs_no_torch_where_none_is_built(self, machine):
         assert not decide({**machine, "GENKERN_NATIVE": "0"}, None).native
+
+    def test_is_left_out_on_windows_whatever_compiler_is_there(self, machine):
+        plan = decide(machine, CPU_TORCH, "win32")
+        assert not plan.native and not plan.cuda and plan.on_request
+        assert plan.native_reason == "genkern has no compiled kernels for Windows"
+        assert not decide({}, None, "win32").native
+        with pytest.raises(BuildError, match="GENKERN_NATIVE=1, but genkern has no compiled kernels for Windows"):
+            decide({**machine, "GENKERN_NATIVE": "1"}, CPU_TORCH, "win32")
+
+    @pytest.mark.parametrize("system", ["linux", "darwin"])
+    def test_is_built_elsewhere_by_flags_that_gcc_and_clang_know(self, machine, system):
+        assert decide(machine, CPU_TORCH, system).native
+        assert not [flag for flag in build_plan.CXX_FLAGS if flag.startswith(("-Wl,", "-m", "-fopenmp"))]
 
     @pytest.mark.parametrize("name", ["GENKERN_NATIVE", "GENKERN_CUDA"])
     def test_switches_other_than_0_and_1_are_refused_by_name(self, machine, name):
@@ -193,8 +207,11 @@ class TestJobs:
 
 @pytest.fixture
 def tree(tmp_path):
+    return source_tree(tmp_path / "tree")
+
+
+def source_tree(root):
     """The files of a source tree that a build reads, with next to nothing to compile."""
-    root = tmp_path / "tree"
     ignore = shutil.ignore_patterns("__pycache__", "*.so", "_build.json", "*.tmp")
     shutil.copytree(ROOT / "genkern", root / "genkern", ignore=ignore)
     shutil.copytree(ROOT / "scripts", root / "scripts", ignore=ignore)
@@ -277,6 +294,97 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+# It compiles at once; an import that loads it says so.
+MODULE = """#include <Python.h>
+PyMODINIT_FUNC PyInit__C() {
+  PyErr_SetString(PyExc_ImportError, "no kernels, but loaded");
+  return nullptr;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A pure-Python install that carries its sources."""
+    root = tmp_path_factory.mktemp("sources")
+    tree = source_tree(root / "tree")
+    (tree / "csrc" / "module.cpp").write_text(MODULE)
+    pip_install(tree, root / "site", GENKERN_NATIVE="0")
+    return root / "site"
+
+
+@pytest.fixture
+def installed(site, tmp_path):
+    """One that a test may change."""
+    return Path(shutil.copytree(site, tmp_path / "site"))
+
+
+def rebuild(where, **env):
+    said = run("-m", "genkern.rebuild", cwd=where, check=False, PYTHONPATH=str(where), GENKERN_CUDA="0", **env)
+    return said.returncode, said.stdout
+
+
+def built(folder):
+    record = json.loads((folder / "_build.json").read_text())
+    assert (folder / f"_C{record['extension_suffix']}").is_file()
+    return record["torch"]
+
+
+class TestRebuild:
+    @needs_compiler
+    def test_of_an_installed_package_is_loaded_next(self, installed):
+        code, said = rebuild(installed)
+        assert code == 0, said
+        (folder,) = (installed / "genkern" / "_binaries").iterdir()
+        assert built(folder) == Torch.running().version
+        assert f"built for torch {Torch.running().version}: {folder}" in said
+        assert "no kernels, but loaded" in ask(installed)[0]["reason"]
+
+    @needs_compiler
+    def test_leaves_a_binary_for_another_torch_beside_it(self, tree):
+        (tree / "csrc" / "module.cpp").write_text(MODULE)
+        other = {"torch": "2.11.0", "extension_suffix": ".so"}
+        (tree / "genkern" / "_build.json").write_text(json.dumps(other))
+        (tree / "genkern" / "_C.so").write_text("of another torch")
+        assert rebuild(tree)[0] == 0
+        assert built(tree / "genkern") == "2.11.0"
+        assert (tree / "genkern" / "_C.so").read_text() == "of another torch"
+        (own,) = (tree / "genkern" / "_binaries").iterdir()
+        assert built(own) == Torch.running().version
+
+    @needs_compiler
+    def test_replaces_a_binary_for_the_same_torch(self, tree):
+        (tree / "csrc" / "module.cpp").write_text(MODULE)
+        run("setup.py", "build_ext", "--inplace", cwd=tree, GENKERN_CUDA="0")
+        (binary,) = (tree / "genkern").glob("_C*.so")
+        binary.write_bytes(binary.read_bytes()[:100])
+        assert rebuild(tree)[0] == 0
+        assert binary.stat().st_size > 1000 and not (tree / "genkern" / "_binaries").exists()
+
+    @needs_compiler
+    def test_that_fails_to_compile_leaves_what_was_there(self, installed):
+        (installed / "genkern" / "_source" / "csrc" / "module.cpp").write_text("#error this source is broken\n")
+        before = (installed / "genkern" / "_build.json").read_text()
+        code, said = rebuild(installed)
+        assert code == 2 and "this source is broken" in said and "genkern: the build failed" in said
+        assert (installed / "genkern" / "_build.json").read_text() == before
+        assert not (installed / "genkern" / "_binaries").exists()
+
+    def test_without_a_compiler_says_so(self, installed):
+        code, said = rebuild(installed, CXX="/nonexistent")
+        assert code == 2 and "there is no C++ compiler: CXX=/nonexistent was not found" in said
+
+    def test_without_sources_says_so(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(genkern.rebuild, "__file__", str(tmp_path / "genkern" / "rebuild.py"))
+        with pytest.raises(genkern.rebuild.RebuildError, match=f"there are no sources in {tmp_path}/genkern/_source"):
+            genkern.rebuild.rebuild()
+
+    def test_without_its_tools_names_them(self, monkeypatch):
+        monkeypatch.setattr(genkern.rebuild, "_NEEDED", ("setuptools", "not_installed"))
+        with pytest.raises(genkern.rebuild.RebuildError, match=r"not_installed must be installed: pip install"):
+            genkern.rebuild.rebuild()
+
+
 @needs_compiler
 def test_compile_error_fails_the_install(tree):
     (tree / "csrc" / "module.cpp").write_text("#error this source is broken\n")
@@ -288,7 +396,7 @@ def test_compile_error_fails_the_install(tree):
 
 @needs_compiler
 def test_second_build_compiles_nothing(tree):
-    (tree / "csrc" / "module.cpp").write_text('extern "C" void* PyInit__C() { return nullptr; }\n')
+    (tree / "csrc" / "module.cpp").write_text(MODULE)
     build = ("setup.py", "build_ext", "--inplace")
     assert "[1/1]" in run(*build, cwd=tree, GENKERN_CUDA="0").stdout
     assert "ninja: no work to do" in run(*build, cwd=tree, GENKERN_CUDA="0").stdout
@@ -298,3 +406,15 @@ def test_second_build_compiles_nothing(tree):
     assert (tree / "genkern" / f"_C{record['extension_suffix']}").is_file()
     assert record["torch"] == Torch.running().version
     assert not list(tree.rglob("*.tmp"))
+
+
+def test_instruction_sets_share_no_code():
+    """Of a function in several translation units the linker keeps one, which every machine must be able to run."""
+    folder = ROOT / "build" / f"native-{sys.implementation.cache_tag}-torch{Torch.running().version}"
+    objects = sorted(folder.rglob("avx*.o"))
+    if not objects:
+        pytest.skip("genkern was not built here, or not for x86-64")
+    said = subprocess.run(["nm", "-C", *objects], capture_output=True, text=True, check=True).stdout
+    shared = {line[19:] for line in said.splitlines() if line[17:18] in ("W", "V", "u")}
+    assert [name for name in shared if "genkern::avx2::" in name]  # there are such functions
+    assert not [name for name in shared if "avx2::" not in name and "avx512::" not in name and "DW.ref" not in name]

@@ -42,23 +42,22 @@ class Machine:
             "tests": "12 passed, 1 skipped",
         }
 
-    def run(self, **says: str) -> tuple[int, dict[str, tuple[str, str]], str]:
+    def run(self, *options: str, **says: str) -> tuple[int, dict[str, tuple[str, str]], str]:
         """Exit status; result and detail of each stage, from the end of the output; all of the output."""
         (self.folder / "python").write_text(PYTHON.format(**{**self.says, **says}))
         (self.folder / "compute-sanitizer").write_text(SANITIZER)
         for name in ("python", "compute-sanitizer"):
             (self.folder / name).chmod(0o755)
         env = {**os.environ, "PYTHON": str(self.folder / "python"), "PATH": f"{self.folder}:{os.environ['PATH']}"}
-        done = subprocess.run(
-            [str(SCRIPT), str(self.folder / "out")], env=env, capture_output=True, text=True, timeout=60
-        )
+        command = [str(SCRIPT), str(self.folder / "out"), *options]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
         assert done.stderr == ""
         rows = [re.match(r"(.{22}) (passed|FAILED|not run) +\d+ s  (.*)", line) for line in done.stdout.splitlines()]
         table = {row[1].strip(): (row[2], row[3]) for row in rows if row}
         assert list(table) == STAGES
         last = done.stdout.splitlines()[-len(STAGES) :]
         assert last == (self.folder / "out" / "summary.txt").read_text().splitlines()[-len(STAGES) :]
-        assert len(list((self.folder / "out").iterdir())) <= 8  # nine with the measurements
+        assert len(list((self.folder / "out").iterdir())) <= 9  # ten with the measurements
         return done.returncode, table, done.stdout
 
     def asked(self) -> list[str]:
@@ -125,6 +124,44 @@ def test_a_demo_that_needs_what_is_not_there_is_not_run(machine: Machine) -> Non
     _, table, _ = machine.run(lacking="sklearn")
     assert table["demo"] == ("not run", "sklearn is not installed")
     assert table["benchmarks"][0] == "passed"
+
+
+def test_a_second_call_goes_on_from_a_stage_and_keeps_what_has_run(machine: Machine) -> None:
+    machine.run(kernels="124 calls, 3 results not those of the CPU")
+    smoke = (machine.folder / "out" / "smoke.log").read_text()
+    (machine.folder / "asked").unlink()
+    status, table, _ = machine.run("--from", "demo", tests="99 passed")
+    assert status == 1
+    assert table["every kernel once"] == ("FAILED", "124 calls, 3 results not those of the CPU")
+    assert table["GPU tests"] == table["matrix on the GPU"] == ("passed", "12 passed, 1 skipped in 1s")
+    assert table["benchmarks"] == ("passed", "99 passed in 1s")
+    assert (machine.folder / "out" / "smoke.log").read_text() == smoke
+    asked = "\n".join(machine.asked())
+    assert "setup.py" in asked and "demo_on.py" in asked  # another machine has no build
+    assert "test_cuda.py" not in asked
+
+
+def test_of_a_stage_that_never_ran_nothing_is_kept(machine: Machine) -> None:
+    status, table, _ = machine.run("--from", "benchmarks")
+    assert status == 1
+    for name in STAGES[1:5]:
+        assert table[name] == ("not run", "nothing is kept of it")
+    assert {table[name][0] for name in ("build", *STAGES[5:])} == {"passed"}
+
+
+def test_a_second_call_over_all_that_failed_passes(machine: Machine) -> None:
+    machine.run(tests="300 skipped")
+    status, table, text = machine.run("--from", "GPU tests")
+    assert status == 0, text
+    assert {result for result, _ in table.values()} == {"passed"}
+
+
+@pytest.mark.parametrize("options", [["--from"], ["--from", "nowhere"], ["--to", "demo"], ["a", "b"]], ids="_".join)
+def test_other_options_are_refused_and_the_stages_named(tmp_path: Path, options: list[str]) -> None:
+    done = subprocess.run([str(SCRIPT), str(tmp_path / "out"), *options], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"STAGE one of: {', '.join(STAGES)}" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_wants_a_folder() -> None:

@@ -3,10 +3,11 @@
 #include "cpu/system.h"
 
 #if defined(__x86_64__)
-#pragma GCC target("avx2,fma,bmi2,f16c")
 #define GENKERN_ISA avx2
 #define GENKERN_ISA_NAME "avx2"
 #define GENKERN_TABLE kAvx2
 #define GENKERN_VECTOR_BYTES 32
+#define GENKERN_FEATURES "avx2,fma,bmi2,f16c"
 #define GK_BACKEND GENKERN_ISA
+#include "cpu/begin.h"
 #endif

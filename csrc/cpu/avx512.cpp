@@ -2,4 +2,5 @@
 
 #ifdef GENKERN_ISA
 #include "cpu/table.h"
+#include "cpu/end.h"
 #endif

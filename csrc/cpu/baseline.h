@@ -2,8 +2,10 @@
 #include "cpu/chunks.h"
 #include "cpu/system.h"
 
+#if !defined(__aarch64__)
 #define GENKERN_ISA baseline
 #define GENKERN_ISA_NAME "baseline"
 #define GENKERN_TABLE kBaseline
 #define GENKERN_VECTOR_BYTES 16
 #define GK_BACKEND GENKERN_ISA
+#endif

@@ -29,10 +29,6 @@ struct Chunks {
 };
 
 // Doubles that a reduction needs besides its results.
-inline int64_t workspace_size(const Extent& extent, Reduction reduction, int losses) {
-  const Chunks chunks(extent);
-  const bool needed = reduction == Reduction::total || (reduction == Reduction::event && chunks.pieces > 1);
-  return needed ? losses * chunks.count() : 0;
-}
+int64_t workspace_size(const Extent& extent, Reduction reduction, int losses);
 
 }  // namespace genkern

@@ -3,27 +3,19 @@
 #include <cstring>
 #include <utility>
 
+#include "cpu/chunks.h"
+
 namespace genkern {
 
-extern const Kernels kBaseline;
 #if defined(__x86_64__)
-extern const Kernels kAvx2, kAvx512;
+extern const Kernels kAvx512, kAvx2, kBaseline;
+#elif defined(__aarch64__)
+extern const Kernels kNeon;
+#else
+extern const Kernels kBaseline;
 #endif
 
 namespace {
-
-bool supported(const Kernels& k) {
-#if defined(__x86_64__)
-  if (&k == &kAvx512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  if (&k == &kAvx2)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-           __builtin_cpu_supports("f16c");
-#endif
-  return &k == &kBaseline;
-}
 
 const Kernels* chosen = nullptr;
 std::vector<const Kernels*> added;
@@ -34,10 +26,17 @@ const std::vector<const Kernels*>& cpu_kernels_available() {
   static const std::vector<const Kernels*> available = [] {
     std::vector<const Kernels*> found;
 #if defined(__x86_64__)
-    for (const Kernels* k : {&kAvx512, &kAvx2})
-      if (supported(*k)) found.push_back(k);
+    const bool fma = __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
+      found.push_back(&kAvx512);
+    if (fma && __builtin_cpu_supports("avx2")) found.push_back(&kAvx2);  // with it every processor has f16c
 #endif
+#if defined(__aarch64__)
+    found.push_back(&kNeon);
+#else
     found.push_back(&kBaseline);
+#endif
     return found;
   }();
   return available;
@@ -53,6 +52,12 @@ bool choose_cpu_kernels(const char* isa) {
         return true;
       }
   return false;
+}
+
+int64_t workspace_size(const Extent& extent, Reduction reduction, int losses) {
+  const Chunks chunks(extent);
+  const bool needed = reduction == Reduction::total || (reduction == Reduction::event && chunks.pieces > 1);
+  return needed ? losses * chunks.count() : 0;
 }
 
 void add_cpu_kernels(const Kernels& kernels) { added.push_back(&kernels); }

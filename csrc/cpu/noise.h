@@ -16,6 +16,8 @@ GK_INLINE U64 multiply_low(U64 a, uint32_t b) {
   return (U64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #elif defined(__x86_64__)
   return (U64)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+#elif defined(__aarch64__)
+  return (U64)vmull_n_u32(vmovn_u64((uint64x2_t)a), b);
 #else
   return (a & 0xFFFFFFFFu) * b;
 #endif

@@ -58,6 +58,11 @@ GK_INLINE void load(const Float16* p, F32& v) {
 GK_INLINE void store(F32 v, Float16* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph((__m256)v.v, 0));
 }
+#elif defined(__aarch64__)
+GK_INLINE void load(const Float16* p, F32& v) {
+  v = (F32::Native)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+}
+GK_INLINE void store(F32 v, Float16* p) { vst1_u16(&p->bits, vreinterpret_u16_f16(vcvt_f16_f32((float32x4_t)v.v))); }
 #else
 // The exponent is moved by a multiplication, which normalises denormals on the way.
 GK_INLINE void load(const Float16* p, F32& v) {
@@ -85,6 +90,9 @@ GK_INLINE void store(F64 v, float* p) { _mm256_storeu_ps(p, _mm512_maskz_cvtpd_p
 #elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
 GK_INLINE void load(const float* p, F64& v) { v = (F64::Native)_mm256_cvtps_pd(_mm_loadu_ps(p)); }
 GK_INLINE void store(F64 v, float* p) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v.v)); }
+#elif defined(__aarch64__)
+GK_INLINE void load(const float* p, F64& v) { v = (F64::Native)vcvt_f64_f32(vld1_f32(p)); }
+GK_INLINE void store(F64 v, float* p) { vst1_f32(p, vcvt_f32_f64((float64x2_t)v.v)); }
 #else
 GK_INLINE void load(const float* p, F64& v) {
   for (int i = 0; i < F64::lanes; ++i) v.v[i] = p[i];

@@ -87,6 +87,8 @@ GK_INLINE bool any(Int mask) {
   return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
 #elif defined(__x86_64__)
   return _mm_movemask_epi8((__m128i)mask) != 0;
+#elif defined(__aarch64__)
+  return vmaxvq_u32((uint32x4_t)mask) != 0;
 #else
   bool found = false;
   for (unsigned i = 0; i < sizeof mask / sizeof mask[0]; ++i) found |= mask[i] != 0;
@@ -142,16 +144,33 @@ struct Halves {
   Vec<T> low, high;
 };
 // a0 b0 a1 b1 ... of units of numbers, part by part of a vector: of each part the first half, and the second.
+template <int kUnit, int kPart, int kLanes>
+constexpr int interleaved(int i) {
+  const int part = i / kPart * kPart, unit = i % kPart / kUnit;
+  return part + unit / 2 * kUnit + i % kUnit + unit % 2 * kLanes;
+}
+#if defined(__clang__)
+template <int kUnit, int kPart, class T, int... i>
+GK_INLINE Halves<T> interleave_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, i...>) {
+  constexpr int lanes = Vec<T>::lanes;
+  return {Vec<T>(__builtin_shufflevector(a.v, b.v, interleaved<kUnit, kPart, lanes>(i)...)),
+          Vec<T>(__builtin_shufflevector(a.v, b.v, (interleaved<kUnit, kPart, lanes>(i) + kPart / 2)...))};
+}
+template <int kUnit, int kPart, class T>
+GK_INLINE Halves<T> interleave_parts(Vec<T> a, Vec<T> b) {
+  return interleave_lanes<kUnit, kPart>(a, b, std::make_integer_sequence<int, Vec<T>::lanes>());
+}
+#else
 template <int kUnit, int kPart, class T>
 GK_INLINE Halves<T> interleave_parts(Vec<T> a, Vec<T> b) {
   typename Vec<T>::Int low, high;
   for (int i = 0; i < Vec<T>::lanes; ++i) {
-    const int part = i / kPart * kPart, unit = i % kPart / kUnit;
-    low[i] = part + unit / 2 * kUnit + i % kUnit + unit % 2 * Vec<T>::lanes;
+    low[i] = interleaved<kUnit, kPart, Vec<T>::lanes>(i);
     high[i] = low[i] + kPart / 2;
   }
   return {Vec<T>(__builtin_shuffle(a.v, b.v, low)), Vec<T>(__builtin_shuffle(a.v, b.v, high))};
 }
+#endif
 template <class T>
 GK_INLINE Halves<T> interleave(Vec<T> a, Vec<T> b) {
   return interleave_parts<1, Vec<T>::lanes>(a, b);
@@ -213,6 +232,8 @@ GK_INLINE F32 fma(F32 a, F32 b, F32 c) {
   return (F32::Native)_mm512_fmadd_ps((__m512)a.v, (__m512)b.v, (__m512)c.v);
 #elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
   return (F32::Native)_mm256_fmadd_ps((__m256)a.v, (__m256)b.v, (__m256)c.v);
+#elif defined(__aarch64__)
+  return (F32::Native)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v);
 #else
   return a * b + c;
 #endif
@@ -222,6 +243,8 @@ GK_INLINE F64 fma(F64 a, F64 b, F64 c) {
   return (F64::Native)_mm512_fmadd_pd((__m512d)a.v, (__m512d)b.v, (__m512d)c.v);
 #elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
   return (F64::Native)_mm256_fmadd_pd((__m256d)a.v, (__m256d)b.v, (__m256d)c.v);
+#elif defined(__aarch64__)
+  return (F64::Native)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v);
 #else
   return a * b + c;
 #endif
@@ -239,6 +262,9 @@ GK_INLINE F64 sqrt(F64 a) { return (F64::Native)_mm256_sqrt_pd((__m256d)a.v); }
 GK_INLINE F32 sqrt(F32 a) { return (F32::Native)_mm_sqrt_ps((__m128)a.v); }
 GK_INLINE F64 sqrt(F64 a) { return (F64::Native)_mm_sqrt_pd((__m128d)a.v); }
 #endif
+#elif defined(__aarch64__)
+GK_INLINE F32 sqrt(F32 a) { return (F32::Native)vsqrtq_f32((float32x4_t)a.v); }
+GK_INLINE F64 sqrt(F64 a) { return (F64::Native)vsqrtq_f64((float64x2_t)a.v); }
 #else
 GK_INLINE F32 sqrt(F32 a) {
   for (int i = 0; i < F32::lanes; ++i) a.v[i] = __builtin_sqrtf(a.v[i]);

@@ -176,7 +176,7 @@ struct NegativeBinomial {
     F mean, theta, ratio, inverse, p, infinite;  // inverse: of mean + theta
   };
   GK_INLINE Terms terms(F given, F dispersion) const {
-    const F nan(T(elementary::kNaN)), most(kFarthest<F>);
+    const F nan = F(T(elementary::kNaN)), most = F(kFarthest<F>);
     const F positive = log_dispersion ? exp(dispersion) : select(dispersion > F(0), dispersion, nan);
     const F theta = min(F(kMost), positive);
     const F value = param == MeanParam::value ? select(given < F(0), nan, given) + F(0) : exp(given);

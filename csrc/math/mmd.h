@@ -13,7 +13,7 @@ struct MmdKernel {
   int scales;
   T scale[kMostScales], rate[kMostScales];  // s, and 1 / s
 
-  explicit MmdKernel(const Mmd& a) : scales(a.scales) {
+  GK_INLINE explicit MmdKernel(const Mmd& a) : scales(a.scales) {
     for (int i = 0; i < kMostScales; ++i) {
       scale[i] = i < scales ? static_cast<T>(a.scale[i]) : T(1);
       rate[i] = i < scales ? static_cast<T>(1.0 / a.scale[i]) : T(1);
@@ -50,7 +50,7 @@ struct MmdKernel {
 struct MmdWeights {
   double x, y, both, own;
 
-  explicit MmdWeights(const Mmd& a) {
+  GK_INLINE explicit MmdWeights(const Mmd& a) {
     const auto b = static_cast<double>(a.x_rows), c = static_cast<double>(a.y_rows);
     x = 2.0 / (b * (a.unbiased ? b - 1.0 : b));
     y = 2.0 / (c * (a.unbiased ? c - 1.0 : c));

@@ -3,6 +3,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+#include <atomic>
+#include <exception>
+
 #ifndef _WIN32
 #include <pthread.h>
 #endif
@@ -11,6 +15,16 @@
 #ifdef GENKERN_WITH_CUDA
 #include "cuda/dispatch.h"
 #include "ops/cuda/context.h"
+#endif
+
+#if AT_PARALLEL_OPENMP
+// GNU's OpenMP runtime has these, and LLVM's has them too, so that the one torch has loaded serves whatever compiler is
+// used; of what `omp parallel` would become, it has only what its own compiler makes.
+extern "C" {
+[[gnu::weak]] void GOMP_parallel(void (*f)(void*), void* data, unsigned threads, unsigned flags);
+[[gnu::weak]] int omp_get_num_threads();
+[[gnu::weak]] int omp_get_thread_num();
+}
 #endif
 
 namespace genkern {
@@ -32,12 +46,45 @@ bool forked = false;
 [[maybe_unused]] const int watching_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
 
+// at::parallel_for(0, n, grain, f), which takes one thread where the compiler is not told of OpenMP.
+template <class F>
+void share(int64_t n, int64_t grain, const F& f) {
+#if AT_PARALLEL_OPENMP
+  at::internal::lazy_init_num_threads();
+  if (n > grain && n > 1 && !at::in_parallel_region() && at::get_num_threads() > 1 && GOMP_parallel) {
+    struct Work {
+      int64_t n, grain;
+      const F& f;
+      std::atomic_flag failed = ATOMIC_FLAG_INIT;
+      std::exception_ptr failure;
+    } work{n, grain, f, {}, {}};
+    const auto part = [](void* data) {
+      Work& w = *static_cast<Work*>(data);
+      const int64_t parts = std::min<int64_t>(omp_get_num_threads(), at::divup(w.n, std::max<int64_t>(w.grain, 1)));
+      const int64_t each = at::divup(w.n, parts), begin = omp_get_thread_num() * each;
+      if (begin >= w.n) return;
+      try {
+        at::internal::ThreadIdGuard id(omp_get_thread_num());
+        c10::ParallelGuard guard(true);
+        w.f(begin, std::min(w.n, begin + each));
+      } catch (...) {
+        if (!w.failed.test_and_set()) w.failure = std::current_exception();
+      }
+    };
+    GOMP_parallel(part, &work, 0, 0);
+    if (work.failure) std::rethrow_exception(work.failure);
+    return;
+  }
+#endif
+  at::parallel_for(0, n, grain, f);
+}
+
 }  // namespace
 
 Parallel cpu_parallel() {
   return {[](int64_t n, int64_t grain, void (*f)(void*, int64_t, int64_t), void* context) {
     if (forked) return f(context, 0, n);
-    at::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
+    share(n, grain, [&](int64_t begin, int64_t end) { f(context, begin, end); });
   }};
 }
 

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 import genkern
+import genkern.rebuild
 from genkern.cli.bench import bench
 from genkern.cli.checkpoint import load_checkpoint
 from genkern.cli.engine import is_first, is_left_alone, started, was_started
@@ -54,6 +55,15 @@ app.command("sample")(sample)
 app.command("interpolate")(interpolate)
 app.command("export")(export)
 app.command("bench")(bench)
+
+
+@app.command()
+def rebuild() -> None:
+    """Build the binary for the torch that is running, in place."""
+    try:
+        print(genkern.rebuild.rebuild())
+    except genkern.rebuild.RebuildError as error:
+        raise CommandError(str(error)) from error
 
 
 def run() -> None:

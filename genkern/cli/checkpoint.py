@@ -29,7 +29,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = json.loads((file.metadata() or {}).get("genkern", "{}"))
             if metadata.get("format") != _FORMAT:
                 raise CommandError(f"{path}: expected a checkpoint written by genkern, got another safetensors file")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            # Copies: Windows replaces no file that is mapped.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CommandError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); move it away") from error
     return tensors, metadata
@@ -54,10 +55,10 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """The rename itself must reach the disk, too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems do not sync folders; there is nothing more to do there.
-        with contextlib.suppress(OSError):
+    # Windows opens no folder, and some network file systems sync none; there is nothing more to do there.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,6 @@
+#include "cpu/neon.h"
+
+#ifdef GENKERN_ISA
+#include "cpu/table.h"
+#include "cpu/end.h"
+#endif
