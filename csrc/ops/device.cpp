@@ -18,8 +18,8 @@
 #endif
 
 #if AT_PARALLEL_OPENMP
-// GNU's OpenMP runtime has these, and LLVM's has them too, so that the one torch has loaded serves whatever compiler is
-// used; of what `omp parallel` would become, it has only what its own compiler makes.
+// `#pragma omp parallel` would become calls of the compiler's own OpenMP runtime. torch has loaded GNU's or LLVM's, and
+// both have these functions: by them kernels run on torch's threads, whatever compiler is used. Null where neither is.
 extern "C" {
 [[gnu::weak]] void GOMP_parallel(void (*f)(void*), void* data, unsigned threads, unsigned flags);
 [[gnu::weak]] int omp_get_num_threads();
@@ -46,7 +46,7 @@ bool forked = false;
 [[maybe_unused]] const int watching_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
 
-// at::parallel_for(0, n, grain, f), which takes one thread where the compiler is not told of OpenMP.
+// What at::parallel_for(0, n, grain, f) does if the compiler is told of OpenMP; else it takes one thread.
 template <class F>
 void share(int64_t n, int64_t grain, const F& f) {
 #if AT_PARALLEL_OPENMP

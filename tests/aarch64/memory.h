@@ -72,6 +72,12 @@ int64_t elements(std::string_view kernel, const A& a, const Operand& o) {
   return most;
 }
 
+template <class A>
+int64_t elements(std::string_view, const A& a, const ClassOperand& o) {
+  const int64_t of_one = span(a.extent, o);
+  return of_one ? of_one + (a.classes - 1) * o.each : 0;
+}
+
 // f(pointer, bytes) for each piece of memory; what a pointer to const names is read alone.
 template <class F>
 void each_memory(KeySource& key, const F& f) {
@@ -90,9 +96,6 @@ void each_memory(std::string_view kernel, A& a, const F& f) {
     if constexpr (std::is_same_v<O, Loss>) {
       const int64_t values[] = {span(a.extent, o.out), a.extent.rows, 1};
       f(o.out.data, values[static_cast<int>(o.reduction)] * (a.wide ? 8 : 4));
-    } else if constexpr (std::is_same_v<O, ClassOperand>) {
-      const int64_t first = span(a.extent, o);
-      f(o.data, (first ? first + (a.classes - 1) * o.each : 0) * size_of(o.dtype));
     } else {
       f(o.data, elements(kernel, a, o) * size_of(o.dtype));
     }
