@@ -22,8 +22,8 @@ STAMPS := build/stamps
 VENV_CUDA ?= $(CURDIR)/.venv-cuda
 TORCH_CUDA ?= torch
 CUDA_TREE := build/cuda-tree
-COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md LICENSE MANIFEST.in Makefile README.md \
-    benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
+COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.in Makefile README.md \
+    SECURITY.md benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
 SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
 
 .PHONY: demo test sanitize neon lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
@@ -62,7 +62,7 @@ lint: $(STAMPS)/lint
 
 # build/docs: the site, notebooks run, every warning an error; then every page is checked and opened in a browser.
 docs: $(STAMPS)/docs
-	@$(PY) -m sphinx -q -W --keep-going -b html docs build/docs
+	@$(PY) -m sphinx -q -W --keep-going -j auto -b html docs build/docs
 	@$(PY) -m pytest -q docs/checks $(ARGS)
 
 cuda-check:

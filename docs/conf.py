@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "extensions"))
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # of the notebooks' kernels
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # notebooks run beside each other
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 from genkern import __version__  # noqa: E402
 
@@ -47,6 +49,7 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 600
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # of what cells give: tables
 
 # The reference.
 autodoc_member_order = "bysource"

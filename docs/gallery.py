@@ -1,4 +1,4 @@
-"""The pictures of docs/gallery.md: runs the commands that stand there, and keeps the pictures that it shows.
+"""The pictures of docs/gallery.md: runs the commands that stand there, and keeps the pictures that the page shows.
 
 python docs/gallery.py
 """
@@ -35,20 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         for arguments in commands(page):
             subprocess.run([sys.executable, "-m", "genkern.cli", *arguments], cwd=made, check=True)
-        draw_benchmarks(Path(made, "bench"))
         for name in pictures(page):
             keep(Path(made, name), FOLDER / name)
-
-
-def draw_benchmarks(folder: Path) -> None:
-    """The pictures of the page of HTML as files."""
-    sys.path.insert(0, str(ROOT))
-    from benchmarks import plot, results
-
-    (measured,) = folder.glob("*.json")
-    found = results.load(measured)
-    for name, of in zip(("speed-up", "floor"), plot.PLOTS, strict=True):
-        plot.save(of.figure(found), folder / f"{name}.png")
+    subprocess.run([sys.executable, "-m", "benchmarks.report"], cwd=ROOT, check=True)  # those of what was measured
 
 
 def keep(source: Path, target: Path) -> None:

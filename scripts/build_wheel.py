@@ -120,6 +120,7 @@ def archive(folder: Path, toolkit: Toolkit | None) -> Path:
     compiler, reason = find_compiler(os.environ)
     if compiler is None:
         sys.exit(f"build_wheel: {reason}")
+    folder.mkdir(parents=True, exist_ok=True)
     archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
     cxx = [*shlex.split(compiler), *CXX_FLAGS, "-fPIC", *wheel_flags(ROOT)]
     nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs)] if toolkit else []

@@ -84,7 +84,7 @@ def check(python: Path, package: Path) -> None:
 
 def beside(python: Path, folder: Path) -> Path:
     """The interpreter of a fresh environment that sees the packages of another one."""
-    run([python, "-m", "venv", folder])
+    run([python, "-m", "venv", "--without-pip", folder])  # nothing of its own stands before theirs
     packages = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = folder / "bin" / "python"
     theirs, mine = (

@@ -11,23 +11,9 @@ from support import public
 PUBLIC = dict(public.documented())
 
 
-def lacking(doc: str) -> list[str]:
-    """What a docstring has not that each must have."""
-    summary, _, rest = inspect.cleandoc(doc).partition("\n")
-    lacks = []
-    if not re.fullmatch(r"[^:].{10,}\.", summary) or (rest and not rest.startswith("\n")):
-        lacks.append("a summary of one line, which is a sentence of its own")
-    for section in ("See Also", "Examples"):
-        if not re.search(rf"^{section}\n-{{{len(section)}}}\n\S", rest, re.MULTILINE):
-            lacks.append(section)
-    if re.search(r":(func|class|meth|mod|data):`", doc):
-        lacks.append("names that a terminal shows as they are meant: `name`")
-    return lacks
-
-
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_public_name_has_a_summary_an_example_and_what_else_there_is(name: str) -> None:
-    assert lacking(PUBLIC[name].__doc__ or "") == []
+    assert public.lacking(PUBLIC[name].__doc__ or "") == []
 
 
 @pytest.mark.parametrize("name", [name for name, found in PUBLIC.items() if inspect.isroutine(found)])
@@ -51,4 +37,4 @@ def test_the_parameters_of_a_docstring_are_those_of_its_function(name: str) -> N
     ],
 )
 def test_what_a_docstring_lacks_is_found(doc: str, expected: int) -> None:
-    assert len(lacking(doc)) == expected
+    assert len(public.lacking(doc)) == expected

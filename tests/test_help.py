@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support import markdown
 
 import genkern as gk
 from genkern import _help
@@ -15,17 +16,11 @@ ROOT = Path(gk.__file__).parents[1]
 NAMES = {name: told for name, told in vars(_help).items() if name.isupper() and isinstance(told, str)}
 
 
-def anchors(text: str) -> set[str]:
-    """Of the headings of a page, as GitHub and the site make them."""
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_that_messages_name_is_there_with_its_anchor(name: str) -> None:
     path, _, anchor = _help.page(NAMES[name]).partition("#")
     assert Path(path).is_file() and Path(path).name in _help.PAGES
-    assert anchor in {"", *anchors(Path(path).read_text(encoding="utf-8"))}
+    assert anchor in {"", *markdown.anchors(Path(path).read_text(encoding="utf-8"))}
 
 
 def test_info_names_the_page_that_says_what_to_do() -> None:

@@ -35,6 +35,6 @@ def _block(self: HTML5Translator, node: nodes.math_block) -> None:
 
 def _mathml(node: nodes.Node, latex: str, display: str) -> str:
     made = convert(latex, display=display)
-    if re.search(r">\\[a-zA-Z]", made) or latex.count("{") != latex.count("}"):
+    if re.search(r">\\.", made) or latex.count("{") != latex.count("}"):
         logging.getLogger(__name__).warning("not understood as mathematics: %s", latex, location=node)
     return _FUNCTION.sub(r'\1<mspace width="0.167em"></mspace>', made)

@@ -1,8 +1,10 @@
-"""What all tutorials draw with: a style for light and dark pages, and images side by side."""
+"""What all tutorials show things with: a style for light and dark pages, images side by side, tables."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +25,12 @@ def show(images: Tensor, columns: int, title: str = "", ax: Axes | None = None) 
     ax.imshow(tiles.numpy(), interpolation="nearest")
     ax.set_title(title)
     ax.set_axis_off()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Markdown:
+    """A name in the first column, numbers in the others."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def _rgba(images: Tensor, alpha: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The public operations, one module a family. Options that they share:
+"""The public operations, one module a family, and the options that many of them share.
 
 **Noise.** At most one of `key`, `generator` and `eps` is given.
 

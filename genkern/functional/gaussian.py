@@ -78,7 +78,7 @@ def gaussian_rsample(
     Parameters
     ----------
     loc, scale : Tensor
-        Two shapes that broadcast. `scale_param` says what `scale` holds.
+        The mean, and the log variance unless `scale_param` says otherwise; two shapes that broadcast.
 
     Returns
     -------
@@ -125,18 +125,23 @@ def gaussian_kl(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """KL(q || p) of diagonal Gaussians, accurate where q is close to p; never negative.
+    """KL(q || p), the divergence of a diagonal Gaussian q from another, p: the KL term of a VAE. Never negative.
 
-    Options that are not listed here, and the result, are those of `genkern.functional`.
+    Options that are not listed here are those of `genkern.functional`.
 
     Parameters
     ----------
     loc, scale : Tensor
-        q, of shapes that broadcast.
+        q's mean, and its log variance unless `scale_param` says otherwise; shapes that broadcast.
     prior_loc, prior_scale : Tensor, optional
-        p; zero and one where absent.
+        The same of p; by default p is N(0, I).
     scale_param, scale_offset, clamp, clamp_mode
         The same for q and p.
+
+    Returns
+    -------
+    Tensor
+        One value for each datum, in nats, unless `reduction` and `units` say otherwise; float32 or wider.
 
     See Also
     --------
@@ -148,7 +153,8 @@ def gaussian_kl(
     Notes
     -----
     KL = 1/2 (exp(d) - 1 - d + ((loc - prior_loc) / sigma_p)^2) with d = log(sigma_q^2 / sigma_p^2)
-    (Kingma & Welling 2014, appendix B); exp(d) - 1 - d is taken by its series near 0.
+    (Kingma & Welling 2014, appendix B); exp(d) - 1 - d is taken by its series near 0, so the result keeps its digits
+    where q is close to p.
 
     Examples
     --------
@@ -191,7 +197,8 @@ def gaussian_rsample_kl(
 ) -> tuple[Tensor, Tensor]:
     """Sample q and take KL(q || p) in one pass: the head of a variational autoencoder.
 
-    The parameters are those of `gaussian_rsample` and `gaussian_kl`; the prior broadcasts to the shape of q.
+    The parameters are those of `gaussian_rsample` and `gaussian_kl`, and the options of `genkern.functional`. The prior
+    broadcasts to the shape of q.
 
     Returns
     -------
@@ -304,9 +311,10 @@ def gaussian_nll(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """Negative log-likelihood of x under N(loc, sigma^2).
+    """Negative log-likelihood of x under N(loc, sigma^2): the reconstruction loss of real numbers.
 
-    Options that are not listed here, and the result, are those of `genkern.functional`.
+    Options that are not listed here are those of `genkern.functional`. By default the result has one value for each
+    datum, in nats.
 
     Parameters
     ----------

@@ -35,9 +35,10 @@ def bernoulli_nll(
     units: str = "nats",
     event_ndim: int | None = None,
 ) -> Tensor:
-    """Negative log-likelihood of x under independent Bernoulli variables given by their logits.
+    """Negative log-likelihood of x under independent Bernoulli variables given by their logits: binary cross-entropy.
 
-    Options that are not listed here, and the result, are those of `genkern.functional`.
+    Options that are not listed here are those of `genkern.functional`. By default the result has one value for each
+    datum, in nats.
 
     Parameters
     ----------

@@ -40,8 +40,8 @@ class Told:
         leaves = check_tree(condition)
         if not self.takers and not unused:
             raise ValueError(
-                "condition: expected None, as no module has a parameter of that name, "
-                f"got {_checks.type_name(condition)}"
+                "condition: expected None, as no module has a parameter of that name "
+                f"(none counts where takes_condition is False), got {_checks.type_name(condition)}"
             )
         for leaf in leaves:
             check_rows(leaf, batch)

@@ -437,7 +437,9 @@ def test_models_and_parts_that_do_not_fit_are_refused() -> None:
     auxiliary = gan("auxiliary")
     pairs = VAE(*plain, prior=ClassPrior(3, 5))
     refused: dict[str, Callable[[], Any]] = {
-        "condition: expected None, as no module has": lambda: VAE(*plain).loss(x, condition=LABELS),
+        "condition: expected None, as no module has a parameter of that name (none counts where takes_condition": (
+            lambda: VAE(*plain).loss(x, condition=LABELS)
+        ),
         "condition: expected one, which the prior needs": lambda: VAE(*plain, prior=ClassPrior(3, 2)).loss(x),
         "prior: expected packed moments of latents of shape": lambda: pairs.loss(x, condition=LABELS),
         "prior: expected a Module": lambda: VAE(*plain, prior="gaussian"),

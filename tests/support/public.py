@@ -1,10 +1,11 @@
-"""Everything that genkern makes public, by the names under which users reach it."""
+"""Everything that genkern makes public, by the names under which users reach it, and what its docstrings must have."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -32,6 +33,20 @@ def documented() -> Iterator[tuple[str, object]]:
         found = getattr(importlib.import_module(module), own)
         if inspect.isclass(found) or inspect.isroutine(found):
             yield name, found
+
+
+def lacking(doc: str) -> list[str]:
+    """What a docstring has not that each must have."""
+    summary, _, rest = inspect.cleandoc(doc).partition("\n")
+    lacks = []
+    if not re.fullmatch(r"[^:].{10,}\.", summary) or (rest and not rest.startswith("\n")):
+        lacks.append("a summary of one line, which is a sentence of its own")
+    for section in ("See Also", "Examples"):
+        if not re.search(rf"^{section}\n-{{{len(section)}}}\n\S", rest, re.MULTILINE):
+            lacks.append(section)
+    if re.search(r":(func|class|meth|mod|data):`", doc):
+        lacks.append("names that a terminal shows as they are meant: `name`")
+    return lacks
 
 
 def _is_module(module: ModuleType, name: str) -> bool:
