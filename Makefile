@@ -24,7 +24,7 @@ TORCH_CUDA ?= torch
 CUDA_TREE := build/cuda-tree
 COPIED := $(wildcard .clang-format .gitignore CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.in Makefile README.md \
     SECURITY.md benchmarks csrc docs examples genkern pyproject.toml scripts setup.py tests)
-SOURCES := setup.py pyproject.toml scripts/build_plan.py $(shell find csrc -type f 2>/dev/null)
+SOURCES := setup.py pyproject.toml scripts/build_plan.py genkern/_version.py $(shell find csrc -type f 2>/dev/null)
 
 .PHONY: demo test sanitize neon lint docs bench instructions cuda-check cuda-tables cuda-build wheels sdist clean FORCE
 
@@ -84,13 +84,13 @@ cuda-build:
 # dist/: a wheel with a binary for each torch release of scripts/build_wheel.py, installed and tested beside each.
 wheels:
 	@$(PYTHON) scripts/build_wheel.py $(ARGS)
-	@$(PYTHON) scripts/check_wheel.py dist/*manylinux*.whl
+	@$(PYTHON) scripts/check_wheel.py "$$(ls -t dist/*manylinux*.whl | head -n 1)"
 
 # dist/: the source archive, built and tested as a wheel is.
 sdist: $(STAMPS)/env
 	@$(PIP_INSTALL) build "setuptools>=77" ninja
 	@$(PY) -m build --sdist --no-isolation
-	@$(PY) scripts/check_wheel.py --env $(PY) -- dist/*.tar.gz
+	@$(PY) scripts/check_wheel.py --env $(PY) -- "$$(ls -t dist/*.tar.gz | head -n 1)"
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -115,6 +116,8 @@ class BuildPy(build_py):
         package = Path(self.build_lib) / "genkern"
         pages = runpy.run_path(str(ROOT / "genkern" / "_help.py"))["PAGES"]
         copied = {"_suite": ["benchmarks/*.*"], "_source": SOURCES}
+        for under in (*copied, "_docs"):  # what an earlier build left there
+            shutil.rmtree(package / under, ignore_errors=True)
         for under, patterns in copied.items():
             for path in (path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()):
                 _copy(path, package / under / path.relative_to(ROOT))
@@ -145,6 +148,8 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
         # wrapper script far from the toolkit.
         os.environ["CUDA_HOME"] = str(plan.toolkit.root)
         os.environ["TORCH_CUDA_ARCH_LIST"] = plan.cuda_archs
+    # ninja beside this interpreter is found, whether or not its environment is activated.
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     from torch.utils import cpp_extension
 
     # pip builds in a fresh temporary folder each time; ninja needs a lasting one.
@@ -160,6 +165,7 @@ def native(plan: Plan, torch: Torch) -> dict[str, object]:
         include_dirs=[str(CSRC)],
         define_macros=[("GENKERN_WITH_CUDA", "1")] if plan.cuda else [],
         extra_objects=KERNELS,
+        depends=[*KERNELS, *map(str, CSRC.rglob("*.*"))],
         extra_compile_args={"cxx": list(CXX_FLAGS), "nvcc": list(NVCC_FLAGS)},
         # No -fopenmp: torch carries an OpenMP runtime of its own, under a name of its own in some builds. Through
         # libtorch_cpu our OpenMP symbols (csrc/ops/device.cpp) resolve to that one, so that no second runtime with a

@@ -63,7 +63,7 @@ def draw(machines: Sequence[Results], root: Path) -> None:
 
 
 def _chosen(machines: Sequence[Results]) -> tuple[Results, list[Contestants]] | None:
-    found = [(results, _cases(results)) for results in machines]
+    found = [(results, cases) for results in machines if (cases := _cases(results))]
     return max(found, key=lambda pair: len(pair[1]), default=None)
 
 

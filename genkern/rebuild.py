@@ -18,6 +18,7 @@ import torch
 from genkern import _backend
 
 _NEEDED = ("setuptools", "ninja")
+_OF_WHEELS = ("GENKERN_WHEEL", "GENKERN_KERNELS")  # variables of a build of wheels
 
 
 class RebuildError(RuntimeError):
@@ -55,7 +56,8 @@ def rebuild() -> Path:
             shutil.copytree(source, tree)
         built = Path(scratch) / "built"
         command = [sys.executable, "setup.py", "build_ext", "--build-lib", str(built)]
-        done = subprocess.run(command, cwd=tree, env={"GENKERN_NATIVE": "1", **os.environ}, check=False)
+        environment = {name: value for name, value in os.environ.items() if name not in _OF_WHEELS}
+        done = subprocess.run(command, cwd=tree, env={**environment, "GENKERN_NATIVE": "1"}, check=False)
         if done.returncode:
             raise RebuildError("the build failed; the compiler's own words are above")
         return _move(built / "genkern", home)

@@ -216,6 +216,16 @@ def _toolkit_roots(env: Mapping[str, str], torch: Torch, major: str) -> Iterator
     yield torch.packages / "nvidia" / f"cu{major}"
 
 
+def gencode(archs: str, *, ptx: bool) -> list[str]:
+    """nvcc's options for a list such as 8.0;9.0+PTX; without `ptx`, for the GPUs alone that it names."""
+    options = []
+    for arch in archs.replace(";", " ").split():
+        number = arch.removesuffix("+PTX").replace(".", "")
+        code = [f"sm_{number}", *([f"compute_{number}"] if ptx and arch.endswith("+PTX") else [])]
+        options += [f"-gencode=arch=compute_{number},code={each}" for each in code]
+    return options
+
+
 ISAS = ("avx512", "avx2", "neon", "baseline")  # those of another architecture are empty
 TORCH_IN_PYTHON = ("autograd.cpp", "call.cpp")  # of csrc/ops: they take more of torch's headers than the others
 

@@ -30,6 +30,7 @@ from build_plan import (
     Torch,
     decide,
     find_compiler,
+    gencode,
     job_count,
     kernel_sources,
     wheel_flags,
@@ -73,7 +74,8 @@ def main() -> None:
             kernels = [cpu_kernels, cuda_kernels[toolkit.major]]
             binaries.append(binary(work, interpreter, name, kernels, {**environment, "GENKERN_CUDA": "1"}))
     pure = work / "pure"
-    shutil.rmtree(pure, ignore_errors=True)
+    for stale in (pure, ROOT / "build" / "lib"):
+        shutil.rmtree(stale, ignore_errors=True)
     run(
         [*pip(tools), "wheel", "--no-deps", "--no-build-isolation", "-w", pure, ROOT],
         env={**environment, "GENKERN_NATIVE": "0"},
@@ -123,39 +125,35 @@ def archive(folder: Path, toolkit: Toolkit | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
     cxx = [*shlex.split(compiler), *CXX_FLAGS, "-fPIC", *wheel_flags(ROOT)]
-    nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs)] if toolkit else []
-    commands = {}
+    nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs, ptx=True)] if toolkit else []
+    changed = max(path.stat().st_mtime for path in (ROOT / "csrc").rglob("*"))
+    objects, commands, todo = [], [], []
     for source in kernel_sources(ROOT / "csrc", folder / "made", cpu=not toolkit, cuda=bool(toolkit)):
         out = folder / f"{source.parent.name}-{source.stem}.o"
-        commands[out] = [*(nvcc if source.suffix == ".cu" else cxx), f"-I{ROOT / 'csrc'}", "-c", source, "-o", out]
-    changed = max(path.stat().st_mtime for path in (ROOT / "csrc").rglob("*"))
-    stamp, wanted = folder / "commands", "\n".join(str(command) for command in commands.values())
+        command = [*(nvcc if source.suffix == ".cu" else cxx), f"-I{ROOT / 'csrc'}", "-c", source, "-o", out]
+        objects.append(out)
+        commands.append(command)
+        if not out.exists() or out.stat().st_mtime < max(changed, source.stat().st_mtime):
+            todo.append(command)
+    compilers = [said_by(*command, "--version") for command in (shlex.split(compiler), nvcc[:1]) if command]
+    stamp, wanted = folder / "commands", "\n".join([*compilers, *map(str, commands)])
     if not stamp.exists() or stamp.read_text() != wanted:
-        for out in commands:
+        todo = commands
+        for out in objects:
             out.unlink(missing_ok=True)
         stamp.write_text(wanted)
-    todo = [c for out, c in commands.items() if not out.exists() or out.stat().st_mtime < changed]
     with ThreadPoolExecutor(job_count(os.environ)) as pool:
         list(pool.map(run, todo))
     kernels = folder / "libkernels.a"
     kernels.unlink(missing_ok=True)
-    run(["ar", "rcsD", kernels, *commands])
+    run(["ar", "rcsD", kernels, *objects])
     return kernels
-
-
-def gencode(archs: str) -> list[str]:
-    """nvcc's options for a list such as 8.0;9.0+PTX."""
-    options = []
-    for arch in re.split(r"[ ;]", archs):
-        number = arch.removesuffix("+PTX").replace(".", "")
-        code = [f"sm_{number}", *([f"compute_{number}"] if arch.endswith("+PTX") else [])]
-        options += [f"-gencode=arch=compute_{number},code={each}" for each in code]
-    return options
 
 
 def binary(work: Path, interpreter: Path, name: str, kernels: list[Path], environment: dict[str, str]) -> Path:
     """The folder of a binary and its record."""
     out = work / f"lib-{name}"
+    shutil.rmtree(out, ignore_errors=True)
     asked = {"GENKERN_WHEEL": "1", "GENKERN_KERNELS": os.pathsep.join(map(str, kernels))}
     run([interpreter, "setup.py", "build_ext", "--build-lib", out], env={**environment, **asked})
     folder = work / "binaries" / name
@@ -170,13 +168,17 @@ def made(folder: Path, python: str, packages: tuple[str, ...]) -> Path:
     """The interpreter of a virtual environment with these packages."""
     interpreter = folder / "bin" / "python"
     stamp = folder / "packages"
-    wanted = "\n".join(packages)
+    wanted = "\n".join([said_by(python, "-VV"), *packages])
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         run([python, "-m", "venv", folder])
         run([*pip(interpreter), "install", *packages])
         stamp.write_text(wanted)
     return interpreter
+
+
+def said_by(*command: str | Path) -> str:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
 
 
 def pip(interpreter: Path) -> list[Path | str]:

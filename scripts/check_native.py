@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cuda_report
-from build_plan import CXX_FLAGS, DEFAULT_CUDA_ARCHS, NVCC_FLAGS, family_sources
+from build_plan import CXX_FLAGS, DEFAULT_CUDA_ARCHS, NVCC_FLAGS, family_sources, gencode
 from cuda_resources import Use, faults, launch_bounds, parse_ptxas, readable_names
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
@@ -72,8 +72,7 @@ def check_cuda(nvcc: str, folder: Path, write: bool) -> int:
 
 def cuda_commands(nvcc: str, folder: Path) -> dict[str, list[str]]:
     """All architectures at once, so that the host's side is compiled once; what nvcc makes on the way is kept."""
-    archs = [arch.split("+")[0].replace(".", "") for arch in DEFAULT_CUDA_ARCHS.split(";")]
-    code = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
+    code = gencode(DEFAULT_CUDA_ARCHS, ptx=False)
     compile_ = [nvcc, *NVCC_FLAGS, "-Werror=all-warnings", f"-I{CSRC}"]
     commands = {}
     # The largest first, so that the last to finish is a small one.

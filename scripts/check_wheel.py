@@ -53,7 +53,10 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", type=Path, metavar="PYTHON", help="default: build/wheels/env-*/bin/python")
     options = parser.parse_args()
     made = sorted((ROOT / "build" / "wheels").glob("env-*/bin/python"))
-    for python in options.env or made:
+    pythons = options.env or made
+    if not pythons or not options.package.is_file():
+        parser.error(f"{options.package} is not there, or no environment to check it in")
+    for python in pythons:
         check(python, options.package.resolve())
 
 
@@ -85,13 +88,13 @@ def check(python: Path, package: Path) -> None:
 def beside(python: Path, folder: Path) -> Path:
     """The interpreter of a fresh environment that sees the packages of another one."""
     run([python, "-m", "venv", "--without-pip", folder])  # nothing of its own stands before theirs
-    packages = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = "import sys; print(*(path for path in sys.path if path.endswith('-packages')), sep='\\n')"
     own = folder / "bin" / "python"
     theirs, mine = (
-        subprocess.run([each, "-c", packages], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run([each, "-c", packages], capture_output=True, text=True, check=True).stdout
         for each in (python, own)
     )
-    (Path(mine) / "beside.pth").write_text(f"{theirs}\n")
+    (Path(mine.strip()) / "beside.pth").write_text(theirs)
     return own
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 VERSION = "147.0.0"
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "browser"
 _FONTS = """<?xml version="1.0"?><fontconfig>
-<dir>/usr/share/fonts</dir><dir prefix="relative">fonts</dir><cachedir prefix="relative">cache</cachedir>
+<dir>/usr/share/fonts</dir><dir prefix="relative">fonts</dir><cachedir>{cache}</cachedir>
 </fontconfig>"""
 
 
@@ -63,7 +63,7 @@ def _unpack(package: Path, fresh: Path, browser: Path) -> None:
         for name in ("al2023.tar", "fonts.tar"):
             with tarfile.open(fileobj=io.BytesIO(content(name))) as inner:
                 inner.extractall(browser.parent, filter="data")
-        (browser.parent / "fonts.conf").write_text(_FONTS)
+        (browser.parent / "fonts.conf").write_text(_FONTS.format(cache=browser.parent.resolve() / "cache"))
         made = fresh / browser.name
         made.write_bytes(content("chromium"))
     made.chmod(0o755)

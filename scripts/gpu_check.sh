@@ -28,7 +28,7 @@ kept=()  # the rows of stages that are not run again
 if [[ -n $first ]]; then
     mapfile -t kept < <(cat "$out/stages.txt" 2>/dev/null)
 else
-    rm -f "$out"/{build,smoke,gpu_tests,matrix,demo,benchmarks,sanitizer}.log
+    rm -f "$out"/{build,smoke,gpu_tests,matrix,demo,benchmarks,sanitizer}.log "$out"/*.json
 fi
 rm -f "$out"/{summary,stages}.txt
 
@@ -38,7 +38,7 @@ export PYTHONPATH=$PWD MAX_JOBS=${MAX_JOBS:-16} GENKERN_NATIVE=1 GENKERN_CUDA=1
 has() { "$python" -c "import $1" 2>/dev/null; }
 
 # Why there is no GPU, or nothing; its architecture; what the machine is; where ninja may be.
-mapfile -t facts < <("$python" - 2>&1 <<'END'
+mapfile -t facts < <("$python" - 2>/dev/null <<'END'
 import platform, sysconfig
 try:
     import torch

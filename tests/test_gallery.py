@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DRAW_NOTHING = {"evaluate", "export", "info"}
+DRAW_NOTHING = {"evaluate", "export", "info", "rebuild"}
 
 
 @pytest.fixture(scope="module")

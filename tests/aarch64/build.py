@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.append(str(ROOT / "scripts"))
 
-from build_plan import CXX_FLAGS, family_sources  # noqa: E402
+from build_plan import CXX_FLAGS, family_sources, find_compiler  # noqa: E402
 
 CROSS = shlex.split(os.environ.get("GENKERN_AARCH64_CXX") or "aarch64-linux-gnu-g++")
 OPTIMIZE = os.environ.get("GENKERN_AARCH64_OPTIMIZE") or "-O1"  # -O3, as shipped, takes twice as long to compile
@@ -34,6 +34,8 @@ def missing() -> str | None:
     """What this machine lacks to run programs for 64-bit Arm."""
     if platform.machine() == "aarch64":
         return "this machine is one: its kernels are those of the other tests"
+    if reason := find_compiler(os.environ)[1]:
+        return reason
     if shutil.which(CROSS[0]) is None:
         return f"{CROSS[0]} is not on PATH (on Debian and Ubuntu: {PACKAGES})"
     if runner() is None:
@@ -54,7 +56,7 @@ def machine() -> Path:
 
 def client() -> Path:
     """The library that hands launches over (kernels.cpp)."""
-    host = shlex.split(os.environ.get("CXX") or "g++")
+    host = shlex.split(find_compiler(os.environ)[0] or "")
     return _made("client.so", host, ["-std=c++20", "-O1", "-fPIC", "-Wall", "-Wextra", "-Werror"], ["-shared"])
 
 

@@ -8,7 +8,6 @@ a change compiles anew the sources that include what has changed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -102,6 +101,8 @@ def build(
 @contextmanager
 def _alone() -> Iterator[None]:
     """Tests in several processes want the same objects at once: one makes them, the others find them."""
+    import fcntl  # where it is missing, so is g++
+
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

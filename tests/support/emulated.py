@@ -10,6 +10,7 @@ import ctypes
 import functools
 import os
 import shutil
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,9 +26,12 @@ SOURCES = (
 )
 
 
+@functools.cache
 def missing() -> str | None:
     """What this machine lacks to build the emulated kernels."""
-    return None if shutil.which("g++") else "the emulated CUDA kernels need g++"
+    found = shutil.which("g++")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True).stdout if found else "clang"
+    return "the emulated CUDA kernels need GNU's g++" if "clang" in said else None
 
 
 def library(sanitize: Sequence[str] = (), patches: Iterable[Patch] = (), extra_flags: Sequence[str] = ()) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows, where nothing runs in several processes
+    fcntl = None  # type: ignore[assignment]
 
 
 def made_once(name: str, make: Callable[[Path], None], factory: pytest.TempPathFactory) -> Path:
@@ -22,7 +26,8 @@ def made_once(name: str, make: Callable[[Path], None], factory: pytest.TempPathF
         folder = folder.parent  # of all workers
     path, failure = folder / name, folder / f"{name}.failure"
     with (folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists() and not failure.exists():
             try:
                 make(path)
