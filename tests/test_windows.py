@@ -69,3 +69,7 @@ opened.close()
 os.replace(folder / "new", folder / "old")
 """
     run("-c", code)
+
+
+def test_the_tests_can_be_collected():
+    run("-c", "from support.windows import pretend; pretend(); import conftest, support.once")
