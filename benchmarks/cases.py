@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -85,6 +85,9 @@ PARAMETERS: dict[str, Any] = {
 """Tensors, and elements of each."""
 
 
+N = TypeVar("N", int, float)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation and its contestants, all of one signature.
@@ -102,7 +105,7 @@ class Operation:
     rivals: dict[str, Formula]
     moved: tuple[int, int]
     exps: tuple[float, float] = (0, 0)
-    words: tuple[float, float] = (0, 0)
+    words: tuple[int, int] = (0, 0)
     compiled: str | None = EAGER
     shapes: dict[str, tuple[Shape, ...]] = field(
         default_factory=lambda: {
@@ -144,17 +147,19 @@ class Case:
 
     @property
     def bytes_per_element(self) -> int:
-        forward, backward = self.op.moved
-        return (forward if self.mode == "forward" else forward + backward) * self.dtype.itemsize
+        return self._in_mode(self.op.moved) * self.dtype.itemsize
 
     @property
     def exps_per_element(self) -> float:
-        forward, backward = self.op.exps
-        return forward if self.mode == "forward" else forward + backward
+        return self._in_mode(self.op.exps)
 
     @property
-    def words_per_element(self) -> float:
-        forward, backward = self.op.words
+    def words_per_element(self) -> int:
+        return self._in_mode(self.op.words)
+
+    def _in_mode(self, counts: tuple[N, N]) -> N:
+        """Of the counts forward and backward, those that this mode takes together."""
+        forward, backward = counts
         return forward if self.mode == "forward" else forward + backward
 
     @property

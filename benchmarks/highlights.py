@@ -34,7 +34,7 @@ _COLORS = {GENKERN: plot.STYLES[0][0], EAGER: "0.6", COMPILE: plot.STYLES[1][0]}
 
 
 def table(machines: Sequence[Results]) -> str:
-    """Of the machine on which most of them were measured."""
+    """The rows of the machine on which most of SHOWN were measured."""
     found = _chosen(machines)
     if found is None:
         return tables.NOTHING

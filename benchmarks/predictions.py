@@ -1,4 +1,4 @@
-"""What a GPU's data sheet lets a case take, beside what was measured: benchmarks/results/cuda.md."""
+"""The least time that a GPU's data sheet allows a case, beside the time it took: benchmarks/results/cuda.md."""
 
 from __future__ import annotations
 

@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--results", type=Path, default=FOLDER, metavar="FOLDER", help="where single_cell/<machine>.json goes"
     )
     options = parser.parse_args(argv)
+    path = CHAPTER.path(options.results)
+    if not options.rounds and path.exists() and json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        parser.error(f"--rounds: expected at least 1, as {path} has epochs that were timed, got 0")
     importlib.import_module("scvi").settings.verbosity = logging.ERROR
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -64,13 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for likelihood in _LIKELIHOODS:
                 row = {"genes": genes, "threads": threads, "likelihood": likelihood}
                 rows.append({**row, **measure(cells, likelihood, options.rounds)})
-                print({name: value for name, value in rows[-1].items() if name != "history"}, flush=True)
+                print(rows[-1], flush=True)
     found = {"cells": options.cells, "batch": _BATCH, "zeros": zeros, "rows": rows}
     cells = made_counts(options.cells, min(options.genes))
     found["curve"] = {"genes": min(options.genes), "likelihood": "zinb", "runs": curves(cells, "zinb", options.curve)}
-    path = CHAPTER.path(options.results)
-    if not options.rounds and path.exists():  # what was timed stays
-        found = {**json.loads(path.read_text(encoding="utf-8")), "curve": found["curve"]}
     print(CHAPTER.keep(options.results, found))
     print("tables: python -m benchmarks.report")
     return 0
@@ -102,7 +102,7 @@ def measure(cells: np.ndarray, likelihood: str, rounds: int) -> dict[str, Any]:
 
 
 def curves(cells: np.ndarray, likelihood: str, epochs: int) -> dict[str, Any]:
-    """Of one seed and network for each drop-in: the bound of every epoch and the gradient's norm at every step."""
+    """The bound of every epoch and the gradient's norm at every step with each drop-in, from one seed and network."""
     found = {}
     for drop_in in _DROP_INS:
         training = Training(cells, likelihood, drop_in, begin=False)

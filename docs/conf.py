@@ -65,7 +65,7 @@ python_use_unqualified_type_names = True
 add_module_names = False
 default_role = "name"
 
-# What it looks like.
+# Appearance.
 html_math_renderer = "mathml"
 html_theme = "furo"
 pygments_dark_style = "github-dark"

@@ -180,9 +180,10 @@ def _checked(what: str, name: str) -> str:
 def _choose() -> tuple[Path, dict[str, Any], str | None]:
     """The folder of the binary for the running torch, its record, and why it cannot be used, if it cannot."""
     record, refused = _usable(_folder)
-    others = [(path.parent, *_usable(path.parent)) for path in sorted((_folder / "_binaries").glob("*/_build.json"))]
-    if refused is None or not others:
+    paths = [] if refused is None else sorted((_folder / "_binaries").glob("*/_build.json"))
+    if not paths:
         return _folder, record, refused
+    others = [(path.parent, *_usable(path.parent)) for path in paths]
     if fitting := [found for found in others if found[2] is None]:
         return min(fitting, key=lambda found: (bool(found[1].get("wheel")), not found[1]["cuda"]["toolkit"]))
     running = _series(torch.__version__)
@@ -268,7 +269,7 @@ def _check_complete(binary: Path) -> None:
 
 
 def rebuild_command() -> str:
-    """What builds a binary for the running torch, in any environment (genkern/rebuild.py)."""
+    """The command that builds a binary for the running torch in any environment (genkern/rebuild.py)."""
     return f"{'GENKERN_BACKEND=auto ' if mode == 'native' else ''}python -m genkern.rebuild"
 
 

@@ -14,6 +14,6 @@ _package = Path(__file__).parent
 
 
 def page(name: str) -> str:
-    """Where that page lies on this machine, with its anchor."""
+    """The path of that page on this machine, with its anchor."""
     installed = _package / "_docs"
     return str((installed if installed.is_dir() else _package.parent / "docs") / name)

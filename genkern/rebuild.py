@@ -65,8 +65,7 @@ def rebuild() -> Path:
 
 def _target(package: Path) -> Path:
     """Where it goes: in place of a binary for the same torch, else to a folder of its own."""
-    record, refused = _backend._usable(package)
-    if record and refused is None:
+    if _backend._usable(package)[1] is None:
         return package
     return package / "_binaries" / f"own-torch-{torch.__version__}-{sys.implementation.cache_tag}"
 

@@ -12,7 +12,6 @@ libraries are not in it. The same sources, compilers and releases give the same 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -27,8 +26,6 @@ from build_plan import (
     DEFAULT_CUDA_ARCHS,
     NVCC_FLAGS,
     Toolkit,
-    Torch,
-    decide,
     find_compiler,
     gencode,
     job_count,
@@ -109,12 +106,11 @@ def main() -> None:
 def toolkit_of(interpreter: Path) -> Toolkit | None:
     """The CUDA toolkit that a binary for this environment's torch can be built with here."""
     ask = (
-        "import json; from build_plan import Torch; t = Torch.running(); "
-        "print(json.dumps([t.version, t.cuda, str(t.packages)]))"
+        f"import os, sys; sys.path.insert(0, {str(SCRIPTS)!r}); from build_plan import Torch, decide; "
+        "kit = decide(os.environ, Torch.running()).toolkit; print(*([kit.root, kit.version] if kit else []), sep='\\n')"
     )
-    said = subprocess.run([interpreter, "-c", ask], cwd=SCRIPTS, capture_output=True, text=True, check=True).stdout
-    version, cuda, packages = json.loads(said)
-    return decide(os.environ, Torch(version, cuda, cxx11_abi=True, packages=Path(packages))).toolkit
+    root_and_version = said_by(interpreter, "-c", ask).splitlines()
+    return Toolkit(Path(root_and_version[0]), root_and_version[1]) if root_and_version else None
 
 
 def archive(folder: Path, toolkit: Toolkit | None) -> Path:

@@ -59,12 +59,12 @@ no_gpu=${facts[0]} arch=${facts[1]:-} machine=${facts[2]:-} folder=${facts[3]:-}
 export TORCH_CUDA_ARCH_LIST=$arch PATH=${folder:+$folder:}$PATH
 
 rows=() failed=0 skipping=$first
+row() { printf '%-22s %-8s %5d s  %s' "$@"; }
 # keep ROW: what is known of a stage, in stages.txt as well, for a later call; fails where it has not passed.
 keep() {
     rows+=("$1")
     printf '%s\n' "$1" >>"$out/stages.txt"
-    [[ ${1:23:6} == passed ]] || failed=1
-    [[ ${1:23:6} == passed ]]
+    [[ ${1:23:6} == passed ]] || { failed=1; return 1; }
 }
 
 # stage NAME SECONDS LOG EXPECTED MISSING COMMAND...: runs it unless something is MISSING; it has passed if it ends with
@@ -82,7 +82,7 @@ stage() {
                 return
             fi
         done
-        keep "$(printf '%-22s %-8s %5d s  %s' "$name" "not run" 0 "nothing is kept of it")"
+        keep "$(row "$name" "not run" 0 "nothing is kept of it")"
         return
     fi
     if ((left < limit)); then
@@ -108,7 +108,7 @@ stage() {
             result=passed
         fi
     fi
-    keep "$(printf '%-22s %-8s %5d s  %s' "$name" "$result" $((SECONDS - start)) "$said")"
+    keep "$(row "$name" "$result" $((SECONDS - start)) "$said")"
 }
 
 tests=("$python" -m pytest -q -ra -p no:cacheprovider -o "addopts=--strict-markers --import-mode=importlib")

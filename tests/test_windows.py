@@ -72,4 +72,5 @@ os.replace(folder / "new", folder / "old")
 
 
 def test_the_tests_can_be_collected():
-    run("-c", "from support.windows import pretend; pretend(); import conftest, support.once")
+    code = "from support.windows import pretend; pretend(); import conftest, support.once; print('imported')"
+    assert run("-c", code) == "imported\n"

@@ -1,4 +1,4 @@
-// What follows, as far as cpu/end.h, is compiled for the instructions of GENKERN_FEATURES.
+// The code from here to cpu/end.h is compiled for the instructions of GENKERN_FEATURES.
 #define GENKERN_TEXT(...) #__VA_ARGS__
 #define GENKERN_PRAGMA(...) _Pragma(GENKERN_TEXT(__VA_ARGS__))
 #if defined(__clang__)

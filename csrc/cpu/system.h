@@ -1,6 +1,6 @@
-// What the kernels take from the system, and of ours what is the same for every instruction set, included before any
-// target pragma: a function that several translation units share, of which the linker keeps one, must not be compiled
-// for instructions that the machine may lack.
+// The system's headers, and those of ours that are the same for every instruction set. They are included before any
+// target pragma: of a function that several translation units share the linker keeps one copy, which must not be
+// compiled for instructions that the machine may lack.
 #pragma once
 
 #include <cmath>

@@ -46,7 +46,8 @@ bool forked = false;
 [[maybe_unused]] const int watching_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
 
-// What at::parallel_for(0, n, grain, f) does if the compiler is told of OpenMP; else it takes one thread.
+// Does what at::parallel_for(0, n, grain, f) would do if the compiler were told of OpenMP. As it is not, that function
+// takes one thread; it serves where torch has no OpenMP.
 template <class F>
 void share(int64_t n, int64_t grain, const F& f) {
 #if AT_PARALLEL_OPENMP

@@ -1,4 +1,4 @@
-"""What the checks of the site share; `make docs` runs them on what it has built."""
+"""Fixtures of the site's checks, which `make docs` runs on what it has built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tutorials show things with: a style for light and dark pages, images side by side, tables."""
+"""Helpers by which all tutorials show their results: a style for light and dark pages, images side by side, tables."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

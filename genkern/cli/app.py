@@ -60,10 +60,7 @@ app.command("bench")(bench)
 @app.command()
 def rebuild() -> None:
     """Build the binary for the torch that is running, in place."""
-    try:
-        print(genkern.rebuild.rebuild())
-    except genkern.rebuild.RebuildError as error:
-        raise CommandError(str(error)) from error
+    raise typer.Exit(genkern.rebuild.main())
 
 
 def run() -> None:

@@ -14,10 +14,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -86,7 +87,8 @@ def build(
             return _compiled(path, [*FLAGS, *RUNTIME_FLAGS, *extra_flags, *told, *include], emulator, {})
         return _compiled(path, [*flags, *include], emulator, _included(path, texts))
 
-    with _alone(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    # Tests in several processes want the same objects at once: one makes them, the others find them.
+    with FileLock(CACHE / "lock"), ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compiled, [*paths, *sorted((HERE / "src").glob("*.cpp"))]))
     target = CACHE / _hash([_compiler(), *flags, *LINK, *(made.name for made in objects)], {}) / out
     if not target.exists():
@@ -96,16 +98,6 @@ def build(
             _run([CXX, *flags, *(["-shared"] if target.suffix == ".so" else []), *objects, *LINK, "-o", made])
             os.replace(made, target)
     return target
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Tests in several processes want the same objects at once: one makes them, the others find them."""
-    import fcntl  # where it is missing, so is g++
-
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def environment(sanitize: Sequence[str], *, preload: bool) -> dict[str, str]:

@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # on Windows, where nothing runs in several processes
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock
 
 
 def made_once(name: str, make: Callable[[Path], None], factory: pytest.TempPathFactory) -> Path:
@@ -25,9 +21,7 @@ def made_once(name: str, make: Callable[[Path], None], factory: pytest.TempPathF
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # of all workers
     path, failure = folder / name, folder / f"{name}.failure"
-    with (folder / f"{name}.lock").open("w") as lock:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / f"{name}.lock"):
         if not path.exists() and not failure.exists():
             try:
                 make(path)

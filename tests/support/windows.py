@@ -23,7 +23,14 @@ OS = (
 )
 SIGNALS = ("SIGALRM", "SIGCHLD", "SIGCONT", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGSTOP", "SIGUSR1", "SIGUSR2")
 OTHERS = (
-    *("lightning_fabric", "matplotlib.pyplot", "rich.progress", "safetensors.torch", "sklearn.decomposition"),
+    *(
+        "filelock",
+        "lightning_fabric",
+        "matplotlib.pyplot",
+        "rich.progress",
+        "safetensors.torch",
+        "sklearn.decomposition",
+    ),
     *("torch._dynamo", "torch.distributed", "torch.utils.data", "typer"),
 )
 
