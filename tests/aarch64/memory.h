@@ -124,53 +124,55 @@ void each_memory(std::string_view, EmaUpdate& a, const F& f) {
   }
 }
 
+// Of what has no operands: bytes of a number.
+template <class A>
+int64_t size_of_number(const A& a) {
+  return a.wide ? 8 : 4;
+}
+
 template <class F>
 void inputs(GaussianMixture& a, const F& f) {
-  const int64_t size = a.wide ? 8 : 4;
+  const int64_t size = size_of_number(a);
   f(a.z, a.points * a.dims * size);
   f(a.loc, a.components * a.dims * size);
   f(a.log_scale, ((a.components - 1) * a.log_scale_row + (a.dims - 1) * a.log_scale_elem + 1) * size);
   f(a.log_weights, ((a.log_weights_row ? (a.points - 1) * a.log_weights_row : 0) + a.components) * size);
 }
+inline int64_t marginals(const GaussianMixture& a) { return a.marginals ? a.points * a.dims : 0; }
+
 template <class F>
 void each_memory(std::string_view, GaussianMixtureForward& a, const F& f) {
-  const int64_t size = a.wide ? 8 : 4, marginals = a.marginals ? a.points * a.dims : 0;
   inputs(a, f);
-  f(a.joint, a.points * size);
-  f(a.joint_total, a.points * size);
-  f(a.marginal, marginals * size);
-  f(a.marginal_total, marginals * size);
+  for (auto* values : {&a.joint, &a.joint_total}) f(*values, a.points * size_of_number(a));
+  for (auto* values : {&a.marginal, &a.marginal_total}) f(*values, marginals(a) * size_of_number(a));
 }
 template <class F>
 void each_memory(std::string_view, GaussianMixtureBackward& a, const F& f) {
-  const int64_t size = a.wide ? 8 : 4, marginals = a.marginals ? a.points * a.dims : 0;
+  const int64_t size = size_of_number(a);
   inputs(a, f);
-  f(a.joint, a.points * size);
-  f(a.grad_joint, a.points * size);
-  f(a.marginal, marginals * size);
-  f(a.grad_marginal, marginals * size);
+  for (auto* values : {&a.joint, &a.grad_joint}) f(*values, a.points * size);
+  for (auto* values : {&a.marginal, &a.grad_marginal}) f(*values, marginals(a) * size);
   f(a.d_z, a.points * a.dims * size);
-  f(a.d_loc, a.components * a.dims * size);
-  f(a.d_log_scale, a.components * a.dims * size);
+  for (auto* values : {&a.d_loc, &a.d_log_scale}) f(*values, a.components * a.dims * size);
   f(a.d_log_weights, (a.log_weights_row ? a.points : 1) * a.components * size);
 }
 
 template <class F>
 void inputs(Mmd& a, const F& f) {
-  f(a.x, a.x_rows * a.dims * (a.wide ? 8 : 4));
-  f(a.y, a.y_rows * a.dims * (a.wide ? 8 : 4));
+  f(a.x, a.x_rows * a.dims * size_of_number(a));
+  f(a.y, a.y_rows * a.dims * size_of_number(a));
 }
 template <class F>
 void each_memory(std::string_view, MmdForward& a, const F& f) {
   inputs(a, f);
-  f(a.value, a.wide ? 8 : 4);
+  f(a.value, size_of_number(a));
 }
 template <class F>
 void each_memory(std::string_view, MmdBackward& a, const F& f) {
   inputs(a, f);
-  f(a.grad, a.wide ? 8 : 4);
-  f(a.d_x, a.x_rows * a.dims * (a.wide ? 8 : 4));
-  f(a.d_y, a.y_rows * a.dims * (a.wide ? 8 : 4));
+  f(a.grad, size_of_number(a));
+  f(a.d_x, a.x_rows * a.dims * size_of_number(a));
+  f(a.d_y, a.y_rows * a.dims * size_of_number(a));
 }
 
 }  // namespace genkern
