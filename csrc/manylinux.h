@@ -2,6 +2,7 @@
 // Included before every file of a wheel's binaries, by the compiler's -include.
 #pragma once
 
+#ifndef __CUDA_ARCH__  // which has no C library
 // These two were given a new version in 2.29, with the same values; it spares a wrapper that sets errno.
 __asm__(".symver exp, exp@GLIBC_2.2.5");
 __asm__(".symver log, log@GLIBC_2.2.5");
@@ -10,3 +11,4 @@ __asm__(".symver log, log@GLIBC_2.2.5");
 extern "C" {
 __attribute__((weak, visibility("hidden"))) char __libc_single_threaded = 0;
 }
+#endif

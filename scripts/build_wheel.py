@@ -121,7 +121,10 @@ def archive(folder: Path, toolkit: Toolkit | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_CUDA_ARCHS
     cxx = [*shlex.split(compiler), *CXX_FLAGS, "-fPIC", *wheel_flags(ROOT)]
-    nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, "-Xcompiler=-fPIC", *gencode(archs, ptx=True)] if toolkit else []
+    nvcc: list[str] = []
+    if toolkit:
+        host = ["-Xcompiler=-fPIC", f"-include={ROOT / 'csrc' / 'manylinux.h'}"]
+        nvcc = [f"{toolkit.root}/bin/nvcc", *NVCC_FLAGS, *host, *gencode(archs, ptx=True)]
     changed = max(path.stat().st_mtime for path in (ROOT / "csrc").rglob("*"))
     objects, commands, todo = [], [], []
     for source in kernel_sources(ROOT / "csrc", folder / "made", cpu=not toolkit, cuda=bool(toolkit)):
