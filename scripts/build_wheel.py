@@ -190,4 +190,5 @@ def run(command: list[Path | str], env: dict[str, str] | None = None) -> None:
     subprocess.run(list(map(str, command)), cwd=ROOT, env=env, check=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
