@@ -24,12 +24,9 @@ def title_and_question(page: Path) -> tuple[str, str]:
 
 
 def test_the_table_has_every_tutorial_with_its_question() -> None:
-    rows = re.findall(r"^\| \[(.*)\]\((.*)\) \| (.*) \| (\d+) \|$", (FOLDER / "index.md").read_text("utf-8"), re.M)
-    assert [(title, name, question) for title, name, question, _ in rows] == [
-        (title, page.name, question) for page in PAGES for title, question in [title_and_question(page)]
-    ]
+    rows = re.findall(r"^\| \[(.*)\]\((.*)\) \| (.*) \|$", (FOLDER / "index.md").read_text("utf-8"), re.M)
+    assert rows == [(title, page.name, question) for page in PAGES for title, question in [title_and_question(page)]]
     assert len(PAGES) == 8
-    assert all(int(seconds) < 600 for *_, seconds in rows)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
