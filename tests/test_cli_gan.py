@@ -184,12 +184,15 @@ def test_evaluation_is_that_of_the_run(train, genkern, tmp_path):
 # Several processes
 
 
+BINARY = ("--likelihood", "bernoulli", "--binarize")
+
+
 @pytest.mark.parametrize("family", ["gan", pytest.param("vae", marks=pytest.mark.full)])
 def test_several_processes_have_the_numbers_of_one_and_resume_them(genkern, folder, tmp_path, family):
     options = {
         # A rank's groups of images are its own, so the statistic over a group is not that of one process.
         "gan": [*SMALL, "--no-minibatch-stddev", "--n-critic", "2"],
-        "vae": ["--model", "mlp", "--latent-dim", "2", "--size", "6", "--batch-size", "4", "--interval", "4"],
+        "vae": ["--model", "mlp", "--latent-dim", "2", "--size", "6", "--batch-size", "4", "--interval", "4", *BINARY],
     }[family]
 
     def arguments(out, steps):

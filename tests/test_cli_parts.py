@@ -109,6 +109,30 @@ def test_the_learning_rate_grows_and_falls_along_a_cosine():
     assert trainer.learning_rate() == 0.1
 
 
+def test_binarized_images_are_white_with_the_intensity_for_a_probability(monkeypatch):
+    images = tiny_images(augment=False, num=8)
+    trainer = VAETrainer(tiny_settings(batch_size=8, likelihood="bernoulli", binarize=True), images)
+    seen = []
+    elbo = trainer.vae.elbo
+    monkeypatch.setattr(trainer.vae, "elbo", lambda x, **noise: seen.append(x) or elbo(x, **noise))
+    for _ in range(400):
+        trainer.advance()
+    drawn = torch.stack(seen)
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    assert (drawn.mean(dim=(0, 1)) - images.train.mean()).abs().max() < 5 * 0.5 / 400**0.5
+    held_out = trainer.images.held_out
+    assert set(held_out[:].unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(held_out[torch.tensor([1, 0])], held_out[:][[1, 0]])  # whoever reads them, in any order
+    mean = torch.stack([images.held_out.binarized(gk.random.key(n))[:] for n in range(400)]).mean(dim=0)
+    assert (mean - images.held_out[:]).abs().max() < 5 * 0.5 / 400**0.5
+    assert "black and white" in evaluate(trainer)["measure"]
+
+
+def test_binarized_images_have_a_bernoulli_likelihood():
+    with pytest.raises(CommandError, match="^--binarize: expected --likelihood bernoulli beside it, got 'gaussian'$"):
+        VAESettings(binarize=True)
+
+
 @pytest.mark.parametrize("options", [{"objective": "info"}, {"warmup": 5}, {"sigma": "optimal"}])
 def test_what_takes_a_batch_as_a_whole_is_not_accumulated(options):
     with pytest.raises(CommandError, match="^--accumulate: expected 1 with --"):

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genkern import random
+
 _AT_ONCE = 4096
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 """The stored number that is 1, by the type; floating numbers are as they are."""
@@ -71,9 +73,7 @@ class Pixels:
         if isinstance(which, int):
             return self[which : which + 1 or None][0]
         stored = self._rows(self._places[which if isinstance(which, slice) else which.cpu().numpy()])
-        images = torch.from_numpy(np.ascontiguousarray(stored).astype(np.float32, copy=False))
-        white = WHITE.get(stored.dtype)
-        return (images if white is None else images / white).to(self._device)
+        return _unit(stored).to(self._device)
 
     def of_classes(self, classes: np.ndarray) -> Pixels:
         """The same images, of classes."""
@@ -100,6 +100,11 @@ class Pixels:
             return self
         return self.some(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
 
+    def binarized(self, key: Tensor) -> Pixels:
+        """The same images in black and white: a pixel is 1 with its intensity for a probability, drawn once."""
+        drawn = partial(_binary, self._rows, key)
+        return Pixels(self.image_shape, drawn, self._places, self._device, self._classes)
+
     def parts(self, rows: int = _AT_ONCE) -> Iterator[tuple[int, Tensor]]:
         """All of them, part by part, each with the number of its first row."""
         for first in range(0, len(self), rows):
@@ -118,6 +123,25 @@ class Pixels:
         """As float32, part by part."""
         for _, part in self.parts():
             yield part.cpu().contiguous().numpy().tobytes()
+
+
+def binary(images: Tensor, uniform: Tensor) -> Tensor:
+    """1 where a number in [0, 1) is below the intensity, else 0."""
+    return (uniform < images).to(images.dtype)
+
+
+def _unit(stored: np.ndarray) -> Tensor:
+    """Stored images as float32 in [0, 1]."""
+    images = torch.from_numpy(np.ascontiguousarray(stored).astype(np.float32, copy=False))
+    white = WHITE.get(stored.dtype)
+    return images if white is None else images / white
+
+
+def _binary(rows: Rows, key: Tensor, places: np.ndarray) -> np.ndarray:
+    """The images at these places, binarized, each by draws of its own."""
+    images = _unit(rows(places))
+    draws = [random.uniform(random.fold_in(key, place), images.shape[1:]) for place in places.tolist()]
+    return binary(images, torch.stack(draws)).numpy() if draws else images.numpy()
 
 
 def _read(path: Path, shape: tuple[int, int, int], kind: np.dtype, places: np.ndarray) -> np.ndarray:

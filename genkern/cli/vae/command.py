@@ -44,6 +44,9 @@ def train_vae(
     data: options.Data = "faces",
     out: options.Out = Path("genkern-vae"),
     likelihood: Likelihood = None,
+    binarize: Annotated[
+        bool, typer.Option("--binarize", help="Black and white pixels, drawn anew at every step by their intensities.")
+    ] = False,
     sigma: Sigma = None,
     model: Model = None,
     conditional: options.Conditional = False,
@@ -87,7 +90,7 @@ def train_vae(
     given |= {"beta": beta, "latent_dim": latent_dim, "warmup": warmup, "batch_size": batch_size}
     given |= {"learning_rate": learning_rate, "interval": interval, "seed": seed, "size": size}
     given |= {"bad_images": bad_images, "accumulate": accumulate, "clip": clip, "cosine": cosine, "ema": ema}
-    given |= {"rate_warmup": rate_warmup, "precision": precision}
+    given |= {"rate_warmup": rate_warmup, "precision": precision, "binarize": binarize}
     given |= {"conditional": conditional, "levels": levels, "width": width, "free_bits": free_bits, "skip": skip}
     settings, steps = _settings(data, steps, **given)
     how = RunOptions(out, threads, resume, cache, keep, log, device, compile, processes, workers)

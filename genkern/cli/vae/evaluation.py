@@ -39,7 +39,7 @@ def evaluate(trainer: VAETrainer) -> dict[str, Any]:
     return {
         **bounds,
         "log_likelihood_bits_per_dim_256_levels": _of_grey_levels(bounds["log_likelihood_bits_per_dim"], likelihood),
-        "measure": measure(likelihood),
+        "measure": measure(likelihood, trainer.settings.binarize),
         "baselines_nats": _baselines(images.on(torch.device("cpu")), trainer.settings.latent_dim, likelihood),
     }
 
@@ -116,6 +116,7 @@ def batches(x: Tensor | Pixels, rows: int) -> Iterator[tuple[int, Tensor]]:
 
 _DENSITY = "density over pixels in [0, 1]; + 8 bits/dim for pixels counted in 256 grey levels"
 _PROBABILITY = "probability of the bins of pixels in 256 grey levels"
+_OF_BINARY = "probability of pixels in black and white"
 _MEASURES = {
     "bernoulli": "Bernoulli cross-entropy of grey levels in [0, 1]: not a density, not comparable with other figures",
     "discretized_gaussian": _PROBABILITY,
@@ -123,9 +124,9 @@ _MEASURES = {
 }
 
 
-def measure(likelihood: str) -> str:
+def measure(likelihood: str, binarized: bool = False) -> str:
     """The meaning of the nats."""
-    return _MEASURES.get(likelihood, _DENSITY)
+    return _OF_BINARY if binarized else _MEASURES.get(likelihood, _DENSITY)
 
 
 def _of_grey_levels(bits: float, likelihood: str) -> float | None:

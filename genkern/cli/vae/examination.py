@@ -26,7 +26,8 @@ def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, An
     """Bounds on held-out images, the latents of training images, and a density by the samples: a pure function."""
     vae = trainer.average
     # The bounds are those of the run's own metrics, at any K.
-    bounds = held_out_bounds(trainer, num_samples, track) | {"measure": measure(trainer.settings.likelihood)}
+    bounds = held_out_bounds(trainer, num_samples, track)
+    bounds["measure"] = measure(trainer.settings.likelihood, trainer.settings.binarize)
     figures = {"held_out": bounds, "parzen": _parzen(trainer, track)}
     if isinstance(vae, VAE):  # of a hierarchy q(z | x) has no moments: each level's depend on the draw above
         figures["latent"] = _latents(vae, trainer.images.train, trainer.key("aggregate_posterior"), track)

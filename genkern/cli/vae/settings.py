@@ -33,6 +33,7 @@ class VAESettings(RunSettings):
 
     rate_warmup: int = 100
     likelihood: str = "gaussian"
+    binarize: bool = False
     sigma: str = "learned"
     model: str = "hybrid"
     latent_dim: int = 16
@@ -60,6 +61,8 @@ class VAESettings(RunSettings):
         if self.skip is not None and not self.skip > 0:
             raise CommandError(f"--skip: expected a positive number, got {self.skip}")
         self.require_one_of(LIKELIHOODS, "likelihood")
+        if self.binarize and self.likelihood != "bernoulli":
+            raise CommandError(f"--binarize: expected --likelihood bernoulli beside it, got {self.likelihood!r}")
         self.require_one_of(MODELS, "model")
         self.require_one_of(OBJECTIVES, "objective")
         self.require_at_least(1, "latent_dim", "width")

@@ -1,6 +1,7 @@
 """A step of a VAE, and the averaged model that is evaluated."""
 
 import copy
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from torch import Tensor
 from genkern import random
 from genkern.cli.augmentation import augmented
 from genkern.cli.data import Images
+from genkern.cli.data.pixels import binary
 from genkern.cli.engine import Engine
 from genkern.cli.errors import CommandError
 from genkern.cli.trainer import Trainer
@@ -37,6 +39,7 @@ class VAETrainer(Trainer[VAESettings]):
     legend = "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw"
     draws: ClassVar[tuple[str, ...]] = ("order", "augmentation", "encoder_noise", "latents", "held_out")
     draws += ("elbo", "log_likelihood", "samples", "aggregate_posterior", "parzen", "quality")
+    draws += ("binarization", "held_out_binarization")
 
     def __init__(self, settings: VAESettings, images: Images, engine: Engine | None = None) -> None:
         if settings.model == "hierarchical":
@@ -45,6 +48,9 @@ class VAETrainer(Trainer[VAESettings]):
         super().__init__(settings, images, engine)
         if self.engine.count > 1 and settings.of_the_batch():
             raise CommandError(f"{settings.of_the_batch()}: expected one process, its loss is no mean over images")
+        if settings.binarize:
+            held_out = self.images.held_out.binarized(self.key("held_out_binarization"))
+            self.images = dataclasses.replace(self.images, held_out=held_out)
         vae = build_vae(settings, images)
         self.average = self.engine.prepared(copy.deepcopy(vae).eval().requires_grad_(False))
         self.vae = self.engine.prepared(vae, vae.encoder, vae.decoder)
@@ -69,6 +75,9 @@ class VAETrainer(Trainer[VAESettings]):
         rows = self.batches.rows
         if self.images.augment:
             x = augmented(x, self.key_of_step("augmentation"), self.batches.size, rows)
+        if self.settings.binarize:
+            key, offset = self.key_of_step("binarization"), rows.start * self.images.train.dims
+            x = binary(x, random.uniform(key, x.shape, element_offset=offset, device=x.device))
         self.optimizer.zero_grad()
         figures = torch.zeros(len(self.figures), dtype=torch.float64)
         first, labels = rows.start, self.batches.labels(self.step)
