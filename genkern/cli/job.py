@@ -17,7 +17,7 @@ from genkern.cli.data import is_named, load_images
 from genkern.cli.engine import started
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
-from genkern.cli.log import draw_samples, logger
+from genkern.cli.log import looks
 from genkern.cli.session import BEST, CHECKPOINT, TrainerT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
 from genkern.cli.trainer import Trainer
@@ -63,6 +63,7 @@ class RunOptions:
     compiles: bool = False
     processes: int | None = None
     workers: int | None = None
+    shards: bool = False
 
 
 def run(
@@ -88,6 +89,7 @@ def run(
             processes=options.processes,
             compiles=options.compiles,
             workers=options.workers,
+            shards=options.shards,
         )
         first = engine.is_first
         tell = console(quiet=not first)
@@ -114,9 +116,8 @@ def run(
         precision = "" if settings.precision == "32" else f", networks in {settings.precision}"
         tell.print(f"on {engine.described}{precision}")
         trainer = trainer_type(settings, images, engine)
-        watch = logger(options.log, out), lambda trainer: draw_samples(trainer, out)
         try:
-            fit(trainer, out, steps, resume=options.resume, keep=keep, watch=watch, console=tell)
+            fit(trainer, out, steps, resume=options.resume, keep=keep, watch=looks(options.log, out), console=tell)
         except Exception as error:
             if options.compiles and type(error).__module__.startswith("torch._"):
                 raise CommandError(f"--compile: {str(error).splitlines()[0]}") from error
@@ -125,7 +126,7 @@ def run(
         if not first:
             return
         at_best = kept(trainer, out, keep)
-        if at_best is not trainer:
+        if at_best.step != trainer.step:
             tell.print(f"best at step {at_best.step}: what follows is of the model there ({BEST})")
         failed: dict[str, str] = {}
         figures = _tried("figures", lambda: measure(at_best), failed) or {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genkern import random
@@ -20,6 +20,7 @@ from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
 from genkern.cli.sampling import Model, drawn, rows_of_classes
 from genkern.cli.settings import RunSettings
+from genkern.cli.sharding import part, whole
 
 _UNNAMED = "vae"
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
@@ -150,12 +151,15 @@ class Trainer(ABC, Generic[SettingsT]):
         return rate
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that `restore` needs, as tensors and metadata; all processes ask for it together."""
+        """All that `restore` needs, as tensors and metadata; all processes ask together, and the first one gets it."""
         self._sums = self.engine.mean(self._sums)
         tensors: dict[str, Tensor] = {}
-        for name, part in self._parts().items():
-            state = _adam_state(part) if isinstance(part, Optimizer) else part.state_dict()
-            tensors |= {f"{name}.{key}": value for key, value in state.items()}
+        for name, source in self._parts().items():
+            state = _adam_state(source) if isinstance(source, Optimizer) else source.state_dict()
+            for key, value in state.items():
+                gathered = whole(value)
+                if self.engine.is_first:
+                    tensors[f"{name}.{key}"] = gathered.cpu()
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
         metadata: dict[str, Any] = {
@@ -179,9 +183,9 @@ class Trainer(ABC, Generic[SettingsT]):
         if metadata.get("data") != self.images.fingerprint:
             raise CommandError(f"{where}: the run there was made with other images; give another --out")
         try:
-            for name, part in self._parts().items():
+            for name, into in self._parts().items():
                 state = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
-                part.load_state_dict(_with_groups(state, part) if isinstance(part, Optimizer) else state)
+                _load(into, state)
             self.history = [tuple(line) for line in tensors["history"].tolist()]
             self._sums = tensors["interval_sums"].clone()
             self.step = int(metadata["step"])
@@ -245,10 +249,15 @@ def _adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
 
 
-def _with_groups(tensors: dict[str, Tensor], optimizer: Optimizer) -> dict[str, Any]:
-    """The argument of `load_state_dict`, from `_adam_state`."""
+def _load(into: nn.Module | Optimizer, tensors: dict[str, Tensor]) -> None:
+    """A state as modules have it, or as `_adam_state` gives it."""
+    if isinstance(into, nn.Module):
+        own = into.state_dict()
+        into.load_state_dict({name: part(value, own.get(name)) for name, value in tensors.items()})
+        return
+    params = dict(enumerate(p for group in into.param_groups for p in group["params"]))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, slot = name.partition(".")
-        state.setdefault(int(index), {})[slot] = value
-    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+        state.setdefault(int(index), {})[slot] = part(value, params.get(int(index)))
+    into.load_state_dict({"state": state, "param_groups": into.state_dict()["param_groups"]})

@@ -79,6 +79,9 @@ def train_vae(
     device: options.Device = "auto",
     compile: options.Compile = False,
     processes: options.Processes = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Each process holds its part of the model: for one too large for a device.")
+    ] = False,
     workers: options.Workers = None,
     threads: options.Threads = None,
     resume: options.Resume = "auto",
@@ -93,7 +96,7 @@ def train_vae(
     given |= {"rate_warmup": rate_warmup, "precision": precision, "binarize": binarize}
     given |= {"conditional": conditional, "levels": levels, "width": width, "free_bits": free_bits, "skip": skip}
     settings, steps = _settings(data, steps, **given)
-    how = RunOptions(out, threads, resume, cache, keep, log, device, compile, processes, workers)
+    how = RunOptions(out, threads, resume, cache, keep, log, device, compile, processes, workers, shard)
     run(VAETrainer, settings, steps, how, measure=_held_out, report=report, pictures={})
 
 

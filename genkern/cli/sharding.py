@@ -1,0 +1,59 @@
+"""A model whose every tensor is shared out among the processes, by torch's `fully_shard` (FSDP2).
+
+Lightning Fabric has a strategy for it, which wants to wrap models and write checkpoints of its own; here only a module
+changes, and a checkpoint has whole tensors, as that of one process.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from genkern.nn import ResidualBlock
+
+_CALLED = ("elbo", "loss", "sample")
+"""What is called of a model on all processes together."""
+
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> None:
+    """Leave each process its part of every parameter of a VAE; a layer or block is whole while it computes.
+
+    Parameters without a dimension, of which there are few, stay whole.
+    """
+    options: dict[str, Any] = {"mesh": mesh, "reshard_after_forward": True}
+    for network in ("encoder", "decoder"):
+        for block in _blocks(model.get_submodule(network)):
+            fully_shard(block, **options)
+    fully_shard(model, ignored_params={p for p in model.parameters() if p.ndim == 0}, **options)
+    for method in _CALLED:
+        register_fsdp_forward_method(model, method)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor of which each process has a part; all ask for it together."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part(tensor: Tensor, like: Tensor | None) -> Tensor:
+    """This process's part of a whole tensor, where `like`, which is of the same shape, is shared out; else itself."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def groups(parameters: Iterable[Tensor]) -> list[dict[str, list[Tensor]]]:
+    """Parameters in their order, in groups for an optimiser: none has both shared and whole ones, as torch wants it."""
+    return [{"params": list(alike)} for _, alike in groupby(parameters, lambda p: isinstance(p, DTensor))]
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The outermost modules in a network that compute in one call: its layers, and a ladder's blocks."""
+    for child in module.children():
+        if isinstance(child, ResidualBlock) or (child._parameters and not child._modules):
+            yield child
+        else:
+            yield from _blocks(child)
