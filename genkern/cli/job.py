@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from genkern.cli.engine import started
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
 from genkern.cli.log import looks
+from genkern.cli.options import RunOptions
 from genkern.cli.session import BEST, CHECKPOINT, TrainerT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
 from genkern.cli.trainer import Trainer
@@ -32,12 +32,12 @@ def console(quiet: bool = False) -> Console:
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, quiet=quiet)
 
 
-def settings_for(recipes: Recipes[SettingsT], data: str, steps: int | None, **options: Any) -> tuple[SettingsT, int]:
-    """The settings of the recipe for the data, with the options that are given in place, and the number of steps."""
+def settings_for(recipes: Recipes[SettingsT], steps: int | None, data: str, **given: Any) -> tuple[SettingsT, int]:
+    """The settings of the recipe for the data, with the given ones in place, and the number of steps."""
     settings, usual = recipes.get(data, recipes["folder"])
     if steps is not None and steps < 1:
         raise CommandError(f"--steps: expected at least 1, got {steps}")
-    settings = settings.changed(data=data if data in recipes or is_named(data) else os.path.abspath(data), **options)
+    settings = settings.changed(data=data if data in recipes or is_named(data) else os.path.abspath(data), **given)
     return settings, usual if steps is None else steps
 
 
@@ -47,23 +47,6 @@ def set_threads(threads: int | None) -> None:
     if threads < 1:
         raise CommandError(f"--threads: expected at least 1, got {threads}")
     torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The options of a run that change its numbers by no more than rounding; settings are those that do."""
-
-    out: Path
-    threads: int | None
-    resume: str
-    cache: Path | None
-    keep: str = "last"
-    log: str | None = None
-    device: str = "auto"
-    compiles: bool = False
-    processes: int | None = None
-    workers: int | None = None
-    shards: bool = False
 
 
 def run(
@@ -87,9 +70,9 @@ def run(
             options.device,
             settings.precision,
             processes=options.processes,
-            compiles=options.compiles,
+            compiles=options.compile,
             workers=options.workers,
-            shards=options.shards,
+            shards=options.shard,
         )
         first = engine.is_first
         tell = console(quiet=not first)
@@ -119,7 +102,7 @@ def run(
         try:
             fit(trainer, out, steps, resume=options.resume, keep=keep, watch=looks(options.log, out), console=tell)
         except Exception as error:
-            if options.compiles and type(error).__module__.startswith("torch._"):
+            if options.compile and type(error).__module__.startswith("torch._"):
                 raise CommandError(f"--compile: {str(error).splitlines()[0]}") from error
             raise
         engine.close()
