@@ -195,7 +195,6 @@ def _place(device: str) -> tuple[str, int | None]:
 
 
 def _found(kind: str) -> int:
-    """How many devices there are."""
     if kind == "cuda":
         return torch.cuda.device_count()
     return 1 if kind == "cpu" else int(torch.backends.mps.is_available())

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from genkern.cli.checkpoint import replace_file
-from genkern.cli.data import is_named, load_images
+from genkern.cli.data import is_named
 from genkern.cli.engine import started
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
@@ -77,16 +77,7 @@ def run(
         first = engine.is_first
         tell = console(quiet=not first)
         set_threads(options.threads)
-        images = engine.together(
-            lambda: load_images(
-                settings.data,
-                settings.size,
-                labelled=settings.conditional,
-                bad=settings.bad_images,
-                cache=options.cache,
-                console=tell,
-            )
-        )
+        images = engine.together(lambda: settings.load(cache=options.cache, console=tell))
         engine.together(lambda: _enter(out, held) if first else None)
         tell.print(
             f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
@@ -161,7 +152,6 @@ def figures_of(trainer: Trainer[Any], checkpoint: Path, figures: dict[str, Any])
 
 
 def write_figures(path: Path | None, figures: dict[str, Any], console: Console) -> None:
-    """Write figures as JSON, if a file is asked for."""
     if path is not None:
         _write_json(path, figures)
         console.print(f"wrote {path}")

@@ -86,7 +86,7 @@ def fit(
                     seen = [look(trainer) for look in watch] if at_interval else []
                 finally:
                     save = partial(_save, trainer, state, out, keep, seen, resumed)
-                    trainer.engine.together(save if trainer.engine.is_first else _nothing)
+                    trainer.engine.together(save)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
 
@@ -99,6 +99,8 @@ def _save(
     seen: Sequence[Callable[[], None]],
     resumed: bool,
 ) -> None:
+    if not trainer.engine.is_first:
+        return
     try:
         for write in seen:  # before: a run that is killed in between writes again
             write()
@@ -108,10 +110,6 @@ def _save(
             save_checkpoint(out / BEST, *state)
         elif keep != "best" or not (resumed or trainer.history):  # that of a run before this one
             (out / BEST).unlink(missing_ok=True)
-
-
-def _nothing() -> None:
-    pass
 
 
 def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from typer import Option
 
-from genkern.cli.data import BAD_IMAGES, Images
+from genkern.cli.data import BAD_IMAGES, Images, load_images
 from genkern.cli.engine import PRECISIONS
 from genkern.cli.errors import CommandError
 
@@ -54,6 +54,9 @@ class RunSettings:
     def changed(self: Self, **values: Any) -> Self:
         """Settings with the given values in place, but for those that are None."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def load(self, **where: Any) -> Images:
+        return load_images(self.data, self.size, labelled=self.conditional, bad=self.bad_images, **where)
 
     def num_classes(self, images: Images) -> int | None:
         """How many classes a conditional model is told."""

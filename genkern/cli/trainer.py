@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from genkern import random
 from genkern.cli.batches import Batches, stream
-from genkern.cli.data import Images, load_images
+from genkern.cli.data import Images
 from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
 from genkern.cli.sampling import Model, drawn, rows_of_classes
@@ -57,7 +57,6 @@ class Trainer(ABC, Generic[SettingsT]):
         self._sums = torch.zeros(len(self.figures), dtype=torch.float64)
 
     def key(self, draw: str) -> Tensor:
-        """The key of one of the `draws`."""
         return random.fold_in(random.key(self.settings.seed), self.draws.index(draw))
 
     def key_of_step(self, draw: str) -> Tensor:
@@ -79,20 +78,19 @@ class Trainer(ABC, Generic[SettingsT]):
             settings = cls.settings_type(**metadata["settings"])
         except (KeyError, TypeError) as error:
             raise CommandError(f"{where}: its settings are not those of a run of this version ({error})") from error
-        found = settings.data if data is None else data
-        images = load_images(found, settings.size, labelled=settings.conditional, bad=settings.bad_images, cache=cache)
+        images = settings.changed(data=data).load(cache=cache)
         if metadata.get("data") != images.fingerprint:
-            raise CommandError(f"{where}: the run was made with other images than those of {found!r}; see --data")
+            raise CommandError(
+                f"{where}: the run was made with other images than those of {data or settings.data!r}; see --data"
+            )
         trainer = cls(settings, images, engine)
         trainer.restore(tensors, metadata, where)
         return trainer
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of the history."""
         return ("step", *self.figures, *self.held_out_figures)
 
     def records(self) -> list[dict[str, float]]:
-        """The history, a dictionary for each interval."""
         return [dict(zip(self.columns(), line, strict=True)) for line in self.history]
 
     def best_step(self) -> int | None:
@@ -111,10 +109,7 @@ class Trainer(ABC, Generic[SettingsT]):
         self.step += 1
         diverged, number = self.engine.highest(int(not figures.isfinite().all()), told())
         if diverged:
-            raise CommandError(
-                f"training diverged at step {self.step} ({self.figures[0]} {self.engine.mean(figures)[0].item()}); "
-                "try a smaller --learning-rate"
-            )
+            raise self._diverged(self.figures[0], self.engine.mean(figures)[0].item())
         self._sums += figures
         if self.step % self.settings.interval:
             return False, number
@@ -122,12 +117,12 @@ class Trainer(ABC, Generic[SettingsT]):
         self._sums.zero_()
         held_out = self._held_out()
         if not torch.tensor(held_out).isfinite().all():  # the same on every rank
-            raise CommandError(
-                f"training diverged at step {self.step} ({self.held_out_figures[0]} {held_out[0]}); "
-                "try a smaller --learning-rate"
-            )
+            raise self._diverged(self.held_out_figures[0], held_out[0])
         self.history.append((float(self.step), *training, *held_out))
         return True, number
+
+    def _diverged(self, figure: str, value: float) -> CommandError:
+        return CommandError(f"training diverged at step {self.step} ({figure} {value}); try a smaller --learning-rate")
 
     def _batch(self) -> Tensor:
         """The batch of this step; those that follow are read while it is computed on."""

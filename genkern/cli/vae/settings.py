@@ -163,7 +163,6 @@ def _objective(settings: VAESettings, images: Images) -> nn.Objective:
 
 
 def _outputs(likelihood: nn.Likelihood, channels: int) -> int:
-    """Channels of the decoder."""
     if isinstance(likelihood, nn.DiscretizedLogisticMixtureLikelihood):
         return likelihood.param_channels(channels)
     return 2 * channels if getattr(likelihood, "sigma", None) == "decoder" else channels
