@@ -110,9 +110,9 @@ class Engine:
 
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
         """On the device, or this process's part of it; of its `networks`, each compiled where that is asked for."""
-        module = self.fabric.to_device(module)
-        if self.shards:
+        if self.shards:  # before all of it is on the device
             shard(module, init_device_mesh(self.device.type, (self.count,)))
+        module = self.fabric.to_device(module)
         if self.compiles:
             for network in networks:
                 network.compile()

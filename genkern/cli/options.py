@@ -27,9 +27,7 @@ class RunOptions:
     shard: Annotated[
         bool, Option("--shard", help="Each process holds its part of the model: for one too large for a device.")
     ] = False
-    workers: Annotated[int | None, Option(help="Processes that read images ahead; beside a GPU some by default.")] = (
-        None
-    )
+    workers: Annotated[int | None, Option(help="Processes that read ahead; beside a GPU some by default.")] = None
     threads: Threads = None
     resume: Annotated[str, Option(help="auto: go on from the checkpoint in --out; never: start over.")] = "auto"
     keep: Annotated[
@@ -48,7 +46,7 @@ def command(
     """
 
     def decorated(function: Callable[..., None]) -> Callable[..., None]:
-        hints = {  # of a class that overrides a default, those of the one before it
+        hints = {  # a class that gives a field another default leaves out what it is for
             name: hint
             for kind in (*reversed(settings.__mro__), RunOptions)
             for name, hint in inspect.get_annotations(kind).items()

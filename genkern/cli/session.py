@@ -132,7 +132,7 @@ def _saved(trainer: TrainerT, path: Path, step: int | None) -> TrainerT | None:
         return None
     found = type(trainer)(trainer.settings, trainer.images, trainer.engine.alone())
     try:
-        found.restore(tensors, metadata, str(path))
+        found.restore(tensors, metadata, str(path), to_train=False)
     except CommandError:
         return None
     found.history = trainer.history

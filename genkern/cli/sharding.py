@@ -10,9 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 
+from genkern import _dtensor
 from genkern.nn import ResidualBlock
 
 _CALLED = ("elbo", "loss", "sample")
@@ -24,6 +23,8 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
 
     Parameters without a dimension, of which there are few, stay whole.
     """
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # which not every torch has
+
     options: dict[str, Any] = {"mesh": mesh, "reshard_after_forward": True}
     for network in ("encoder", "decoder"):
         for block in _blocks(model.get_submodule(network)):
@@ -35,19 +36,21 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor of which each process has a part; all ask for it together."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _dtensor.given([tensor]) else tensor  # type: ignore[attr-defined]
 
 
 def part(tensor: Tensor, like: Tensor | None) -> Tensor:
     """This process's part of a whole tensor, where `like`, which is of the same shape, is shared out; else itself."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+    if like is None or not _dtensor.given([like]) or tensor.shape != like.shape:
         return tensor
-    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)  # type: ignore[attr-defined]
 
 
 def groups(parameters: Iterable[Tensor]) -> list[dict[str, list[Tensor]]]:
     """Parameters in their order, in groups for an optimiser: none has both shared and whole ones, as torch wants it."""
-    return [{"params": list(alike)} for _, alike in groupby(parameters, lambda p: isinstance(p, DTensor))]
+    return [{"params": list(alike)} for _, alike in groupby(parameters, lambda p: _dtensor.given([p]))]
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -73,7 +73,7 @@ class Trainer(ABC, Generic[SettingsT]):
         cache: Path | None = None,
         engine: Engine | None = None,
     ) -> Self:
-        """The trainer of a `state`, by its settings; its images are found at `data` if not where they say."""
+        """The trainer of a `state`, to be looked at; its images are at `data` if not where its settings say."""
         try:
             settings = cls.settings_type(**metadata["settings"])
         except (KeyError, TypeError) as error:
@@ -84,7 +84,7 @@ class Trainer(ABC, Generic[SettingsT]):
                 f"{where}: the run was made with other images than those of {data or settings.data!r}; see --data"
             )
         trainer = cls(settings, images, engine)
-        trainer.restore(tensors, metadata, where)
+        trainer.restore(tensors, metadata, where, to_train=False)
         return trainer
 
     def columns(self) -> tuple[str, ...]:
@@ -169,8 +169,10 @@ class Trainer(ABC, Generic[SettingsT]):
             metadata["scaler"] = scale
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
-    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
-        """Continue from `state`; CommandError where it is that of another run."""
+    def restore(
+        self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, *, to_train: bool = True
+    ) -> None:
+        """Continue from `state`, or look at it, without the moments of Adam; CommandError for one of another run."""
         found = family_of(metadata)
         if found != self.family:
             raise CommandError(f"{where}: expected a run of a {self.family}, a {found} is there; give another --out")
@@ -179,6 +181,8 @@ class Trainer(ABC, Generic[SettingsT]):
             raise CommandError(f"{where}: the run there was made with other images; give another --out")
         try:
             for name, into in self._parts().items():
+                if isinstance(into, Optimizer) and not to_train:
+                    continue
                 state = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
                 _load(into, state)
             self.history = [tuple(line) for line in tensors["history"].tolist()]

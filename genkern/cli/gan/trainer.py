@@ -114,8 +114,8 @@ class GANTrainer(Trainer[GANSettings]):
     def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         return self.steps.generator_optimizer, self.steps.discriminator_optimizer
 
-    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
-        super().restore(tensors, metadata, where)
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, **how: bool) -> None:
+        super().restore(tensors, metadata, where, **how)
         self.steps.steps = self.step
 
 
