@@ -276,9 +276,9 @@ def test_several_processes_fail_in_one_line(folder, tmp_path, options):
     assert err.startswith(f"genkern: {options[0]}: ") and err.count("\n") == 1
 
 
-# A model that is shared out
+# A sharded model
 
-SHARED = {
+SHARDED = {
     "mlp": ["--model", "mlp", "--latent-dim", "2", "--clip", "0.5"],
     "vampprior": ["--objective", "vampprior"],
     "hierarchical": ["--model", "hierarchical", "--width", "4", "--levels", "1,1", "--skip", "1e9", "--keep", "last"],
@@ -294,7 +294,7 @@ def mesh():
 
 
 @pytest.mark.parametrize("options", [{"model": "conv"}, {"objective": "vampprior"}, {"model": "hierarchical"}])
-def test_a_process_holds_its_part_of_every_parameter(mesh, options):
+def test_a_process_holds_its_shard_of_every_parameter(mesh, options):
     model = build_vae(VAESettings(latent_dim=2, **options), tiny_images())
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     shard(model, mesh)
@@ -307,9 +307,9 @@ def test_a_process_holds_its_part_of_every_parameter(mesh, options):
 
 
 @pytest.mark.parametrize("model", ["mlp", pytest.param("vampprior", marks=pytest.mark.full), "hierarchical"])
-def test_a_run_that_is_shared_out_has_the_numbers_of_one_process_and_resumes_them(genkern, folder, tmp_path, model):
+def test_a_sharded_run_has_the_numbers_of_one_process_and_resumes_them(genkern, folder, tmp_path, model):
     def arguments(out, steps):
-        return ("train", "vae", "--data", folder, "--out", tmp_path / out, *SMALL, *SHARED[model], "--steps", steps)
+        return ("train", "vae", "--data", folder, "--out", tmp_path / out, *SMALL, *SHARDED[model], "--steps", steps)
 
     def results(out):
         metrics = json.loads((tmp_path / out / "metrics.json").read_text())
@@ -332,9 +332,9 @@ def test_a_run_that_is_shared_out_has_the_numbers_of_one_process_and_resumes_the
             torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=f"{out} {name}")
 
 
-def test_one_process_shares_with_nobody(genkern, folder, tmp_path):
+def test_one_process_has_no_shards(genkern, folder, tmp_path):
     result = genkern("train", "vae", "--data", folder, "--out", tmp_path / "out", *SMALL, "--shard")
-    assert_refused(result, "--shard: expected several processes to share a model, got 1")
+    assert_refused(result, "--shard: expected several processes, got 1")
 
 
 def test_the_scale_of_losses_is_of_whole_gradients(monkeypatch):
@@ -343,7 +343,7 @@ def test_the_scale_of_losses_is_of_whole_gradients(monkeypatch):
         started("cuda", "16", processes=2, shards=True)
 
 
-def test_the_best_model_that_was_shared_out_is_whole(tmp_path):
+def test_the_best_model_of_a_sharded_run_is_whole(tmp_path):
     distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
     trainer = VAETrainer(vae_settings(interval=1), tiny_images(), replace(started(), shards=True))
     fit(trainer, tmp_path, 3, resume="never", keep="best", watch=(), console=console(quiet=True))

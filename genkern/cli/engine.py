@@ -40,7 +40,7 @@ class Engine:
     workers: int = 0
     """Processes that read images ahead."""
     shards: bool = False
-    """Whether each process holds its part of a model, not the whole."""
+    """Whether each process holds its shard of a model, not the whole."""
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +109,7 @@ class Engine:
             distributed.destroy_process_group()
 
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
-        """On the device, or this process's part of it; of its `networks`, each compiled where that is asked for."""
+        """On the device, or this process's shard of it; of its `networks`, each compiled where that is asked for."""
         if self.shards:  # before all of it is on the device
             shard(module, init_device_mesh(self.device.type, (self.count,)))
         module = self.fabric.to_device(module)
@@ -155,7 +155,7 @@ def started(
         raise CommandError(f"--processes: expected at least 1, and none under torchrun, got {processes}")
     count = here or processes or 1
     if shards and max(count, everywhere) == 1:
-        raise CommandError("--shard: expected several processes to share a model, got 1")
+        raise CommandError("--shard: expected several processes, got 1")
     if shards and precision == "16":  # its scale of the losses is for whole gradients
         raise CommandError("--precision: expected 32 or bf16 with --shard, got '16'")
     if count > 1 and (index is not None or (kind != "cpu" and count > _found(kind))):

@@ -25,7 +25,7 @@ class RunOptions:
     compile: Annotated[bool, Option("--compile", help="Compile the networks by torch.compile.")] = False
     processes: Annotated[int | None, Option(help="Processes that share every batch, on one machine.")] = None
     shard: Annotated[
-        bool, Option("--shard", help="Each process holds its part of the model: for one too large for a device.")
+        bool, Option("--shard", help="Each process holds its shard of the model: for one too large for a device.")
     ] = False
     workers: Annotated[int | None, Option(help="Processes that read ahead; beside a GPU some by default.")] = None
     threads: Threads = None

@@ -115,7 +115,7 @@ def _save(
 def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:
     """The trainer as it was at its best interval, with its whole history; itself where none was better or is kept.
 
-    One whose model is shared out comes from a checkpoint, whole, for one process alone.
+    One whose model is sharded comes from a checkpoint, whole, for one process alone.
     """
     best = trainer.best_step() if keep == "best" else None
     if best not in (None, trainer.step) and (found := _saved(trainer, out / BEST, best)):

@@ -1,7 +1,6 @@
-"""A model whose every tensor is shared out among the processes, by torch's `fully_shard` (FSDP2).
+"""A model sharded among the processes by torch's `fully_shard` (FSDP2).
 
-Lightning Fabric has a strategy for it, which wants to wrap models and write checkpoints of its own; here only a module
-changes, and a checkpoint has whole tensors, as that of one process.
+Lightning Fabric's strategy for it has checkpoints of its own format; ours have whole tensors, as those of one process.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ _CALLED = ("elbo", "loss", "sample")
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Leave each process its part of every parameter of a VAE; a layer or block is whole while it computes.
+    """Leave each process its shard of every parameter of a VAE; a layer or block is whole while it computes.
 
     Parameters without a dimension, of which there are few, stay whole.
     """
@@ -35,12 +34,12 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The tensor of which each process has a part; all ask for it together."""
+    """The tensor itself of a shard; all processes ask for it together."""
     return tensor.full_tensor() if _dtensor.given([tensor]) else tensor  # type: ignore[attr-defined]
 
 
 def part(tensor: Tensor, like: Tensor | None) -> Tensor:
-    """This process's part of a whole tensor, where `like`, which is of the same shape, is shared out; else itself."""
+    """This process's shard of a whole tensor, where `like`, of the same shape, is one; else the tensor."""
     if like is None or not _dtensor.given([like]) or tensor.shape != like.shape:
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -49,7 +48,7 @@ def part(tensor: Tensor, like: Tensor | None) -> Tensor:
 
 
 def groups(parameters: Iterable[Tensor]) -> list[dict[str, list[Tensor]]]:
-    """Parameters in their order, in groups for an optimiser: none has both shared and whole ones, as torch wants it."""
+    """Parameters in their order, in groups for an optimiser: torch takes no group with both shards and whole ones."""
     return [{"params": list(alike)} for _, alike in groupby(parameters, lambda p: _dtensor.given([p]))]
 
 
