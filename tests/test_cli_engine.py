@@ -15,6 +15,7 @@ from support import trained_elsewhere
 from support.command import assert_refused, contents, finish, start, tiny_images, wait_for
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -304,6 +305,11 @@ def test_a_process_holds_its_shard_of_every_parameter(mesh, options):
         if parameter.ndim:
             assert parameter.placements == (Shard(0),)
             assert parameter.to_local().shape == (-(-len(parameter) // 2), *parameter.shape[1:]), name
+    units = {name for name, module in model.named_modules() if name and isinstance(module, FSDPModule)}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):  # whole on its own or with its block, not with all others
+            assert any(name == unit or name.startswith(f"{unit}.") for unit in units), name
+    assert not units & {"encoder", "decoder"}
 
 
 @pytest.mark.parametrize("model", ["mlp", pytest.param("vampprior", marks=pytest.mark.full), "hierarchical"])
