@@ -5,13 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support import trained_elsewhere
-from support.command import assert_refused, contents, start, tiny_images, wait_for
-from torch import nn
+from support.command import assert_refused, contents, finish, start, tiny_images, wait_for
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, Shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from genkern.cli import engine
 from genkern.cli.engine import Engine, started
@@ -20,7 +26,8 @@ from genkern.cli.gan.settings import GANSettings
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console
 from genkern.cli.session import fit, kept
-from genkern.cli.vae.settings import VAESettings
+from genkern.cli.sharding import shard
+from genkern.cli.vae.settings import VAESettings, build_vae
 from genkern.cli.vae.trainer import VAETrainer
 
 pytestmark = pytest.mark.late
@@ -49,7 +56,9 @@ def close(found, expected):
         return all(close(found[name], expected[name]) for name in expected)
     if isinstance(expected, list):
         return len(found) == len(expected) and all(map(close, found, expected))
-    return found == expected if isinstance(expected, str) else found == pytest.approx(expected, rel=2e-3, abs=2e-4)
+    if expected is None or isinstance(expected, str):
+        return found == expected
+    return found == pytest.approx(expected, rel=2e-3, abs=2e-4)
 
 
 def test_another_device_has_the_numbers_of_the_cpu():
@@ -266,3 +275,91 @@ def test_several_processes_fail_in_one_line(folder, tmp_path, options):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.startswith(f"genkern: {options[0]}: ") and err.count("\n") == 1
+
+
+# A sharded model
+
+SHARDED = {
+    "mlp": ["--model", "mlp", "--latent-dim", "2", "--clip", "0.5"],
+    "vampprior": ["--objective", "vampprior"],
+    "hierarchical": ["--model", "hierarchical", "--width", "4", "--levels", "1,1", "--skip", "1e9", "--keep", "last"],
+}
+
+
+@pytest.fixture
+def mesh():
+    """Of two processes, the second of which is not there: nothing is sent."""
+    distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    yield init_device_mesh("cpu", (2,))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("options", [{"model": "conv"}, {"objective": "vampprior"}, {"model": "hierarchical"}])
+def test_a_process_holds_its_shard_of_every_parameter(mesh, options):
+    model = build_vae(VAESettings(latent_dim=2, **options), tiny_images())
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    shard(model, mesh)
+    assert {name: value.shape for name, value in model.state_dict().items()} == shapes
+    for name, parameter in model.named_parameters():
+        assert isinstance(parameter, DTensor) == (parameter.ndim > 0), name
+        if parameter.ndim:
+            assert parameter.placements == (Shard(0),)
+            assert parameter.to_local().shape == (-(-len(parameter) // 2), *parameter.shape[1:]), name
+    units = {name for name, module in model.named_modules() if name and isinstance(module, FSDPModule)}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):  # whole on its own or with its block, not with all others
+            assert any(name == unit or name.startswith(f"{unit}.") for unit in units), name
+    assert not units & {"encoder", "decoder"}
+
+
+@pytest.mark.parametrize("model", ["mlp", pytest.param("vampprior", marks=pytest.mark.full), "hierarchical"])
+def test_a_sharded_run_has_the_numbers_of_one_process_and_resumes_them(genkern, folder, tmp_path, model):
+    def arguments(out, steps):
+        return ("train", "vae", "--data", folder, "--out", tmp_path / out, *SMALL, *SHARDED[model], "--steps", steps)
+
+    def results(out):
+        metrics = json.loads((tmp_path / out / "metrics.json").read_text())
+        return load_file(tmp_path / out / "checkpoint.safetensors"), metrics
+
+    assert genkern(*arguments("one", 6))[0] == 0
+    for out, lengths in {"two": (6,), "parts": (3, 6)}.items():
+        for steps in lengths:
+            finish(start(*arguments(out, steps), "--shard", "--processes", 2))
+    assert contents(tmp_path / "parts") == contents(tmp_path / "two")
+    finish(start(*arguments("begun", 3), "--shard", processes=2))  # by torchrun
+    assert genkern(*arguments("begun", 6))[0] == 0  # and gone on with by one process
+    expected, metrics = results("one")
+    for out in ("two", "begun"):
+        found, figures = results(out)
+        assert close(figures, metrics)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            # float32, gradients summed in another order; Adam divides by their size: rate 1e-3 times 6 steps
+            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=f"{out} {name}")
+
+
+def test_one_process_has_no_shards(genkern, folder, tmp_path):
+    result = genkern("train", "vae", "--data", folder, "--out", tmp_path / "out", *SMALL, "--shard")
+    assert_refused(result, "--shard: expected several processes, got 1")
+
+
+def test_the_scale_of_losses_is_of_whole_gradients(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(CommandError, match="^--precision: expected 32 or bf16 with --shard, got '16'"):
+        started("cuda", "16", processes=2, shards=True)
+
+
+def test_the_best_model_of_a_sharded_run_is_whole(tmp_path):
+    distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+    trainer = VAETrainer(vae_settings(interval=1), tiny_images(), replace(started(), shards=True))
+    fit(trainer, tmp_path, 3, resume="never", keep="best", watch=(), console=console(quiet=True))
+    distributed.destroy_process_group()
+    last = kept(trainer, tmp_path, "last")
+    assert last.step == 3
+    trainer.history.append((4.0, *(-1e9 for _ in trainer.history[-1][1:])))
+    trainer.step = 4
+    best = kept(trainer, tmp_path, "best")
+    assert best.step < 4 and best.history is trainer.history
+    for whole in (last, best):
+        assert not any(isinstance(value, DTensor) for value in whole.state()[0].values())
+        assert whole.samples(2).isfinite().all()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,27 +17,13 @@ from genkern.cli.engine import is_first, is_left_alone, started, was_started
 from genkern.cli.errors import CommandError, with_page
 from genkern.cli.gan.command import demo_gan, evaluate_gan, train_gan
 from genkern.cli.gan.trainer import GANTrainer
-from genkern.cli.job import RunOptions, console, set_threads
-from genkern.cli.options import (
-    BadImages,
-    Cache,
-    Conditional,
-    Data,
-    Device,
-    Keep,
-    LatentDim,
-    Out,
-    Precision,
-    Resume,
-    Seed,
-    Size,
-    Steps,
-    Threads,
-)
+from genkern.cli.job import console, set_threads
+from genkern.cli.options import Cache, Device, RunOptions, Threads, command
 from genkern.cli.session import Interrupted, checkpoint_of
 from genkern.cli.trained import export, interpolate, sample
 from genkern.cli.trainer import family_of
-from genkern.cli.vae.command import Likelihood, Objective, Sigma, demo_vae, evaluate_vae, train_vae
+from genkern.cli.vae.command import demo_vae, evaluate_vae, train_vae
+from genkern.cli.vae.settings import VAESettings
 from genkern.cli.vae.trainer import VAETrainer
 
 app = typer.Typer(
@@ -97,39 +84,27 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
     console().print(table)
 
 
+_OF_DEMO = (
+    *("data", "out", "likelihood", "sigma", "conditional", "objective", "latent_dim", "steps", "seed", "size"),
+    *("bad_images", "cache", "device", "precision", "threads", "resume", "keep"),
+)
+
+
 @app.command()
+@command(VAESettings, only=_OF_DEMO, data="faces", out=Path("genkern-demo"), keep="best")
 def demo(
-    data: Data = "faces",
-    out: Out = Path("genkern-demo"),
-    likelihood: Likelihood = None,
-    sigma: Sigma = None,
+    how: RunOptions,
+    given: dict[str, Any],
     model: Annotated[str | None, typer.Option(help="conv, mlp, hybrid or hierarchical: a VAE; gan.")] = None,
-    conditional: Conditional = False,
-    objective: Objective = None,
-    latent_dim: LatentDim = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    size: Size = None,
-    bad_images: BadImages = None,
-    cache: Cache = None,
-    device: Device = "auto",
-    precision: Precision = None,
-    threads: Threads = None,
-    resume: Resume = "auto",
-    keep: Keep = "best",
 ) -> None:
     """Train a model on real images, evaluate it on images it never saw, and draw what it learned."""
-    shared = {"latent_dim": latent_dim, "seed": seed, "size": size, "bad_images": bad_images}
-    shared |= {"precision": precision, "conditional": conditional}
-    of_vae = {"likelihood": likelihood, "sigma": sigma, "objective": objective}
-    if model == "gan":
-        for name, value in of_vae.items():
-            if value is not None:
-                raise CommandError(f"--{name}: expected --model conv, mlp, hybrid or hierarchical, got 'gan'")
-        demo_gan(data, steps, RunOptions(out, threads, resume, cache, device=device), **shared)
-    else:
-        how = RunOptions(out, threads, resume, cache, keep, device=device)
-        demo_vae(data, steps, how, model=model, **shared, **of_vae)
+    if model != "gan":
+        demo_vae(how, given | {"model": model})
+        return
+    for name in ("likelihood", "sigma", "objective"):
+        if given.pop(name) is not None:
+            raise CommandError(f"--{name}: expected --model conv, mlp, hybrid or hierarchical, got 'gan'")
+    demo_gan(replace(how, keep="last"), given)
 
 
 @app.command("evaluate")

@@ -43,12 +43,12 @@ def bench(
             raise CommandError(f"benchmarks need {needed}, which is not installed: pip install 'genkern[bench]'")
     files = [str(root / "benchmarks" / f"test_{name}.py") for name in family or _FAMILIES]
     options = ["--benchmark-enable", "--benchmark-quiet", "--page", "-q", "--device", device, "--threads", threads]
-    options += ["--quick"] if quick else []
-    options += ["--isa", isa] if isa is not None else []
-    options += ["-k", select] if select is not None else []
     if out is None and root != Path(genkern.__file__).parents[1]:
         out = Path("genkern-bench")  # there is no checkout to keep results in
-    options += ["--results", str(out.absolute())] if out is not None else []
+    results = None if out is None else str(out.absolute())
+    options += ["--quick"] if quick else []
+    for name, value in {"--isa": isa, "-k": select, "--results": results}.items():
+        options += [] if value is None else [name, value]
     code = importlib.import_module("pytest").main([*files, *options])
     if code:
         raise typer.Exit(2 if int(code) == 4 else int(code))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from genkern.cli.checkpoint import replace_file
 from genkern.cli.errors import optional
+from genkern.cli.trainer import Trainer
 
-COLUMNS = 10
+COLUMNS, SAMPLE_ROWS = 10, 6
 _LEVELS = 255
 _GAP = 1
 
@@ -26,30 +27,30 @@ def save_image(path: Path, image: Tensor) -> None:
 
 def save_mosaic(path: Path, images: Tensor, columns: int) -> None:
     """A PNG of images side by side, in rows; a short last row ends in white."""
-    missing = -len(images) % columns
-    tiles = torch.cat([images, images.new_ones(missing, *images.shape[1:])]).unflatten(0, (-1, columns))
-    save_image(path, tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2))
+    save_image(path, _joined(_rows(images, columns)))
 
 
 def draw_grid(path: Path, layers: Sequence[Tensor], title: str) -> None:
     """Images in rows of ten; those of later layers under those of the first."""
-    rows = [torch.cat([layer[at : at + COLUMNS].cpu() for layer in layers]) for at in range(0, len(layers[0]), COLUMNS)]
-    tiles = torch.cat([_padded(row, len(layers)) for row in rows]).clamp(0, 1).float()
-    tiles = torch.nn.functional.pad(tiles, (0, _GAP, 0, _GAP), value=1.0)
-    lines, (channels, height, width) = len(tiles) // COLUMNS, tiles.shape[1:]
-    grid = tiles.view(lines, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
-    grid = grid.reshape(lines * height, COLUMNS * width, channels)
+    rows = torch.stack([_rows(layer.cpu().float(), COLUMNS) for layer in layers], dim=1).flatten(0, 1).clamp(0, 1)
+    grid = _joined(torch.nn.functional.pad(rows, (0, _GAP, 0, _GAP), value=1.0)).movedim(0, -1)
     figure = _figure(9.0, 9.0 * grid.shape[0] / grid.shape[1] + 0.35)
     axes = figure.add_subplot()
-    shown = grid.squeeze(2) if channels == 1 else grid[..., :3]
+    shown = grid.squeeze(2) if grid.shape[2] == 1 else grid[..., :3]
     axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
     _save(figure, path)
 
 
-def draw_curves(path: Path, records: Sequence[dict[str, float]], panels: dict[str, dict[str, str]]) -> None:
-    """A panel for each title, in it a curve for each label: the figure of that name in every record."""
+def draw_samples(title: str, trainer: Trainer[Any], path: Path) -> None:
+    """Samples by the averaged model: no picking, no truncation."""
+    draw_grid(path, [trainer.sample_grid(SAMPLE_ROWS, COLUMNS)], f"{trainer.images.name}: {title}")
+
+
+def draw_history(panels: dict[str, dict[str, str]], trainer: Trainer[Any], path: Path) -> None:
+    """A panel for each title, in it a curve over the steps for each label: the figure of that name."""
+    records = trainer.records()
     figure = _figure(3.0 * len(panels), 3.6)
     for position, (title, curves) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), position)
@@ -62,12 +63,14 @@ def draw_curves(path: Path, records: Sequence[dict[str, float]], panels: dict[st
     _save(figure, path)
 
 
-def _padded(row: Tensor, layers: int) -> Tensor:
-    """A short last row, filled up with white in every layer."""
-    parts = row.chunk(layers)
-    missing = COLUMNS - len(parts[0])
-    blank = row.new_ones(missing, *row.shape[1:])
-    return torch.cat([torch.cat([part, blank]) for part in parts])
+def _rows(images: Tensor, columns: int) -> Tensor:
+    """``[rows, columns, C, H, W]``, the last row filled up with white."""
+    missing = -len(images) % columns
+    return torch.cat([images, images.new_ones(missing, *images.shape[1:])]).unflatten(0, (-1, columns))
+
+
+def _joined(rows: Tensor) -> Tensor:
+    return rows.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
 
 
 def _figure(width: float, height: float) -> Any:

@@ -6,14 +6,16 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 
 from genkern.cli.errors import CommandError
+from genkern.cli.sharding import shard
 
 T = TypeVar("T")
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -37,6 +39,8 @@ class Engine:
     compiles: bool = False
     workers: int = 0
     """Processes that read images ahead."""
+    shards: bool = False
+    """Whether each process holds its shard of a model, not the whole."""
 
     @property
     def device(self) -> torch.device:
@@ -105,11 +109,18 @@ class Engine:
             distributed.destroy_process_group()
 
     def prepared(self, module: ModuleT, *networks: nn.Module) -> ModuleT:
-        """On the device; of its `networks`, each compiled where that is asked for."""
+        """On the device, or this process's shard of it; of its `networks`, each compiled where that is asked for."""
+        if self.shards:  # before all of it is on the device
+            shard(module, init_device_mesh(self.device.type, (self.count,)))
+        module = self.fabric.to_device(module)
         if self.compiles:
             for network in networks:
                 network.compile()
-        return self.fabric.to_device(module)
+        return module
+
+    def alone(self) -> "Engine":
+        """The engine of one process for itself, which holds whole models."""
+        return replace(self, shards=False) if self.shards else self
 
     def autocast(self) -> AbstractContextManager[None]:
         return self.fabric.autocast()
@@ -129,6 +140,7 @@ def started(
     processes: int | None = None,
     compiles: bool = False,
     workers: int | None = None,
+    shards: bool = False,
 ) -> Engine:
     """The processes that the environment names, as torchrun sets it, or `processes`, of which all but this are started.
 
@@ -142,6 +154,10 @@ def started(
     if processes is not None and (processes < 1 or here):
         raise CommandError(f"--processes: expected at least 1, and none under torchrun, got {processes}")
     count = here or processes or 1
+    if shards and max(count, everywhere) == 1:
+        raise CommandError("--shard: expected several processes, got 1")
+    if shards and precision == "16":  # its scale of the losses is for whole gradients
+        raise CommandError("--precision: expected 32 or bf16 with --shard, got '16'")
     if count > 1 and (index is not None or (kind != "cpu" and count > _found(kind))):
         raise CommandError(f"--device: expected {kind} with a device for each of {count} processes, got {device!r}")
     if here and everywhere % here:
@@ -163,7 +179,7 @@ def started(
         plugins=None if here else [lightning.plugins.environments.LightningEnvironment()],  # not a cluster's own
     )
     fabric.launch()
-    return Engine(fabric, compiles, workers)
+    return Engine(fabric, compiles, workers, shards)
 
 
 def _place(device: str) -> tuple[str, int | None]:
@@ -179,7 +195,6 @@ def _place(device: str) -> tuple[str, int | None]:
 
 
 def _found(kind: str) -> int:
-    """How many devices there are."""
     if kind == "cuda":
         return torch.cuda.device_count()
     return 1 if kind == "cpu" else int(torch.backends.mps.is_available())

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +12,12 @@ import torch
 from rich.console import Console
 
 from genkern.cli.checkpoint import replace_file
-from genkern.cli.data import is_named, load_images
+from genkern.cli.data import is_named
 from genkern.cli.engine import started
 from genkern.cli.errors import CommandError
 from genkern.cli.lock import alone_in
-from genkern.cli.log import draw_samples, logger
+from genkern.cli.log import looks
+from genkern.cli.options import RunOptions
 from genkern.cli.session import BEST, CHECKPOINT, TrainerT, fit, kept, prepare_folder
 from genkern.cli.settings import RunSettings
 from genkern.cli.trainer import Trainer
@@ -32,12 +32,12 @@ def console(quiet: bool = False) -> Console:
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, quiet=quiet)
 
 
-def settings_for(recipes: Recipes[SettingsT], data: str, steps: int | None, **options: Any) -> tuple[SettingsT, int]:
-    """The settings of the recipe for the data, with the options that are given in place, and the number of steps."""
+def settings_for(recipes: Recipes[SettingsT], steps: int | None, data: str, **given: Any) -> tuple[SettingsT, int]:
+    """The settings of the recipe for the data, with the given ones in place, and the number of steps."""
     settings, usual = recipes.get(data, recipes["folder"])
     if steps is not None and steps < 1:
         raise CommandError(f"--steps: expected at least 1, got {steps}")
-    settings = settings.changed(data=data if data in recipes or is_named(data) else os.path.abspath(data), **options)
+    settings = settings.changed(data=data if data in recipes or is_named(data) else os.path.abspath(data), **given)
     return settings, usual if steps is None else steps
 
 
@@ -47,22 +47,6 @@ def set_threads(threads: int | None) -> None:
     if threads < 1:
         raise CommandError(f"--threads: expected at least 1, got {threads}")
     torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The options of a run that change its numbers by no more than rounding; settings are those that do."""
-
-    out: Path
-    threads: int | None
-    resume: str
-    cache: Path | None
-    keep: str = "last"
-    log: str | None = None
-    device: str = "auto"
-    compiles: bool = False
-    processes: int | None = None
-    workers: int | None = None
 
 
 def run(
@@ -86,22 +70,14 @@ def run(
             options.device,
             settings.precision,
             processes=options.processes,
-            compiles=options.compiles,
+            compiles=options.compile,
             workers=options.workers,
+            shards=options.shard,
         )
         first = engine.is_first
         tell = console(quiet=not first)
         set_threads(options.threads)
-        images = engine.together(
-            lambda: load_images(
-                settings.data,
-                settings.size,
-                labelled=settings.conditional,
-                bad=settings.bad_images,
-                cache=options.cache,
-                console=tell,
-            )
-        )
+        images = engine.together(lambda: settings.load(cache=options.cache, console=tell))
         engine.together(lambda: _enter(out, held) if first else None)
         tell.print(
             f"{images.name}: {len(images.train)} images of {'×'.join(map(str, images.shape))} to train on"
@@ -114,18 +90,17 @@ def run(
         precision = "" if settings.precision == "32" else f", networks in {settings.precision}"
         tell.print(f"on {engine.described}{precision}")
         trainer = trainer_type(settings, images, engine)
-        watch = logger(options.log, out), lambda trainer: draw_samples(trainer, out)
         try:
-            fit(trainer, out, steps, resume=options.resume, keep=keep, watch=watch, console=tell)
+            fit(trainer, out, steps, resume=options.resume, keep=keep, watch=looks(options.log, out), console=tell)
         except Exception as error:
-            if options.compiles and type(error).__module__.startswith("torch._"):
+            if options.compile and type(error).__module__.startswith("torch._"):
                 raise CommandError(f"--compile: {str(error).splitlines()[0]}") from error
             raise
         engine.close()
         if not first:
             return
         at_best = kept(trainer, out, keep)
-        if at_best is not trainer:
+        if at_best.step != trainer.step:
             tell.print(f"best at step {at_best.step}: what follows is of the model there ({BEST})")
         failed: dict[str, str] = {}
         figures = _tried("figures", lambda: measure(at_best), failed) or {}
@@ -177,7 +152,6 @@ def figures_of(trainer: Trainer[Any], checkpoint: Path, figures: dict[str, Any])
 
 
 def write_figures(path: Path | None, figures: dict[str, Any], console: Console) -> None:
-    """Write figures as JSON, if a file is asked for."""
     if path is not None:
         _write_json(path, figures)
         console.print(f"wrote {path}")

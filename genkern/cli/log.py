@@ -3,36 +3,43 @@
 import csv
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from genkern.cli.checkpoint import replace_file
 from genkern.cli.drawing import save_mosaic
 from genkern.cli.errors import CommandError, optional
-from genkern.cli.session import prepare_folder
+from genkern.cli.session import Look, prepare_folder
 from genkern.cli.trainer import Trainer
 
 LOGS = ("csv", "tensorboard")
 _SIDE = 8
 
 
-def logger(kind: str | None, out: Path) -> Callable[[Trainer[Any]], None]:
-    """A function to be called at the end of every interval; without a kind it does nothing."""
-    if kind is None:
-        return lambda trainer: None
-    if kind not in LOGS:
+def looks(kind: str | None, out: Path) -> list[Look]:
+    """What is written at the end of every interval: the history, where it is asked for, and samples."""
+    if kind not in (None, *LOGS):
         raise CommandError(f"--log: expected one of {', '.join(LOGS)}, got {kind!r}")
-    return _tensorboard(out) if kind == "tensorboard" else lambda trainer: _write_csv(trainer, out / "log.csv")
+    samples: Look = partial(_sampled, out / "progress")
+    if kind is None:
+        return [samples]
+    write = _tensorboard(out) if kind == "tensorboard" else partial(_write_csv, out / "log.csv")
+    return [lambda trainer: partial(write, trainer), samples]
 
 
-def draw_samples(trainer: Trainer[Any], out: Path) -> None:
+def _sampled(folder: Path, trainer: Trainer[Any]) -> Callable[[], None]:
     """A picture of the same draws of z at every interval, by its step."""
-    folder = out / "progress"
-    prepare_folder(folder)
-    save_mosaic(folder / f"{trainer.step:07}.png", trainer.sample_grid(_SIDE, _SIDE), _SIDE)
+    path, grid = folder / f"{trainer.step:07}.png", trainer.sample_grid(_SIDE, _SIDE)
+
+    def write() -> None:
+        prepare_folder(folder)
+        save_mosaic(path, grid, _SIDE)
+
+    return write
 
 
-def _write_csv(trainer: Trainer[Any], path: Path) -> None:
+def _write_csv(path: Path, trainer: Trainer[Any]) -> None:
     """The whole history each time, so that a resumed run leaves the table of one that was not stopped."""
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator="\n")

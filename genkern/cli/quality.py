@@ -19,7 +19,6 @@ from genkern.cli.errors import optional
 _DIMS = 16
 _MOST, _NUMBERS = 2000, 2**23
 _EXACT = 500
-_AT_ONCE = 4096
 _NEIGHBOURS = 3  # Kynkäänniemi et al. 2019
 _SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Scales of the kernels, in median squared distances of two training images."""
@@ -118,14 +117,9 @@ def coverage(points: Tensor, of: Tensor, neighbours: int = _NEIGHBOURS) -> float
 
 def nearest(points: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
     """The distance of each point to the nearest one of the other set, and which one that is."""
-    best = torch.full((len(points),), torch.inf, dtype=points.dtype)
-    which = torch.zeros(len(points), dtype=torch.int64)
-    for first, others in zip(range(0, len(of), _AT_ONCE), of.split(_AT_ONCE), strict=True):
-        found = [torch.cdist(part, others).min(dim=1) for part in points.split(256)]
-        values, indices = torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
-        nearer = values < best
-        best, which = torch.where(nearer, values, best), torch.where(nearer, indices + first, which)
-    return best, which
+    neighbours = optional("sklearn.neighbors", "distances").NearestNeighbors(n_neighbors=1).fit(of.numpy())
+    distances, which = neighbours.kneighbors(points.numpy())
+    return torch.as_tensor(distances[:, 0]).to(points.dtype), torch.as_tensor(which[:, 0])
 
 
 def _gaussian(points: Tensor, num: int) -> Tensor:

@@ -23,6 +23,8 @@ BEST = "best.safetensors"
 KEEP = ("best", "last")
 _RESUME = ("auto", "never")
 TrainerT = TypeVar("TrainerT", bound=Trainer[Any])
+Look = Callable[[Trainer[Any]], Callable[[], None]]
+"""What all processes make of a trainer together, and the first one then writes."""
 
 
 class Interrupted(Exception):
@@ -58,7 +60,7 @@ def fit(
     *,
     resume: str,
     keep: str,
-    watch: Sequence[Callable[[Trainer[Any]], None]],
+    watch: Sequence[Look],
     console: Console,
 ) -> None:
     """Train up to `steps` steps, saving at the end of every interval; of several processes, the first one saves.
@@ -79,9 +81,12 @@ def fit(
             at_interval, signum = trainer.advance(stopped)
             advanced(at_interval)
             if at_interval or signum or trainer.step == steps:
-                state = trainer.state()
-                save = partial(_save, trainer, state, out, keep, watch if at_interval else (), resumed)
-                trainer.engine.together(save if trainer.engine.is_first else _nothing)
+                state, seen = trainer.state(), []
+                try:
+                    seen = [look(trainer) for look in watch] if at_interval else []
+                finally:
+                    save = partial(_save, trainer, state, out, keep, seen, resumed)
+                    trainer.engine.together(save)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
 
@@ -91,12 +96,14 @@ def _save(
     state: tuple[dict[str, Tensor], dict[str, Any]],
     out: Path,
     keep: str,
-    looks: Sequence[Callable[[Trainer[Any]], None]],
+    seen: Sequence[Callable[[], None]],
     resumed: bool,
 ) -> None:
+    if not trainer.engine.is_first:
+        return
     try:
-        for look in looks:  # before: a run that is killed in between looks again
-            look(trainer)
+        for write in seen:  # before: a run that is killed in between writes again
+            write()
     finally:
         save_checkpoint(out / CHECKPOINT, *state)
         if keep == "best" and trainer.best_step() == trainer.step:
@@ -105,24 +112,31 @@ def _save(
             (out / BEST).unlink(missing_ok=True)
 
 
-def _nothing() -> None:
-    pass
-
-
 def kept(trainer: TrainerT, out: Path, keep: str) -> TrainerT:
-    """The trainer as it was at its best interval, with its whole history; itself where none was better or is kept."""
-    if keep != "best" or trainer.best_step() in (None, trainer.step) or not (out / BEST).exists():
-        return trainer
-    tensors, metadata = load_checkpoint(out / BEST)
-    if metadata.get("step") != trainer.best_step():  # of another run
-        return trainer
-    best = type(trainer)(trainer.settings, trainer.images, trainer.engine)
+    """The trainer as it was at its best interval, with its whole history; itself where none was better or is kept.
+
+    One whose model is sharded comes from a checkpoint, whole, for one process alone.
+    """
+    best = trainer.best_step() if keep == "best" else None
+    if best not in (None, trainer.step) and (found := _saved(trainer, out / BEST, best)):
+        return found
+    return (_saved(trainer, out / CHECKPOINT, trainer.step) or trainer) if trainer.engine.shards else trainer
+
+
+def _saved(trainer: TrainerT, path: Path, step: int | None) -> TrainerT | None:
+    """The trainer as it was at this step, if the file is of this run."""
+    if not path.exists():
+        return None
+    tensors, metadata = load_checkpoint(path)
+    if metadata.get("step") != step:
+        return None
+    found = type(trainer)(trainer.settings, trainer.images, trainer.engine.alone())
     try:
-        best.restore(tensors, metadata, str(out / BEST))
+        found.restore(tensors, metadata, str(path), to_train=False)
     except CommandError:
-        return trainer
-    best.history = trainer.history
-    return best
+        return None
+    found.history = trainer.history
+    return found
 
 
 @contextmanager

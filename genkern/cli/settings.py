@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from genkern.cli.data import BAD_IMAGES, Images
+from typer import Option
+
+from genkern.cli.data import BAD_IMAGES, Images, load_images
 from genkern.cli.engine import PRECISIONS
 from genkern.cli.errors import CommandError
 
@@ -15,19 +17,29 @@ Self = TypeVar("Self", bound="RunSettings")
 class RunSettings:
     """Everything but the length of the run: a run of 200 steps is a run of 100 steps, continued."""
 
-    data: str = "faces"
-    size: int = 64
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    rate_warmup: int = 0
-    cosine: int = 0
-    clip: float | None = None
-    ema: float = 0.995
-    precision: str = "32"
-    interval: int = 100
-    seed: int = 0
-    bad_images: str = "stop"
-    conditional: bool = False
+    data: Annotated[
+        str,
+        Option(
+            help="faces, digits; a folder, zip or tar of images; .npy, .npz; IDX files; torchvision:NAME, "
+            "huggingface:NAME."
+        ),
+    ] = "faces"
+    size: Annotated[int, Option(help="Pixels to a side, for files of images.")] = 64
+    batch_size: Annotated[int, Option(help="Images a step.")] = 64
+    learning_rate: Annotated[float, Option(help="Learning rate of Adam.")] = 1e-3
+    rate_warmup: Annotated[int, Option(help="Steps in which the learning rate grows from 0.")] = 0
+    cosine: Annotated[int, Option(help="Steps in which the learning rate falls to 0.")] = 0
+    clip: Annotated[float | None, Option(help="Largest norm of a step's gradient.")] = None
+    ema: Annotated[float, Option(help="Decay of the averaged model.")] = 0.995
+    precision: Annotated[
+        str, Option(help="Of the networks: 32, bf16, or 16 on a GPU; weights and losses are float32.")
+    ] = "32"
+    interval: Annotated[int, Option(help="Steps between two checkpoints.")] = 100
+    seed: Annotated[int, Option(help="Every random number of the run is a function of it.")] = 0
+    bad_images: Annotated[str, Option(help="Files that cannot be read: stop, or skip them.")] = "stop"
+    conditional: Annotated[
+        bool, Option("--conditional", help="Tell the model the class of each image: its folder, or its label.")
+    ] = False
 
     def __post_init__(self) -> None:
         self.require_at_least(1, "size", "batch_size", "interval")
@@ -42,6 +54,9 @@ class RunSettings:
     def changed(self: Self, **values: Any) -> Self:
         """Settings with the given values in place, but for those that are None."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def load(self, **where: Any) -> Images:
+        return load_images(self.data, self.size, labelled=self.conditional, bad=self.bad_images, **where)
 
     def num_classes(self, images: Images) -> int | None:
         """How many classes a conditional model is told."""

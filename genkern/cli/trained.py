@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from genkern import random
 from genkern.cli.checkpoint import load_checkpoint, replace_file
 from genkern.cli.data import Images, Pixels
 from genkern.cli.drawing import save_image, save_mosaic
-from genkern.cli.errors import CommandError, optional
+from genkern.cli.errors import CommandError
 from genkern.cli.gan.settings import GANSettings, build_gan
 from genkern.cli.gan.trainer import GANTrainer
 from genkern.cli.job import console
@@ -42,7 +43,6 @@ class Trained:
     classes: tuple[str, ...] = ()
 
     def pictures_of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Mean images of points of the latent space."""
         return pictures_of(self.model, z, labels)
 
     def labels(self, asked: str | None, columns: int, rows: int | None = None) -> Tensor | None:
@@ -163,7 +163,7 @@ def export(
         torch.export.save(exported, buffer)
         replace_file(out / f"{name}.pt2", buffer.getvalue())
         written.append(f"{name}.pt2")
-        if _has_onnx():
+        if find_spec("onnxscript"):
             onnx = torch.onnx.export(program, example, dynamo=True, dynamic_shapes=(dynamic,))
             assert onnx is not None
             replace_file(out / f"{name}.onnx", onnx.model_proto.SerializeToString())
@@ -184,11 +184,3 @@ class _Call(nn.Module):
 
 def _encoded(model: VAE, x: Tensor, labels: Tensor | None = None) -> Any:
     return model.encode(x, condition=labels)
-
-
-def _has_onnx() -> bool:
-    try:
-        optional("onnxscript", "ONNX")
-    except CommandError:
-        return False
-    return True

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genkern import random
 from genkern.cli.batches import Batches, stream
-from genkern.cli.data import Images, load_images
+from genkern.cli.data import Images
 from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
 from genkern.cli.sampling import Model, drawn, rows_of_classes
 from genkern.cli.settings import RunSettings
+from genkern.cli.sharding import part, whole
 
 _UNNAMED = "vae"
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
@@ -56,7 +57,6 @@ class Trainer(ABC, Generic[SettingsT]):
         self._sums = torch.zeros(len(self.figures), dtype=torch.float64)
 
     def key(self, draw: str) -> Tensor:
-        """The key of one of the `draws`."""
         return random.fold_in(random.key(self.settings.seed), self.draws.index(draw))
 
     def key_of_step(self, draw: str) -> Tensor:
@@ -73,25 +73,24 @@ class Trainer(ABC, Generic[SettingsT]):
         cache: Path | None = None,
         engine: Engine | None = None,
     ) -> Self:
-        """The trainer of a `state`, by its settings; its images are found at `data` if not where they say."""
+        """The trainer of a `state`, to be looked at; its images are at `data` if not where its settings say."""
         try:
             settings = cls.settings_type(**metadata["settings"])
         except (KeyError, TypeError) as error:
             raise CommandError(f"{where}: its settings are not those of a run of this version ({error})") from error
-        found = settings.data if data is None else data
-        images = load_images(found, settings.size, labelled=settings.conditional, bad=settings.bad_images, cache=cache)
+        images = settings.changed(data=data).load(cache=cache)
         if metadata.get("data") != images.fingerprint:
-            raise CommandError(f"{where}: the run was made with other images than those of {found!r}; see --data")
+            raise CommandError(
+                f"{where}: the run was made with other images than those of {data or settings.data!r}; see --data"
+            )
         trainer = cls(settings, images, engine)
-        trainer.restore(tensors, metadata, where)
+        trainer.restore(tensors, metadata, where, to_train=False)
         return trainer
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of the history."""
         return ("step", *self.figures, *self.held_out_figures)
 
     def records(self) -> list[dict[str, float]]:
-        """The history, a dictionary for each interval."""
         return [dict(zip(self.columns(), line, strict=True)) for line in self.history]
 
     def best_step(self) -> int | None:
@@ -110,10 +109,7 @@ class Trainer(ABC, Generic[SettingsT]):
         self.step += 1
         diverged, number = self.engine.highest(int(not figures.isfinite().all()), told())
         if diverged:
-            raise CommandError(
-                f"training diverged at step {self.step} ({self.figures[0]} {self.engine.mean(figures)[0].item()}); "
-                "try a smaller --learning-rate"
-            )
+            raise self._diverged(self.figures[0], self.engine.mean(figures)[0].item())
         self._sums += figures
         if self.step % self.settings.interval:
             return False, number
@@ -121,12 +117,12 @@ class Trainer(ABC, Generic[SettingsT]):
         self._sums.zero_()
         held_out = self._held_out()
         if not torch.tensor(held_out).isfinite().all():  # the same on every rank
-            raise CommandError(
-                f"training diverged at step {self.step} ({self.held_out_figures[0]} {held_out[0]}); "
-                "try a smaller --learning-rate"
-            )
+            raise self._diverged(self.held_out_figures[0], held_out[0])
         self.history.append((float(self.step), *training, *held_out))
         return True, number
+
+    def _diverged(self, figure: str, value: float) -> CommandError:
+        return CommandError(f"training diverged at step {self.step} ({figure} {value}); try a smaller --learning-rate")
 
     def _batch(self) -> Tensor:
         """The batch of this step; those that follow are read while it is computed on."""
@@ -150,12 +146,15 @@ class Trainer(ABC, Generic[SettingsT]):
         return rate
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that `restore` needs, as tensors and metadata; all processes ask for it together."""
+        """All that `restore` needs, as tensors and metadata; all processes ask together, and the first one gets it."""
         self._sums = self.engine.mean(self._sums)
         tensors: dict[str, Tensor] = {}
-        for name, part in self._parts().items():
-            state = _adam_state(part) if isinstance(part, Optimizer) else part.state_dict()
-            tensors |= {f"{name}.{key}": value for key, value in state.items()}
+        for name, source in self._parts().items():
+            state = _adam_state(source) if isinstance(source, Optimizer) else source.state_dict()
+            for key, value in state.items():
+                gathered = whole(value)
+                if self.engine.is_first:
+                    tensors[f"{name}.{key}"] = gathered.cpu()
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))
         tensors["interval_sums"] = self._sums
         metadata: dict[str, Any] = {
@@ -170,8 +169,10 @@ class Trainer(ABC, Generic[SettingsT]):
             metadata["scaler"] = scale
         return tensors, metadata | ({} if self.family == _UNNAMED else {"family": self.family})
 
-    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
-        """Continue from `state`; CommandError where it is that of another run."""
+    def restore(
+        self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, *, to_train: bool = True
+    ) -> None:
+        """Continue from `state`, or look at it, without the moments of Adam; CommandError for one of another run."""
         found = family_of(metadata)
         if found != self.family:
             raise CommandError(f"{where}: expected a run of a {self.family}, a {found} is there; give another --out")
@@ -179,9 +180,11 @@ class Trainer(ABC, Generic[SettingsT]):
         if metadata.get("data") != self.images.fingerprint:
             raise CommandError(f"{where}: the run there was made with other images; give another --out")
         try:
-            for name, part in self._parts().items():
+            for name, into in self._parts().items():
+                if isinstance(into, Optimizer) and not to_train:
+                    continue
                 state = {key[len(name) + 1 :]: t for key, t in tensors.items() if key.startswith(f"{name}.")}
-                part.load_state_dict(_with_groups(state, part) if isinstance(part, Optimizer) else state)
+                _load(into, state)
             self.history = [tuple(line) for line in tensors["history"].tolist()]
             self._sums = tensors["interval_sums"].clone()
             self.step = int(metadata["step"])
@@ -245,10 +248,15 @@ def _adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": value for index, state in slots.items() for name, value in state.items()}
 
 
-def _with_groups(tensors: dict[str, Tensor], optimizer: Optimizer) -> dict[str, Any]:
-    """The argument of `load_state_dict`, from `_adam_state`."""
+def _load(into: nn.Module | Optimizer, tensors: dict[str, Tensor]) -> None:
+    """A state as modules have it, or as `_adam_state` gives it."""
+    if isinstance(into, nn.Module):
+        own = into.state_dict()
+        into.load_state_dict({name: part(value, own.get(name)) for name, value in tensors.items()})
+        return
+    params = dict(enumerate(p for group in into.param_groups for p in group["params"]))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, slot = name.partition(".")
-        state.setdefault(int(index), {})[slot] = value
-    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+        state.setdefault(int(index), {})[slot] = part(value, params.get(int(index)))
+    into.load_state_dict({"state": state, "param_groups": into.state_dict()["param_groups"]})

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from genkern import _checks
+from genkern import _checks, _dtensor
 
 __all__ = ["average_gradients", "clip_or_skip"]
 
@@ -18,7 +18,8 @@ def average_gradients(params: Iterable[Tensor]) -> None:
     Parameters
     ----------
     params : iterable of Tensor
-        The same on every rank; those without a gradient are left out, on every rank alike.
+        The same on every rank; those without a gradient are left out, on every rank alike, and so are those of
+        ``fully_shard``, which has averaged their gradients.
 
     See Also
     --------
@@ -46,7 +47,7 @@ def average_gradients(params: Iterable[Tensor]) -> None:
         _checks.tensor(f"params[{i}]", value)
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return
-    grads = [p.grad for p in values if p.grad is not None]
+    grads = [p.grad for p in values if p.grad is not None and not _dtensor.given([p])]
     for dtype in dict.fromkeys(g.dtype for g in grads):
         alike = [g for g in grads if g.dtype == dtype]
         flat = torch.cat([g.flatten() for g in alike])
@@ -69,7 +70,7 @@ def clip_or_skip(
     ----------
     parameters : Tensor or iterable of Tensor
         Of any shapes and dtypes; those without a gradient are passed over. The norm is that of all, in float32 or
-        wider.
+        wider; of a model under ``fully_shard`` it is that of all ranks, which call together.
     clip, skip : float, optional
         Norms; None: no bound.
 
@@ -98,10 +99,18 @@ def clip_or_skip(
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for parameter in parameters:
         _checks.tensor("parameters", parameter)
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = float(torch.nn.utils.get_total_norm([g.to(_checks.compute_dtype(g)) for g in gradients]))
+    # torch computes with no list that has both plain tensors and shards.
+    kinds = [[p for p in parameters if _dtensor.given([p]) == sharded] for sharded in (False, True)]
+    norm = math.hypot(*map(_norm, kinds))
     if not math.isfinite(norm) or norm > skip:
         return False
     if norm > clip:
-        torch.nn.utils.clip_grads_with_norm_(parameters, clip, torch.tensor(norm))
+        for alike in kinds:
+            torch.nn.utils.clip_grads_with_norm_(alike, clip, torch.tensor(norm))
     return True
+
+
+def _norm(parameters: list[Tensor]) -> float:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm([g.to(_checks.compute_dtype(g)) for g in gradients])
+    return float(norm.full_tensor() if _dtensor.given([norm]) else norm)  # type: ignore[attr-defined]

@@ -11,7 +11,9 @@ import torch
 from support.published import vdvae
 from support.published.compared import at_random
 from support.published.vdvae_helpers import discretized_mix_logistic_loss
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.distributions import Normal, kl_divergence
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -451,6 +453,24 @@ def test_updates_are_clipped_or_left_out(weight: Tensor) -> None:
     half.grad = torch.full_like(half, 10_000.0)
     assert clip_or_skip(half, clip=2.0, skip=1e6)  # whose norm is no half
     torch.testing.assert_close(half.grad.float().norm(), torch.tensor(2.0), rtol=1e-3, atol=0)
+
+
+@pytest.fixture
+def mesh() -> Iterator[DeviceMesh]:
+    """Of one process."""
+    distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def test_shards_and_whole_parameters_have_one_norm(weight: Tensor, mesh: DeviceMesh) -> None:
+    shard = distribute_tensor(torch.ones(9), mesh, [Shard(0)]).requires_grad_()
+    shard.grad = distribute_tensor(torch.full((9,), -100.0), mesh, [Shard(0)])
+    norm = math.hypot(100.0, 300.0)
+    assert not clip_or_skip([weight, shard], skip=norm - 1)
+    assert clip_or_skip([weight, shard], clip=norm / 10, skip=norm + 1)
+    torch.testing.assert_close(weight.grad, torch.full((4,), 5.0))
+    torch.testing.assert_close(shard.grad.full_tensor(), torch.full((9,), -10.0))
 
 
 class Flat(Chain):

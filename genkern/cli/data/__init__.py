@@ -44,7 +44,6 @@ class Images:
         return self.train.image_shape
 
     def on(self, device: torch.device) -> "Images":
-        """The same images, which come to another device."""
         return replace(self, train=self.train.on(device), held_out=self.held_out.on(device), digest=self.fingerprint)
 
     @cached_property

@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
@@ -87,16 +87,16 @@ def _read(path: Path) -> Described | None:
 def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> Described:
     bars = Progress(console=console, transient=True, disable=not console.is_terminal)
     with files.opened() as read, bars as bar:
-        kinds = list(bar.track(_mapped(_Heads(files.names, read)), total=len(files.names), description="images found"))
+        found = _mapped(_Each(files.names, read, kind_of))
+        kinds = list(bar.track(found, total=len(files.names), description="images found"))
         _stop_at(zip(files.names, kinds, strict=True), bad)
-        kind = reduce(or_, (found for found in kinds if isinstance(found, Kind)), Kind())
+        kind = reduce(or_, (each for each in kinds if isinstance(each, Kind)), Kind())
         beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # of each run its own
         digest, kept, skipped = hashlib.sha256(), [], []
         try:
             with beside.open("wb") as file:
-                squares = bar.track(
-                    _mapped(_Squares(files.names, read, size, kind)), total=len(kinds), description="decoded"
-                )
+                squares = _mapped(_Each(files.names, read, partial(decode, size=size, kind=kind)))
+                squares = bar.track(squares, total=len(kinds), description="decoded")
                 for name, square in zip(files.names, squares, strict=True):
                     _stop_at([(name, square)], bad)
                     if isinstance(square, str):
@@ -122,7 +122,7 @@ def _write(files: Files, size: int, path: Path, bad: str, console: Console) -> D
         classes=classes,
         labels=np.searchsorted(classes, [class_of(name) for name in kept]).tolist(),
         skipped=skipped,
-        transparent=sum(isinstance(found, Kind) and found.transparent for found in kinds),
+        transparent=sum(isinstance(each, Kind) and each.transparent for each in kinds),
     )
     described_beside = beside.with_suffix(".json")
     described_beside.write_text(json.dumps({"format": _FORMAT, **asdict(described)}) + "\n", encoding="utf-8")
@@ -137,41 +137,29 @@ def _stop_at(found: Iterable[tuple[str, object]], bad: str) -> None:
             raise CommandError(f"--data: cannot read the image {name!r}: {reason}; --bad-images skip leaves it out")
 
 
-class _Heads:
-    """The kind of each image, or the reason why it has none."""
+@dataclass(frozen=True)
+class _Each:
+    """What is made of the content of each file, or the reason why nothing is."""
 
-    def __init__(self, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-        self._names, self._read = names, read
+    names: Sequence[str]
+    read: Callable[[str], bytes]
+    make: Callable[[bytes], Any]
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def __getitem__(self, at: int) -> Any:
         try:
-            return self._made(self._read(self._names[at]))
+            return self.make(self.read(self.names[at]))
         except (Unreadable, OSError) as error:
             return str(error)
-
-    def _made(self, content: bytes) -> Any:
-        return kind_of(content)
-
-
-class _Squares(_Heads):
-    """The decoded square of each image, likewise."""
-
-    def __init__(self, names: Sequence[str], read: Callable[[str], bytes], size: int, kind: Kind) -> None:
-        super().__init__(names, read)
-        self._size, self._kind = size, kind
-
-    def _made(self, content: bytes) -> Any:
-        return decode(content, self._size, self._kind)
 
 
 def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _mapped(items: _Heads) -> Iterable[Any]:
+def _mapped(items: _Each) -> Iterable[Any]:
     """Every item in its order, made by as many processes as there are cores."""
     if len(items) < _FEW:
         return (items[at] for at in range(len(items)))

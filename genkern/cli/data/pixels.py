@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,35 +19,22 @@ WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 Rows = Callable[[np.ndarray], np.ndarray]
 
 
+@dataclass(frozen=True, eq=False)
 class Pixels:
-    """Images ``[N, C, H, W]``; what is indexed comes as float32 in [0, 1].
+    """Images ``[N, C, H, W]``; what is indexed comes as float32 in [0, 1]."""
 
-    Parameters
-    ----------
-    shape : ``(C, H, W)``
-    rows : the stored images of an array of places
-    places : which of the stored images these are, in their order
-    device : where they come to, the CPU by default
-    classes : the number of the class of each stored image, if they have any
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        rows: Rows,
-        places: np.ndarray,
-        device: torch.device | None = None,
-        classes: np.ndarray | None = None,
-    ) -> None:
-        self.image_shape = shape
-        self._rows = rows
-        self._places = places
-        self._device = device
-        self._classes = classes
+    image_shape: tuple[int, int, int]
+    rows: Rows
+    """The stored images of an array of places."""
+    places: np.ndarray
+    """Which of the stored images these are, in their order."""
+    device: torch.device | None = None
+    """Where they come to, the CPU by default."""
+    classes: np.ndarray | None = None
+    """The number of the class of each stored image, if they have any."""
 
     @classmethod
     def of(cls, images: np.ndarray | Tensor, classes: np.ndarray | None = None) -> Pixels:
-        """The images of an array in memory."""
         channels, height, width = images.shape[1:]
         array = images.numpy() if isinstance(images, Tensor) else images
         return cls((channels, height, width), array.__getitem__, np.arange(len(array)), None, classes)
@@ -63,36 +50,32 @@ class Pixels:
 
     @property
     def dims(self) -> int:
-        """How many numbers an image has."""
         return int(np.prod(self.image_shape))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __getitem__(self, which: int | slice | Tensor) -> Tensor:
         if isinstance(which, int):
             return self[which : which + 1 or None][0]
-        stored = self._rows(self._places[which if isinstance(which, slice) else which.cpu().numpy()])
-        return _unit(stored).to(self._device)
+        stored = self.rows(self.places[which if isinstance(which, slice) else which.cpu().numpy()])
+        return _unit(stored).to(self.device)
 
     def of_classes(self, classes: np.ndarray) -> Pixels:
-        """The same images, of classes."""
-        return Pixels(self.image_shape, self._rows, self._places, self._device, classes)
+        return replace(self, classes=classes)
 
     def labels(self, which: slice | Tensor = slice(None)) -> Tensor | None:
         """The classes of the images that this index gives, int64; None where they have none."""
-        if self._classes is None:
+        if self.classes is None:
             return None
-        found = self._classes[self._places[which if isinstance(which, slice) else which.cpu().numpy()]]
-        return torch.from_numpy(found.astype(np.int64)).to(self._device)
+        found = self.classes[self.places[which if isinstance(which, slice) else which.cpu().numpy()]]
+        return torch.from_numpy(found.astype(np.int64)).to(self.device)
 
     def some(self, places: np.ndarray) -> Pixels:
-        """The images at these places."""
-        return Pixels(self.image_shape, self._rows, self._places[places], self._device, self._classes)
+        return replace(self, places=self.places[places])
 
     def on(self, device: torch.device) -> Pixels:
-        """The same images, which come to another device."""
-        return Pixels(self.image_shape, self._rows, self._places, device, self._classes)
+        return replace(self, device=device)
 
     def sample(self, most: int) -> Pixels:
         """At most so many of the images, evenly spread."""
@@ -102,8 +85,7 @@ class Pixels:
 
     def binarized(self, key: Tensor) -> Pixels:
         """The same images in black and white: a pixel is 1 with its intensity for a probability, drawn once."""
-        drawn = partial(_binary, self._rows, key)
-        return Pixels(self.image_shape, drawn, self._places, self._device, self._classes)
+        return replace(self, rows=partial(_binary, self.rows, key))
 
     def parts(self, rows: int = _AT_ONCE) -> Iterator[tuple[int, Tensor]]:
         """All of them, part by part, each with the number of its first row."""
@@ -111,13 +93,12 @@ class Pixels:
             yield first, self[first : first + rows]
 
     def mean(self) -> Tensor:
-        """The mean image."""
         if len(self) <= _AT_ONCE:
             return self[:].mean(dim=0)
         total = torch.zeros(self.image_shape, dtype=torch.float64)
         for _, part in self.parts():
             total += part.cpu().double().sum(dim=0)
-        return (total / len(self)).float().to(self._device)
+        return (total / len(self)).float().to(self.device)
 
     def bytes(self) -> Iterator[bytes]:
         """As float32, part by part."""
@@ -145,14 +126,10 @@ def _binary(rows: Rows, key: Tensor, places: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path, shape: tuple[int, int, int], kind: np.dtype, places: np.ndarray) -> np.ndarray:
-    """The images at these places of a file."""
     found = np.empty((len(places), *shape), kind)
-    size = int(np.prod(shape)) * kind.itemsize
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        for row, place in enumerate(places):
-            os.lseek(descriptor, int(place) * size, os.SEEK_SET)
-            found[row] = np.frombuffer(os.read(descriptor, size), kind).reshape(shape)
-    finally:
-        os.close(descriptor)
+    with path.open("rb", buffering=0) as file:
+        for image, place in zip(found, places, strict=True):
+            file.seek(int(place) * image.nbytes)
+            if file.readinto(image) != image.nbytes:
+                raise OSError(f"{path}: expected {image.nbytes} bytes of image {place}, got fewer")
     return found

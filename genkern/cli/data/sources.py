@@ -211,7 +211,6 @@ def _unpacked(path: Path) -> IO[bytes]:
 
 
 def _load_array(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The images, and their labels, if they are there."""
     loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         return loaded, []

@@ -1,10 +1,11 @@
 """The settings of a GAN's run, and the model they describe."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
+from typer import Option
 
 from genkern.cli.data import Images
 from genkern.cli.errors import CommandError
@@ -25,16 +26,22 @@ class GANSettings(RunSettings):
 
     batch_size: int = 16
     learning_rate: float = 2e-3
-    loss: str = "non_saturating"
-    penalty: str = "r1"
-    penalty_weight: float | None = None
-    penalty_interval: int = 4
-    n_critic: int = 1
-    latent_dim: int = 32
-    width: int = 16
-    minibatch_stddev: bool = False
+    loss: Annotated[str, Option(help=f"{', '.join(LOSSES)}.")] = "non_saturating"
+    penalty: Annotated[str, Option(help=f"Penalty of the discriminator's slope: {', '.join(PENALTIES)}.")] = "r1"
+    penalty_weight: Annotated[float | None, Option(help="Its factor.")] = None
+    penalty_interval: Annotated[
+        int, Option(help="Discriminator steps to one with the penalty, which then counts as often.")
+    ] = 4
+    n_critic: Annotated[int, Option(help="Discriminator steps to one of the generator.")] = 1
+    latent_dim: Annotated[int, Option(help="Latent dimensions.")] = 32
+    width: Annotated[int, Option(help="Channels at full resolution.")] = 16
+    minibatch_stddev: Annotated[
+        bool, Option(help="Whether the discriminator sees how much the images of a group differ.")
+    ] = False
     ema: float = 0.998
-    classifier: str = "projection"
+    classifier: Annotated[
+        str, Option(help=f"How the discriminator of a conditional GAN knows classes: {', '.join(CLASSIFIERS)}.")
+    ] = "projection"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -103,7 +103,6 @@ class GANTrainer(Trainer[GANSettings]):
         return [self._judged(*given) for given in (train, held_out, (generated, held_out[1]))]
 
     def _judged(self, x: Tensor, labels: Tensor | None) -> float:
-        """The mean logit of images, of these classes."""
         told = {"condition": labels} if self.gan.discriminator.takes_condition else {}
         said = self.gan.discriminator(x, **told)
         return (said[0] if isinstance(said, tuple) else said).cpu().double().mean().item()
@@ -115,8 +114,8 @@ class GANTrainer(Trainer[GANSettings]):
     def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         return self.steps.generator_optimizer, self.steps.discriminator_optimizer
 
-    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str) -> None:
-        super().restore(tensors, metadata, where)
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any], where: str, **how: bool) -> None:
+        super().restore(tensors, metadata, where, **how)
         self.steps.steps = self.step
 
 

@@ -1,14 +1,14 @@
 """Held-out figures of a trained VAE, and the baselines that say whether they are any good."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genkern import functional, random
-from genkern.cli.data import Images, Pixels
+from genkern.cli.data import Images
 from genkern.cli.quality import most_at_once, principal_components
 from genkern.cli.units import GREY_LEVEL_BITS, bits_per_dim
 from genkern.cli.vae.trainer import VAETrainer
@@ -57,14 +57,14 @@ def held_out_bounds(trainer: VAETrainer, num_samples: int, track: Track = _untra
     rows = max(_DRAWS_A_CALL, min(4096, 2**21 // dims))  # to a call of the decoder
     draws = random.split(trainer.key("elbo"), ELBO_DRAWS)
     found = []
-    for first, part in track(list(batches(x, rows)), "ELBO"):
+    for first, part in track(list(x.parts(rows)), "ELBO"):
         told: dict[str, Any] = {"condition": x.labels(slice(first, first + len(part))), "element_offset": first * size}
         each = (vae.elbo(part, key=key, **told) for key in draws)
         found.append(torch.stack([torch.cat(list(map(_rows, terms))) for terms in each]).mean(dim=0))
     terms = torch.cat(found, dim=1)
 
     chunks = random.split(trainer.key("log_likelihood"), num_samples).split(_DRAWS_A_CALL)
-    parts = list(batches(weighted, max(1, rows // min(num_samples, _DRAWS_A_CALL))))
+    parts = list(weighted.parts(max(1, rows // min(num_samples, _DRAWS_A_CALL))))
     work = [(part, chunk) for part in parts for chunk in chunks]
     log_likelihoods, total = [], functional.LogMeanExp()
     for (first, part), chunk in track(work, f"{num_samples} importance samples"):
@@ -108,12 +108,6 @@ def _means(terms: Tensor, log_likelihoods: Tensor) -> dict[str, Any]:
     }
 
 
-def batches(x: Tensor | Pixels, rows: int) -> Iterator[tuple[int, Tensor]]:
-    """Parts of `x`, each with the number of its first row."""
-    for first in range(0, len(x), rows):
-        yield first, x[first : first + rows]
-
-
 _DENSITY = "density over pixels in [0, 1]; + 8 bits/dim for pixels counted in 256 grey levels"
 _PROBABILITY = "probability of the bins of pixels in 256 grey levels"
 _OF_BINARY = "probability of pixels in black and white"
@@ -125,7 +119,6 @@ _MEASURES = {
 
 
 def measure(likelihood: str, binarized: bool = False) -> str:
-    """The meaning of the nats."""
     return _OF_BINARY if binarized else _MEASURES.get(likelihood, _DENSITY)
 
 

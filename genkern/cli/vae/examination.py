@@ -10,11 +10,12 @@ from torch import Tensor
 from genkern import functional, random
 from genkern.cli.data import Pixels
 from genkern.cli.units import bits_per_dim
-from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, batches, held_out_bounds, measure
+from genkern.cli.vae.evaluation import ELBO_DRAWS, Track, held_out_bounds, measure
 from genkern.cli.vae.trainer import VAETrainer
 from genkern.nn import VAE
 
 _ACTIVE = 0.01  # Burda et al. 2016: variance over the data of a posterior mean
+_ROWS = 1000
 _MOST_COMPONENTS = 10_000
 _MOST_SAMPLES = 10_000
 _MOST_FITTED = 500
@@ -37,14 +38,14 @@ def examine(trainer: VAETrainer, num_samples: int, track: Track) -> dict[str, An
 def _latents(vae: VAE, x: Pixels, key: Tensor, track: Track) -> dict[str, Any]:
     """KL = mutual information + total correlation + dimension-wise KL, q(z) being exact for these images."""
     x = x.some(np.arange(min(len(x), _MOST_COMPONENTS)))
-    moments = [vae.encode(part, condition=x.labels(slice(first, first + len(part)))) for first, part in batches(x, 256)]
+    moments = [vae.encode(part, condition=x.labels(slice(first, first + len(part)))) for first, part in x.parts(256)]
     loc, scale = (torch.cat(parts).flatten(1) for parts in zip(*moments, strict=True))
     options, prior = vae.scale_options, vae.objective.prior(vae)
     sums = torch.zeros(3, dtype=torch.float64)
     draws = max(1, min(ELBO_DRAWS, _MOST_COMPONENTS // len(x)))
-    work = [(draw_key, part) for draw_key in random.split(key, draws) for part in batches(loc, 1000)]
-    for draw_key, (first, part) in track(work, "latents"):
-        own = slice(first, first + len(part))
+    work = [(draw_key, first) for draw_key in random.split(key, draws) for first in range(0, len(loc), _ROWS)]
+    for draw_key, first in track(work, "latents"):
+        own = slice(first, first + _ROWS)
         z = functional.gaussian_rsample(
             loc[own], scale[own], key=draw_key, element_offset=first * loc.shape[1], **options
         )

@@ -67,7 +67,6 @@ def _report_classes(held_out: dict[str, Any], console: Console) -> None:
 
 
 def _bounds(held_out: dict[str, Any], elbo: str, title: str | None = None) -> Table:
-    """A table that begins with the bounds."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for heading in ("nats/image", "bits/dim"):

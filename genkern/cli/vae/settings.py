@@ -1,10 +1,11 @@
 """The settings of a VAE's run, and the model they describe."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
+from typer import Option
 
 from genkern import nn
 from genkern.cli.data import Images
@@ -32,19 +33,25 @@ class VAESettings(RunSettings):
     """Likelihood, objective, networks."""
 
     rate_warmup: int = 100
-    likelihood: str = "gaussian"
-    binarize: bool = False
-    sigma: str = "learned"
-    model: str = "hybrid"
-    latent_dim: int = 16
-    objective: str = "elbo"
-    beta: float = 1.0
-    warmup: int = 0
-    accumulate: int = 1
-    levels: str = ""
-    width: int = 32
-    free_bits: float = 0.0
-    skip: float | None = None
+    likelihood: Annotated[str, Option(help=f"Likelihood of a pixel: {', '.join(LIKELIHOODS)}.")] = "gaussian"
+    binarize: Annotated[
+        bool, Option("--binarize", help="Black and white pixels, drawn anew at every step by their intensities.")
+    ] = False
+    sigma: Annotated[
+        str, Option(help="Scale of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal.")
+    ] = "learned"
+    model: Annotated[
+        str, Option(help="conv, mlp, hybrid (conv encoder, mlp decoder), hierarchical (latents on many levels).")
+    ] = "hybrid"
+    latent_dim: Annotated[int, Option(help="Latent dimensions; channels of a level of a hierarchy.")] = 16
+    objective: Annotated[str, Option(help=f"Objective of the training: {', '.join(OBJECTIVES)}.")] = "elbo"
+    beta: Annotated[float, Option(help="Weight of the KL term; of the total correlation.")] = 1.0
+    warmup: Annotated[int, Option(help="Steps over which that weight grows from 0.")] = 0
+    accumulate: Annotated[int, Option(help="Parts of a batch, one after the other, for memory.")] = 1
+    levels: Annotated[str, Option(help="Levels of a hierarchy at each resolution, the coarsest first: 2,4,4,2.")] = ""
+    width: Annotated[int, Option(help="Channels of a hierarchy.")] = 32
+    free_bits: Annotated[float, Option(help="Nats of a hierarchy's level that cost nothing.")] = 0.0
+    skip: Annotated[float | None, Option(help="Norm above which a step's gradient is left out.")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -156,7 +163,6 @@ def _objective(settings: VAESettings, images: Images) -> nn.Objective:
 
 
 def _outputs(likelihood: nn.Likelihood, channels: int) -> int:
-    """Channels of the decoder."""
     if isinstance(likelihood, nn.DiscretizedLogisticMixtureLikelihood):
         return likelihood.param_channels(channels)
     return 2 * channels if getattr(likelihood, "sigma", None) == "decoder" else channels

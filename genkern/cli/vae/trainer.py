@@ -15,6 +15,7 @@ from genkern.cli.data import Images
 from genkern.cli.data.pixels import binary
 from genkern.cli.engine import Engine
 from genkern.cli.errors import CommandError
+from genkern.cli.sharding import groups
 from genkern.cli.trainer import Trainer
 from genkern.cli.units import bits_per_dim
 from genkern.cli.vae.settings import VAESettings, build_vae
@@ -54,7 +55,7 @@ class VAETrainer(Trainer[VAESettings]):
         vae = build_vae(settings, images)
         self.average = self.engine.prepared(copy.deepcopy(vae).eval().requires_grad_(False))
         self.vae = self.engine.prepared(vae, vae.encoder, vae.decoder)
-        self.optimizer = torch.optim.Adam(self.vae.parameters(), lr=settings.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(groups(self.vae.parameters()), lr=settings.learning_rate, fused=True)
 
     @property
     def model(self) -> VAE | HierarchicalVAE:
@@ -89,8 +90,8 @@ class VAETrainer(Trainer[VAESettings]):
         scaler, skip = self.engine.scaler, self.settings.skip
         scaler.unscale_(self.optimizer)
         taken = True
-        if skip is not None:
-            taken = clip_or_skip(self.vae.parameters(), clip=self.settings.clip, skip=skip)
+        if skip is not None or (self.settings.clip is not None and self.engine.shards):
+            taken = clip_or_skip(self.vae.parameters(), clip=self.settings.clip, skip=skip) or skip is None
         elif self.settings.clip is not None:  # which waits for no device
             torch.nn.utils.clip_grad_norm_(self.vae.parameters(), self.settings.clip)
         for group in self.optimizer.param_groups:
