@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cpu/chunks.h"
+#include "cpu/places.h"
 #include "cpu/storage.h"
 #include "cpu/vec.h"
 #include "tiles/traits.h"
@@ -82,11 +83,6 @@ T* in_place(const Span& s, const Operand& o, int64_t shift) {
 template <class T>
 struct alignas(64) Buffer {
   T data[kTile + 64];
-};
-
-// Some elements of a tile, as many as a vector has lanes.
-struct Places {
-  const uint16_t* at;
 };
 
 // The sum of f(value) over n values, f(0) = 0: four sums, none of which waits for another.

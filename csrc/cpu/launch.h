@@ -32,18 +32,18 @@ struct Engine {
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
-  // f(places) for those where x is not 0, a vector of them at a time; the last may be there more than once.
-  template <class Call>
-  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Call& f) {
-    uint16_t places[kTile + lanes];
-    int64_t n = 0;
-    for (int64_t i = 0; i < s.n; ++i) {
-      places[n] = static_cast<uint16_t>(i);
-      n += !(x.data()[i] == T(0));
+  // Of the places where x is not 0, few(places) for those that easy(i) has of the vector at i, else f(places).
+  template <class Easy, class Few, class Call>
+  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f) {
+    PlaceList<kTile, lanes> fews, others;
+    for (int64_t i = 0; i < s.n; i += lanes) {
+      const unsigned within = ~(~0u << least(lanes, s.n - i));
+      const unsigned of_few = set_lanes(easy(i)) & within, left = ~(set_lanes(x[i] == F(0)) | of_few) & within;
+      fews.append(of_few, i);
+      if (left) others.append(left, i);
     }
-    if (n == 0) return;
-    for (int64_t i = n; i < n + lanes; ++i) places[i] = places[n - 1];
-    for (int64_t i = 0; i < n; i += lanes) f(Places{places + i});
+    fews.each(few);
+    others.each(f);
   }
 };
 

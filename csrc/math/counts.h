@@ -43,33 +43,48 @@ GK_INLINE LogFactorial<F> log_factorial(F x) {
   return {select(nothing, F(0), value), by_z - select(small, slope / product, F(0)), rest};
 }
 
+// Few: a whole number from 1 to kFew, whose Gamma functions are a product of as many factors.
+inline constexpr int kFew = 8;
+template <class F>
+GK_INLINE auto is_few(F x) {
+  return (x >= F(1)) & (x <= F(scalar_t<F>(kFew))) & (elementary::round(x, F(1)).value == x);
+}
+
 // -log p(x) = m - x l + log Gamma(x + 1) for a mean m, l = log m. Near the mean, with v = (m - x) / (m + x), the first
-// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000).
+// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000). Of few it is
+// m - log(m^x / x!).
 template <class F>
 struct Poisson {
   static constexpr int kNumbers = 2;
   static constexpr bool kOfCounts = true;
   static constexpr bool kFlushes = false;
   using T = scalar_t<F>;
-  bool log_rate, full;
+  bool log_rate, full, by_x;
 
-  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full) {}
+  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full), by_x(o.by_x) {}
 
   GK_INLINE F value(F x, F rate) const {
-    const Terms t = terms(x, rate);
-    const F plain = t.mean - t.x * t.log;
-    if (!full) return plain;
-    const LogFactorial<F> f = log_factorial(t.x);
-    const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
-    const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
-    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, plain + f.value);
+    if (!full) return without_factorial(terms(x, rate));
+    if (log_rate) {
+      const auto few = (x == F(0)) | is_few(x);
+      const F found = without_factorial(terms(x, rate)) + elementary::log_normal(few_product(x, F(1), true));
+      return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
+    }
+    // Then the product is a normal number.
+    const auto few = (((x == F(0)) & (rate >= F(0))) | (is_few(x) & (rate > F(0x1p-13f)))) & (rate < F(0x1p15f));
+    const F found = rate - elementary::log_normal(few_product(x, rate, false));
+    return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
   }
   GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
-    const Terms t = terms(x, rate);
-    const F by_x = full ? log_factorial(t.x).slope - t.log : -t.log, ratio = t.x / t.mean;
-    if (log_rate) return {{by_x, t.mean - t.x}};
-    const auto near = abs(ratio - F(1)) < F(0.5f);
-    return {{by_x, select(t.x == F(0), F(1), select(near, (t.mean - t.x) / t.mean, F(1) - ratio))}};
+    F d_x(0);
+    if (by_x) {
+      const Terms t = terms(x, rate);
+      d_x = full ? log_factorial(t.x).slope - t.log : -t.log;
+    }
+    const F count = counted(x);
+    if (log_rate) return {{d_x, exp(rate) - count}};
+    const auto one = (x == F(0)) | (rate == F(T(__builtin_huge_val())));
+    return {{d_x, select(one, F(1), (rate - count) / rate)}};
   }
 
  private:
@@ -77,11 +92,27 @@ struct Poisson {
     F x, mean, log;  // 0 for the logarithm of a mean of 0 where x is 0
   };
 
+  static GK_INLINE F counted(F x) { return select(x > F(-1), x, x * F(T(elementary::kNaN))); }
   GK_INLINE Terms terms(F x, F rate) const {
     const F log_mean = log_rate ? rate : log(rate);
     const auto certain = (x == F(0)) & (log_mean == F(T(kMinusInfinity)));
-    return {select(x > F(-1), x, x * F(T(elementary::kNaN))), log_rate ? exp(rate) : rate,
-            select(certain, F(0), log_mean)};
+    return {counted(x), log_rate ? exp(rate) : rate, select(certain, F(0), log_mean)};
+  }
+  static GK_INLINE F without_factorial(const Terms& t) { return t.mean - t.x * t.log; }
+  GK_INLINE F value_of_any(F x, F rate) const {
+    const Terms t = terms(x, rate);
+    const LogFactorial<F> f = log_factorial(t.x);
+    const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
+    const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
+    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, without_factorial(t) + f.value);
+  }
+  // m^x / x!, or x!, of few or 0.
+  static GK_INLINE F few_product(F x, F mean, bool factorial) {
+    F product(T(1));
+    GK_UNROLL
+    for (int k = 1; k <= kFew; ++k)
+      product = select(x < F(T(k)), product, product * (factorial ? F(T(k)) : mean * F(T(1. / k))));
+    return product;
   }
 };
 
@@ -153,6 +184,7 @@ GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
 //   t l(v) + x l(y) + log(2 pi x n / t) / 2 + d(t) + d(x) - d(n),   v = (x - m) / (t + m),   y = p (m - x) / x,
 // where l(v) = v - log(1 + v), d is stirling_error, 1 + v = n / (t + m) and 1 + y = (1 + v) m / x: nothing cancels, and
 // what belongs to t alone vanishes as t grows. Below 1, where it is of order 1, by log Gamma. At 0 it is t log(1 + r).
+// Few have that less the logarithm of the product of (t + k) q / (k + 1) over k = 0 ... x - 1, q = m / (t + m).
 template <class F>
 struct NegativeBinomial {
   using T = scalar_t<F>;
@@ -162,13 +194,26 @@ struct NegativeBinomial {
   static constexpr T kMost = static_cast<T>(sizeof(T) == 8 ? 1e150 : 1e30);  // inverse dispersion
   MeanParam param;
   bool log_dispersion, by_x;
+  // Bounds of few: the product is a normal number, and what belongs to t alone has not vanished.
+  T least_mean, most_mean, least_dispersion, most_dispersion;
 
   GK_INLINE explicit NegativeBinomial(const TermOptions& o)
-      : param(o.mean), log_dispersion(o.log_dispersion), by_x(o.by_x) {}
+      : param(o.mean), log_dispersion(o.log_dispersion), by_x(o.by_x) {
+    const bool log_mean = param != MeanParam::value;
+    const double least = logits() ? 0x1p-6 : 0x1p-12, log_least = logits() ? -6 : -12;
+    least_mean = T(log_mean ? log_least * kLog2 : least);
+    most_mean = T(log_mean ? 30 * kLog2 : 0x1p30);
+    least_dispersion = T(log_dispersion ? log_least * kLog2 : least);
+    most_dispersion = by_x ? T(kMinusInfinity) : T(log_dispersion ? 6 * kLog2 : 0x1p6);
+  }
 
   // A count of 0 is known by this, unless a gradient by it is asked for.
   static constexpr bool kEasyAtZero = true;
   GK_INLINE bool easy_at_zero() const { return !by_x; }
+  GK_INLINE auto easy_as_few(F x, F mean, F dispersion) const {
+    return is_few(x) & (mean >= F(least_mean)) & (mean <= F(most_mean)) & (dispersion >= F(least_dispersion)) &
+           (dispersion <= F(most_dispersion));
+  }
 
   // A mean below 0 is nan, as is an inverse dispersion that is not above 0. Beyond the largest inverse dispersion is
   // the limit, a Poisson distribution; an infinite mean makes every count infinitely unlikely, with gradients of 0.
@@ -184,19 +229,56 @@ struct NegativeBinomial {
     const F mean = min(most, logits() ? ratio * theta : value), inverse = F(1) / (mean + theta);
     return {mean, theta, ratio, inverse, theta * inverse, select(value == F(T(__builtin_huge_val())), value, F(0))};
   }
-  // At 0, given log(1 + r).
-  GK_INLINE Numbers<F, 3> gradient_at_zero(const Terms& t, F log_ratio) const {
-    const LogAndLack<F> l = log_and_lack(-(t.mean * t.inverse), t.p, -log_ratio);
-    return by(t, F(0), F(0), t.p * t.mean, logits() ? log_ratio : l.lack);
-  }
 
-  GK_INLINE F value_at_zero(F mean, F dispersion) const {
-    const Terms t = terms(mean, dispersion);
-    return t.theta * log1p(t.ratio) + t.infinite;
+  GK_INLINE F value_at_zero(const Terms& t) const { return t.theta * elementary::log_one_plus(t.ratio) + t.infinite; }
+  GK_INLINE F value_at_zero(F mean, F dispersion) const { return value_at_zero(terms(mean, dispersion)); }
+  // Given log(1 + r).
+  GK_INLINE elementary::LogOnePlus<F> log_ratio(const Terms& t) const {
+    return elementary::log_one_plus(t.ratio, t.mean * t.inverse);
+  }
+  GK_INLINE Numbers<F, 3> gradient_at_zero(const Terms& t, elementary::LogOnePlus<F> log_ratio) const {
+    return by(t, F(0), F(0), t.p * t.mean, logits() ? log_ratio.value : log_ratio.besides);
   }
   GK_INLINE Numbers<F, 3> gradient_at_zero(F mean, F dispersion) const {
     const Terms t = terms(mean, dispersion);
-    return gradient_at_zero(t, log1p(t.ratio));
+    return gradient_at_zero(t, log_ratio(t));
+  }
+
+  // -log p(x) of few is at_zero - log(product).
+  struct FewTerms {
+    F at_zero, product;
+  };
+  GK_INLINE FewTerms few_terms(F x, F mean, F dispersion) const {
+    const Terms t = terms(mean, dispersion);
+    const F q = t.mean * t.inverse, first = t.theta * q;
+    F product = first;
+    GK_UNROLL
+    for (int k = 1; k < kFew; ++k) {
+      const F factor = fma(first, F(T(1. / (k + 1))), q * F(T(double(k) / (k + 1))));
+      product = select(x > F(T(k)), product * factor, product);
+    }
+    return {t.theta * elementary::log_one_plus(t.ratio), product};
+  }
+  GK_INLINE F value_of_few(F x, F mean, F dispersion) const {
+    const FewTerms few = few_terms(x, mean, dispersion);
+    return few.at_zero - elementary::log_normal(few.product);
+  }
+  // By t it is log(1 + r) + (x - m) / (t + m) less the sum of 1 / (t + k). Where t is small the second is nearly 1 / t,
+  // and both are one quotient, in whose numerator (x - 1) t - m - m t the first difference is rounded once.
+  GK_INLINE Numbers<F, 3> gradient_of_few(F x, F mean, F dispersion) const {
+    const Terms t = terms(mean, dispersion);
+    F slope(T(0)), product(T(1));
+    GK_UNROLL
+    for (int k = 1; k < kFew; ++k) {
+      const auto beyond = x > F(T(k));
+      const F factor = t.theta + F(T(k));
+      slope = select(beyond, fma(slope, factor, product), slope);
+      product = select(beyond, product * factor, product);
+    }
+    const F over = F(1) / t.theta, excess = t.p * (t.mean - x);
+    const F first = logits() ? -over
+                             : fma(-t.mean, t.theta, product_less(x - F(1), t.theta, t.mean)) * over * t.inverse;
+    return by(t, x, F(0), excess, elementary::log_one_plus(t.ratio) + (first - slope / product));
   }
 
   GK_INLINE F value(F x, F mean, F dispersion) const {
@@ -252,7 +334,7 @@ struct NegativeBinomial {
 };
 
 // The same where a count is 0 with the probability sigmoid(logit) whatever the rest says: -log of
-// s + (1 - s) exp(-b) = 1 - (1 - s) (1 - exp(-b)) at 0, of (1 - s) exp(-b) elsewhere.
+// s + (1 - s) exp(-b) at 0, of (1 - s) exp(-b) elsewhere.
 template <class F>
 struct ZeroInflated {
   using T = scalar_t<F>;
@@ -264,15 +346,14 @@ struct ZeroInflated {
   GK_INLINE explicit ZeroInflated(const TermOptions& o) : rest(o) {}
   static constexpr bool kEasyAtZero = true;
   GK_INLINE bool easy_at_zero() const { return true; }
+  GK_INLINE auto easy_as_few(F x, F mean, F dispersion, F) const { return rest.easy_as_few(x, mean, dispersion); }
 
   GK_INLINE F value_at_zero(F mean, F dispersion, F logit) const {
-    const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
-    const Zero z = zero(t.theta * log1p(t.ratio) + t.infinite, logit);
-    const auto near = z.missing < F(0.5f);
-    const F mass = select(near, F(1) - z.missing, z.mass);
-    F found = -(elementary::log_normal(mass) + select(near, lost_of_sum(-z.missing, mass), F(0)));
+    const F b = rest.value_at_zero(mean, dispersion);
+    const Zero z = zero(b, logit);
+    F found = elementary::log_one_plus(z.missing / z.mass);
     if (Masks<F>::any(z.tiny)) {
-      const F largest = max(logit, -z.b), other = log1p_unit(exp(-abs(logit + z.b)));
+      const F largest = max(logit, -b), other = log1p_unit(exp(-abs(logit + b)));
       const F none = F(T(__builtin_huge_val()));
       found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
     }
@@ -280,40 +361,53 @@ struct ZeroInflated {
   }
   GK_INLINE Numbers<F, 4> gradient_at_zero(F mean, F dispersion, F logit) const {
     const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
-    const F log_ratio = log1p(t.ratio);
-    const Zero z = zero(t.theta * log_ratio + t.infinite, logit);
-    const F inverse = F(1) / z.mass;
-    F share = z.kept * z.fall * inverse, lost = z.lost * inverse;
+    const elementary::LogOnePlus<F> log_ratio = rest.log_ratio(t);
+    const F b = t.theta * log_ratio.value + t.infinite;
+    const Zero z = zero(b, logit);
+    const F inverse = F(1) / (z.mass * z.all);
+    F share = z.kept * z.all * inverse, by_logit = -(z.lost * z.missing * inverse);
     if (Masks<F>::any(z.tiny)) {
-      const F sum = logit + z.b, e = exp(-abs(sum));
+      const F sum = logit + b, e = exp(-abs(sum));
       share = select(z.tiny, sigmoid(-sum, e), share);
-      lost = select(z.tiny, sigmoid(sum, e), lost);
+      by_logit = select(z.tiny, -sigmoid(sum, e), by_logit);
     }
     const Numbers<F, 3> d = rest.gradient_at_zero(t, log_ratio);
     const auto part = [&](F by) { return select(by == F(0), F(0), share * by); };
-    return {{F(0), part(d.of[1]), part(d.of[2]), -(lost * z.missing)}};
+    return {{F(0), part(d.of[1]), part(d.of[2]), by_logit}};
+  }
+  GK_INLINE F value_of_few(F x, F mean, F dispersion, F logit) const {
+    const typename NegativeBinomial<F>::FewTerms few = rest.few_terms(x, mean, dispersion);
+    const F all = F(1) + elementary::decay(abs(logit)).left;
+    return few.at_zero + max(F(0), logit) - elementary::log_normal(few.product / all);
+  }
+  GK_INLINE Numbers<F, 4> gradient_of_few(F x, F mean, F dispersion, F logit) const {
+    return with_loss(rest.gradient_of_few(x, mean, dispersion), logit);
   }
   GK_INLINE F value(F x, F mean, F dispersion, F logit) const {
     return rest.value(x, mean, dispersion) + softplus(logit);
   }
   GK_INLINE Numbers<F, 4> gradient(F x, F mean, F dispersion, F logit) const {
-    const Numbers<F, 3> d = rest.gradient(x, mean, dispersion);
-    return {{d.of[0], d.of[1], d.of[2], sigmoid(logit)}};
+    return with_loss(rest.gradient(x, mean, dispersion), logit);
   }
 
  private:
-  // s, 1 - s, b and exp(-b), of which the mass at 0 is made; what that lacks of 1; whether it is all but 0, or nan.
+  static GK_INLINE Numbers<F, 4> with_loss(const Numbers<F, 3>& d, F logit) {
+    return {{d.of[0], d.of[1], d.of[2], sigmoid(logit)}};
+  }
+
+  // With e = exp(-|logit|), 1 + e times: 1, s, (1 - s) exp(-b), their sum, which is the mass at 0, and what the mass
+  // lacks, (1 - s) (1 - exp(-b)); whether the mass is all but 0, or nan.
   struct Zero {
-    F lost, kept, b, fall, mass, missing;
+    F all, lost, kept, mass, missing;
     decltype(F() < F()) tiny;
   };
   GK_INLINE Zero zero(F b, F logit) const {
-    const F e = tail_exp(-abs(logit)), of_less = F(1) / (F(1) + e), of_more = e * of_less;
+    const F e = elementary::decay(abs(logit)).left;
+    const elementary::Decay<F> fall = elementary::decay(b);
     const auto positive = logit >= F(0);
-    const F lost = select(positive, of_less, of_more), kept = select(positive, of_more, of_less);
-    const ExpRoot<F> fall = tail_root_terms(-b);
-    const F after = fall.root * fall.root, mass = fma(kept, after, lost);
-    return {lost, kept, b, after, mass, kept * -fall.square.value, !(mass > F(kNegligible<F>))};
+    const F lost = select(positive, F(1), e), rest = select(positive, e, F(1)), kept = rest * fall.left;
+    const F mass = kept + lost;
+    return {F(1) + e, lost, kept, mass, rest * fall.gone, !(mass > F(kNegligible<F>))};
   }
 };
 

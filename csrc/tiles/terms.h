@@ -23,8 +23,9 @@ GK_INLINE auto with_indices(const Call& f) {
   return with_constants(f, std::make_integer_sequence<int, N>());
 }
 
-// `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed. Such a term
-// has value_at_zero(the others) and gradient_at_zero(the others), in force where easy_at_zero() says so.
+// `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed, and most
+// others few. Such a term has value_at_zero(the others) and gradient_at_zero(the others), in force where easy_at_zero()
+// says so; value_of_few(all) and gradient_of_few(all), which may be taken where easy_as_few(all) says so.
 template <class Term, class = void>
 inline constexpr bool kEasyAtZero = false;
 template <class Term>
@@ -50,20 +51,24 @@ struct TermTiles {
     }
 
     // hard(term, place, numbers...) for all elements; where zeros are easy, easy(term, place, the other numbers...) for
-    // all, then the former where the first number is not 0.
-    template <class Hard, class Easy>
-    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy) {
+    // all, then few or the former where the first number is not 0.
+    template <class Hard, class Easy, class Few>
+    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy, const Few& few) {
+      const auto with_numbers = [&](auto i, const auto& f) {
+        return with_indices<N>([&](auto... k) { return f(term, i, F(in[k][i])...); });
+      };
       if constexpr (kEasyAtZero<Term<F>>) {
         if (term.easy_at_zero()) {
           GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
               with_indices<N - 1>([&](auto... k) { easy(term, i, F(in[k + 1][i])...); });
-          E::each_nonzero(s, in[0],
-                          [&](auto i) { with_indices<N>([&](auto... k) { hard(term, i, F(in[k][i])...); }); });
+          const auto as_few = [](const auto& t, auto, auto... x) { return t.easy_as_few(x...); };
+          E::each_nonzero(
+              s, in[0], [&](auto i) { return with_numbers(i, as_few); }, [&](auto i) { with_numbers(i, few); },
+              [&](auto i) { with_numbers(i, hard); });
           return;
         }
       }
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-          with_indices<N>([&](auto... k) { hard(term, i, F(in[k][i])...); });
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) with_numbers(i, hard);
     }
 
    private:
@@ -82,7 +87,8 @@ struct TermTiles {
       this->fetch(s);
       this->each(
           s, [&](const auto& term, auto i, auto... x) { value->set(i, term.value(x...)); },
-          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_at_zero(x...)); });
+          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_at_zero(x...)); },
+          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_of_few(x...)); });
     }
   };
 
@@ -102,7 +108,8 @@ struct TermTiles {
       with_indices<N>([&](auto... k) { (d[k].prepare(s), ...); });
       this->each(
           s, [&](const auto& term, auto i, auto... x) { set(i, term.gradient(x...)); },
-          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_at_zero(x...)); });
+          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_at_zero(x...)); },
+          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_of_few(x...)); });
       with_indices<N>([&](auto... k) { (d[k].commit(s), ...); });
     }
 
