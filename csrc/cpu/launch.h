@@ -32,18 +32,20 @@ struct Engine {
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
-  // Of the places where x is not 0, few(places) for those that easy(i) has of the vector at i, else f(places).
-  template <class Easy, class Few, class Call>
-  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f) {
-    PlaceList<kTile, lanes> fews, others;
+  // Of the places where x is not 0, few(places, numbers...) for those that easy(i) has of the vector at i, else
+  // f(places, numbers...). The numbers are those of the inputs, of which x is one.
+  template <class Easy, class Few, class Call, class... Inputs>
+  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
+                                     const Inputs&... in) {
+    Picked<T, kTile, sizeof...(in)> fews, others;
     for (int64_t i = 0; i < s.n; i += lanes) {
       const unsigned within = ~(~0u << least(lanes, s.n - i));
       const unsigned of_few = set_lanes(easy(i)) & within, left = ~(set_lanes(x[i] == F(0)) | of_few) & within;
-      fews.append(of_few, i);
-      if (left) others.append(left, i);
+      fews.add(of_few, i, in...);
+      if (left) others.add(left, i, in...);
     }
-    fews.each(few);
-    others.each(f);
+    fews.each(few, in...);
+    others.each(f, in...);
   }
 };
 

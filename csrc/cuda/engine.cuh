@@ -110,12 +110,13 @@ struct Engine {
     return p;
   }
   static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
-  // f(place) for those where x is not 0: threads side by side would take every shorter way besides.
-  template <class X, class Easy, class Few, class Call>
-  static GK_DEVICE void each_nonzero(const Span&, const X& x, const Easy&, const Few&, const Call& f) {
+  // f(place, numbers of the inputs) for those where x is not 0: threads side by side would take a shorter way besides.
+  template <class X, class Easy, class Few, class Call, class... Inputs>
+  static GK_DEVICE void each_nonzero(const Span&, const X& x, const Easy&, const Few&, const Call& f,
+                                     const Inputs&... in) {
     GK_UNROLL
     for (int i = 0; i < width; ++i)
-      if (!(x[i] == U(0))) f(i);
+      if (!(x[i] == U(0))) f(i, in[i]...);
   }
 };
 

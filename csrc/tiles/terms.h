@@ -50,25 +50,26 @@ struct TermTiles {
       with_indices<N>([&](auto... k) { (in[k].fetch(s), ...); });
     }
 
-    // hard(term, place, numbers...) for all elements; where zeros are easy, easy(term, place, the other numbers...) for
-    // all, then few or the former where the first number is not 0.
-    template <class Hard, class Easy, class Few>
-    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy, const Few& few) {
-      const auto with_numbers = [&](auto i, const auto& f) {
-        return with_indices<N>([&](auto... k) { return f(term, i, F(in[k][i])...); });
-      };
-      if constexpr (kEasyAtZero<Term<F>>) {
-        if (term.easy_at_zero()) {
-          GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-              with_indices<N - 1>([&](auto... k) { easy(term, i, F(in[k + 1][i])...); });
-          const auto as_few = [](const auto& t, auto, auto... x) { return t.easy_as_few(x...); };
-          E::each_nonzero(
-              s, in[0], [&](auto i) { return with_numbers(i, as_few); }, [&](auto i) { with_numbers(i, few); },
-              [&](auto i) { with_numbers(i, hard); });
-          return;
+    // hard(term, place, also..., numbers...) for all elements, where `also` are numbers of inputs besides. Where zeros
+    // are easy, easy(term, place, also..., the other numbers...) for all, then few or the former where the first number
+    // is not 0.
+    template <class Hard, class Easy, class Few, class... Also>
+    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy, const Few& few,
+                        const Also&... also) {
+      with_indices<N>([&](auto... k) {
+        if constexpr (kEasyAtZero<Term<F>>) {
+          if (term.easy_at_zero()) {
+            GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+                with_indices<N - 1>([&](auto... j) { easy(term, i, F(also[i])..., F(in[j + 1][i])...); });
+            E::each_nonzero(
+                s, in[0], [&](auto i) { return term.easy_as_few(F(in[k][i])...); },
+                [&](auto i, auto... x) { few(term, i, F(x)...); }, [&](auto i, auto... x) { hard(term, i, F(x)...); },
+                also..., in[k]...);
+            return;
+          }
         }
-      }
-      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) with_numbers(i, hard);
+        GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) hard(term, i, F(also[i])..., F(in[k][i])...);
+      });
     }
 
    private:
@@ -107,9 +108,9 @@ struct TermTiles {
       grad.fetch(s);
       with_indices<N>([&](auto... k) { (d[k].prepare(s), ...); });
       this->each(
-          s, [&](const auto& term, auto i, auto... x) { set(i, term.gradient(x...)); },
-          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_at_zero(x...)); },
-          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_of_few(x...)); });
+          s, [&](const auto& term, auto i, F g, auto... x) { set(i, g, term.gradient(x...)); },
+          [&](const auto& term, auto i, F g, auto... x) { set(i, g, term.gradient_at_zero(x...)); },
+          [&](const auto& term, auto i, F g, auto... x) { set(i, g, term.gradient_of_few(x...)); }, grad);
       with_indices<N>([&](auto... k) { (d[k].commit(s), ...); });
     }
 
@@ -119,9 +120,14 @@ struct TermTiles {
         : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d{a.d[k]...} {}
 
     template <class Place>
-    GK_DEVICE void set(Place i, const Numbers<F, N>& by) {
-      const F g = grad[i] * factor;
-      with_indices<N>([&](auto... k) { (d[k].set(i, g * by.of[k]), ...); });
+    GK_DEVICE void set(Place i, F of_loss, const Numbers<F, N>& by) {
+      const F g = of_loss * factor;
+      with_indices<N>([&](auto... k) { (set(i, d[k], g * by.of[k]), ...); });
+    }
+    // Picked elements are stored one by one, if at all.
+    template <class Place>
+    GK_DEVICE void set(Place i, typename E::Output& to, F v) {
+      if (std::is_same_v<Place, int64_t> || to) to.set(i, v);
     }
   };
 };
