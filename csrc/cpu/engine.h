@@ -10,6 +10,7 @@
 #include "cpu/chunks.h"
 #include "cpu/places.h"
 #include "cpu/storage.h"
+#include "cpu/twice.h"
 #include "cpu/vec.h"
 #include "tiles/traits.h"
 
@@ -142,6 +143,10 @@ class Input {
     for (int i = 0; i < Vec<T>::lanes; ++i) some[i] = at_[p.at[i]];
     return Vec<T>::load(some);
   }
+  template <class Place>
+  GK_INLINE Twice<T> operator[](TwicePlace<Place> p) const {
+    return {(*this)[p.a], (*this)[p.b]};
+  }
   const T* data() const { return at_; }
 
   // For sums alone: elements that are stored as another type are read where they lie.
@@ -182,6 +187,11 @@ class Output {
     v.store(some);
     for (int i = 0; i < Vec<T>::lanes; ++i) at_[p.at[i]] = some[i];
   }
+  template <class Place>
+  GK_INLINE void set(TwicePlace<Place> p, Twice<T> v) {
+    set(p.a, v.a);
+    set(p.b, v.b);
+  }
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
@@ -209,9 +219,9 @@ class Values {
     factor_ = Vec<T>(T(each ? loss.factor : 1.0));
   }
   void prepare(const Span& s) { out_.prepare(s); }
-  template <class Place>
-  GK_INLINE void set(Place place, Vec<T> v) {
-    out_.set(place, v * factor_);
+  template <class Place, class F>
+  GK_INLINE void set(Place place, F v) {
+    out_.set(place, v * F(factor_));
   }
   void commit(const Span& s) { out_.commit(s); }
   const T* data() const { return out_.data(); }

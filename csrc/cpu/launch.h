@@ -11,6 +11,8 @@ template <class U, bool kPlainScales = false>
 struct Engine {
   using T = U;
   using F = Vec<T>;
+  using Wide = Twice<T>;  // of formulas that are long chains
+  using PickedPlace = TwicePlace<Places>;
   static constexpr int lanes = F::lanes;
   static constexpr bool kOneCopy = false;  // a loop of its own for each case
   static constexpr bool kPlain = kPlainScales;
@@ -32,7 +34,12 @@ struct Engine {
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
-  // Of the places where x is not 0, few(places, numbers...) for those that easy(i) has of the vector at i, else
+  // f(places) for all elements, those of two vectors at a time; the last may be there twice.
+  template <class Call>
+  static GK_INLINE void each_wide(const Span& s, const Call& f) {
+    for (int64_t i = 0; i < s.n; i += 2 * lanes) f(TwicePlace<int64_t>{i, i + lanes < s.n ? i + lanes : i});
+  }
+  // Of the places where x is not 0, few(places, numbers...) for those that easy(i) has of the vector at i, as wide, else
   // f(places, numbers...). The numbers are those of the inputs, of which x is one.
   template <class Easy, class Few, class Call, class... Inputs>
   static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
@@ -44,7 +51,7 @@ struct Engine {
       fews.add(of_few, i, in...);
       if (left) others.add(left, i, in...);
     }
-    fews.each(few, in...);
+    fews.each_wide(few, in...);
     others.each(f, in...);
   }
 };

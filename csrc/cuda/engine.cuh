@@ -91,6 +91,8 @@ struct Engine {
   static constexpr bool kOneCopy = true;  // branches cost less than code
   static constexpr bool kPlain = !kAny;   // kernels for one storage type are for plain arguments
   static constexpr int width = kWidth;
+  using Wide = F;
+  using PickedPlace = int;
   using LossStorage = std::conditional_t<kAny, Any, U>;
   using Span = cuda::Span<width, kAny>;
   using Input = cuda::Input<U, S, Span>;
@@ -110,6 +112,10 @@ struct Engine {
     return p;
   }
   static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
+  template <class Call>
+  static GK_DEVICE void each_wide(const Span& s, const Call& f) {
+    GK_TILE for (int64_t i = 0; i < s.n; ++i) f(i);
+  }
   // f(place, numbers of the inputs) for those where x is not 0: threads side by side would take a shorter way besides.
   template <class X, class Easy, class Few, class Call, class... Inputs>
   static GK_DEVICE void each_nonzero(const Span&, const X& x, const Easy&, const Few&, const Call& f,

@@ -58,6 +58,7 @@ struct Poisson {
   static constexpr int kNumbers = 2;
   static constexpr bool kOfCounts = true;
   static constexpr bool kFlushes = false;
+  static constexpr bool kLong = true;
   using T = scalar_t<F>;
   bool log_rate, full, by_x;
 
@@ -65,14 +66,13 @@ struct Poisson {
 
   GK_INLINE F value(F x, F rate) const {
     if (!full) return without_factorial(terms(x, rate));
-    if (log_rate) {
-      const auto few = (x == F(0)) | is_few(x);
-      const F found = without_factorial(terms(x, rate)) + elementary::log_normal(few_product(x, F(1), true));
-      return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
-    }
-    // Then the product is a normal number.
-    const auto few = (((x == F(0)) & (rate >= F(0))) | (is_few(x) & (rate > F(0x1p-13f)))) & (rate < F(0x1p15f));
-    const F found = rate - elementary::log_normal(few_product(x, rate, false));
+    // The product is a normal number, of m / k or, beside x l, of 1 / k.
+    const F by = log_rate ? F(1) : rate;
+    const auto few = (((x == F(0)) & (by >= F(0))) | (is_few(x) & (by > F(0x1p-13f)))) & (by < F(0x1p15f));
+    F product(T(1));
+    GK_UNROLL
+    for (int k = 1; k <= kFew; ++k) product = select(x >= F(T(k)), product * (by * F(T(1. / k))), product);
+    const F found = (log_rate ? without_factorial(terms(x, rate)) : rate) - elementary::log_normal(product);
     return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
   }
   GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
@@ -105,14 +105,6 @@ struct Poisson {
     const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
     const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
     return select((v2 < F(0.01f)) & (t.x >= F(9)), near, without_factorial(t) + f.value);
-  }
-  // m^x / x!, or x!, of few or 0.
-  static GK_INLINE F few_product(F x, F mean, bool factorial) {
-    F product(T(1));
-    GK_UNROLL
-    for (int k = 1; k <= kFew; ++k)
-      product = select(x < F(T(k)), product, product * (factorial ? F(T(k)) : mean * F(T(1. / k))));
-    return product;
   }
 };
 

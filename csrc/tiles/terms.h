@@ -31,18 +31,26 @@ inline constexpr bool kEasyAtZero = false;
 template <class Term>
 inline constexpr bool kEasyAtZero<Term, std::void_t<decltype(Term::kEasyAtZero)>> = Term::kEasyAtZero;
 
+// `static constexpr bool kLong = true`: a long chain of instructions, which is taken of E::Wide.
+template <class Term, class = void>
+inline constexpr bool kLong = false;
+template <class Term>
+inline constexpr bool kLong<Term, std::void_t<decltype(Term::kLong)>> = Term::kLong;
+
 // Term<F>, of math/likelihood.h, say, is that of one element: its value and its gradient.
 template <template <class> class Term>
 struct TermTiles {
   template <class E>
   struct Inputs {
     using F = typename E::F;
+    using Wide = typename E::Wide;
     static constexpr int N = Term<F>::kNumbers;
     static constexpr bool kFlushes = Term<F>::kFlushes;
     static constexpr int kMostElements = kEasyAtZero<Term<F>> ? 2 : 16;
     using Input = std::conditional_t<Term<F>::kOfCounts, typename E::CountInput, typename E::Input>;
     Input in[N];
     Term<F> term;
+    Term<Wide> wide;
 
     GK_DEVICE explicit Inputs(const Terms<N>& a) : Inputs(a, std::make_integer_sequence<int, N>()) {}
 
@@ -59,22 +67,26 @@ struct TermTiles {
       with_indices<N>([&](auto... k) {
         if constexpr (kEasyAtZero<Term<F>>) {
           if (term.easy_at_zero()) {
-            GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-                with_indices<N - 1>([&](auto... j) { easy(term, i, F(also[i])..., F(in[j + 1][i])...); });
+            E::each_wide(s, [&](auto i) {
+              with_indices<N - 1>([&](auto... j) { easy(wide, i, Wide(also[i])..., Wide(in[j + 1][i])...); });
+            });
             E::each_nonzero(
                 s, in[0], [&](auto i) { return term.easy_as_few(F(in[k][i])...); },
-                [&](auto i, auto... x) { few(term, i, F(x)...); }, [&](auto i, auto... x) { hard(term, i, F(x)...); },
-                also..., in[k]...);
+                [&](auto i, auto... x) { few(wide, i, Wide(x)...); },
+                [&](auto i, auto... x) { hard(term, i, F(x)...); }, also..., in[k]...);
             return;
           }
         }
-        GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) hard(term, i, F(also[i])..., F(in[k][i])...);
+        if constexpr (kLong<Term<F>>)
+          E::each_wide(s, [&](auto i) { hard(wide, i, Wide(also[i])..., Wide(in[k][i])...); });
+        else
+          GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) hard(term, i, F(also[i])..., F(in[k][i])...);
       });
     }
 
    private:
     template <int... k>
-    GK_DEVICE Inputs(const Terms<N>& a, std::integer_sequence<int, k...>) : in{a.of[k]...}, term(a.options) {}
+    GK_DEVICE Inputs(const Terms<N>& a, std::integer_sequence<int, k...>) : in{a.of[k]...}, term(a.options), wide(a.options) {}
   };
 
   template <class E>
@@ -108,9 +120,9 @@ struct TermTiles {
       grad.fetch(s);
       with_indices<N>([&](auto... k) { (d[k].prepare(s), ...); });
       this->each(
-          s, [&](const auto& term, auto i, F g, auto... x) { set(i, g, term.gradient(x...)); },
-          [&](const auto& term, auto i, F g, auto... x) { set(i, g, term.gradient_at_zero(x...)); },
-          [&](const auto& term, auto i, F g, auto... x) { set(i, g, term.gradient_of_few(x...)); }, grad);
+          s, [&](const auto& term, auto i, auto g, auto... x) { set(i, g, term.gradient(x...)); },
+          [&](const auto& term, auto i, auto g, auto... x) { set(i, g, term.gradient_at_zero(x...)); },
+          [&](const auto& term, auto i, auto g, auto... x) { set(i, g, term.gradient_of_few(x...)); }, grad);
       with_indices<N>([&](auto... k) { (d[k].commit(s), ...); });
     }
 
@@ -119,15 +131,15 @@ struct TermTiles {
     GK_DEVICE Backward(const TermsBackward<N>& a, std::integer_sequence<int, k...>)
         : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d{a.d[k]...} {}
 
-    template <class Place>
-    GK_DEVICE void set(Place i, F of_loss, const Numbers<F, N>& by) {
-      const F g = of_loss * factor;
+    template <class Place, class V>
+    GK_DEVICE void set(Place i, V of_loss, const Numbers<V, N>& by) {
+      const V g = of_loss * V(factor);
       with_indices<N>([&](auto... k) { (set(i, d[k], g * by.of[k]), ...); });
     }
     // Picked elements are stored one by one, if at all.
-    template <class Place>
-    GK_DEVICE void set(Place i, typename E::Output& to, F v) {
-      if (std::is_same_v<Place, int64_t> || to) to.set(i, v);
+    template <class Place, class V>
+    GK_DEVICE void set(Place i, typename E::Output& to, V v) {
+      if (!std::is_same_v<Place, typename E::PickedPlace> || to) to.set(i, v);
     }
   };
 };
