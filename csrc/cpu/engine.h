@@ -10,7 +10,6 @@
 #include "cpu/chunks.h"
 #include "cpu/places.h"
 #include "cpu/storage.h"
-#include "cpu/twice.h"
 #include "cpu/vec.h"
 #include "tiles/traits.h"
 
@@ -143,10 +142,6 @@ class Input {
     for (int i = 0; i < Vec<T>::lanes; ++i) some[i] = at_[p.at[i]];
     return Vec<T>::load(some);
   }
-  template <class Place>
-  GK_INLINE Twice<T> operator[](TwicePlace<Place> p) const {
-    return {(*this)[p.a], (*this)[p.b]};
-  }
   const T* data() const { return at_; }
 
   // For sums alone: elements that are stored as another type are read where they lie.
@@ -187,11 +182,6 @@ class Output {
     v.store(some);
     for (int i = 0; i < Vec<T>::lanes; ++i) at_[p.at[i]] = some[i];
   }
-  template <class Place>
-  GK_INLINE void set(TwicePlace<Place> p, Twice<T> v) {
-    set(p.a, v.a);
-    set(p.b, v.b);
-  }
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
@@ -219,9 +209,9 @@ class Values {
     factor_ = Vec<T>(T(each ? loss.factor : 1.0));
   }
   void prepare(const Span& s) { out_.prepare(s); }
-  template <class Place, class F>
-  GK_INLINE void set(Place place, F v) {
-    out_.set(place, v * F(factor_));
+  template <class Place>
+  GK_INLINE void set(Place place, Vec<T> v) {
+    out_.set(place, v * factor_);
   }
   void commit(const Span& s) { out_.commit(s); }
   const T* data() const { return out_.data(); }
@@ -241,6 +231,27 @@ class Scratch {
 
  private:
   Buffer<T> buffer_;
+};
+
+// Several, side by side.
+template <class T, class Several>
+class Scratches;
+template <class T, int n>
+class Scratches<T, Numbers<Vec<T>, n>> {
+ public:
+  GK_INLINE Numbers<Vec<T>, n> operator[](int64_t i) const {
+    Numbers<Vec<T>, n> found;
+    GK_UNROLL
+    for (int k = 0; k < n; ++k) found.of[k] = of_[k][i];
+    return found;
+  }
+  GK_INLINE void set(int64_t i, const Numbers<Vec<T>, n>& v) {
+    GK_UNROLL
+    for (int k = 0; k < n; ++k) of_[k].set(i, v.of[k]);
+  }
+
+ private:
+  Scratch<T> of_[n];
 };
 
 // Pairs of points, in one dimension, that take about as long as an element with its exponentials.

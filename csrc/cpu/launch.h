@@ -11,8 +11,6 @@ template <class U, bool kPlainScales = false>
 struct Engine {
   using T = U;
   using F = Vec<T>;
-  using Wide = Twice<T>;  // of formulas that are long chains
-  using PickedPlace = TwicePlace<Places>;
   static constexpr int lanes = F::lanes;
   static constexpr bool kOneCopy = false;  // a loop of its own for each case
   static constexpr bool kPlain = kPlainScales;
@@ -34,12 +32,13 @@ struct Engine {
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
-  // f(places) for all elements, those of two vectors at a time; the last may be there twice.
-  template <class Call>
-  static GK_INLINE void each_wide(const Span& s, const Call& f) {
-    for (int64_t i = 0; i < s.n; i += 2 * lanes) f(TwicePlace<int64_t>{i, i + lanes < s.n ? i + lanes : i});
+  // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...). A processor looks ahead a few hundred
+  // instructions, so it waits where a formula is a longer chain: each step is taken for all before the next.
+  template <class Arguments, class Set, class... Steps>
+  static GK_INLINE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
+    steps_from(s, numbers, set, [](int64_t) { return Before(); }, steps...);
   }
-  // Of the places where x is not 0, few(places, numbers...) for those that easy(i) has of the vector at i, as wide, else
+  // Of the places where x is not 0, few(places, numbers...) for those that easy(i) has of the vector at i, else
   // f(places, numbers...). The numbers are those of the inputs, of which x is one.
   template <class Easy, class Few, class Call, class... Inputs>
   static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
@@ -51,8 +50,24 @@ struct Engine {
       fews.add(of_few, i, in...);
       if (left) others.add(left, i, in...);
     }
-    fews.each_wide(few, in...);
+    fews.each(few, in...);
     others.each(f, in...);
+  }
+
+ private:
+  template <class Arguments, class Set, class Made, class Step, class... Others>
+  static GK_INLINE void steps_from(const Span& s, const Arguments& numbers, const Set& set, const Made& made,
+                                   const Step& step, const Others&... others) {
+    const auto make = [&](int64_t i) {
+      return numbers(i, [&](auto... x) { return step(made(i), x...); });
+    };
+    if constexpr (sizeof...(others) == 0) {
+      for (int64_t i = 0; i < s.n; i += lanes) set(i, make(i));
+    } else {
+      Scratches<T, decltype(make(0))> kept;
+      for (int64_t i = 0; i < s.n; i += lanes) kept.set(i, make(i));
+      steps_from(s, numbers, set, [&](int64_t i) { return kept[i]; }, others...);
+    }
   }
 };
 

@@ -1,7 +1,7 @@
 // Elements of a tile that a formula of their own awaits, picked from vectors without a branch for each of them.
 #pragma once
 
-#include "cpu/twice.h"
+#include "cpu/vec.h"
 
 namespace genkern {
 
@@ -80,49 +80,33 @@ class Picked {
       n_ += kSetBits.count[byte];
     }
   }
-  // f(places, numbers...), a vector of them at a time, or two; the last may be there more than once.
+  // f(places, numbers...), a vector of them at a time; the last may be there more than once.
   template <class Call, class... Inputs>
   GK_INLINE void each(const Call& f, const Inputs&... in) {
-    fill(lanes);
-    for (int64_t i = 0; i < n_; i += lanes)
-      call(f, Places{at_ + i}, i, std::make_integer_sequence<int, kInputs>(), in...);
-  }
-  template <class Call, class... Inputs>
-  GK_INLINE void each_wide(const Call& f, const Inputs&... in) {
-    fill(2 * lanes);
-    for (int64_t i = 0; i < n_; i += 2 * lanes) {
-      const TwicePlace<Places> places{{at_ + i}, {at_ + i + lanes}};
-      call(f, places, i, std::make_integer_sequence<int, kInputs>(), in...);
-    }
-  }
-
- private:
-  typedef uint16_t Eight __attribute__((vector_size(16)));
-  static constexpr int lanes = Vec<T>::lanes, kRoom = kMost + 2 * lanes;
-
-  GK_INLINE Vec<T> at(int k, Places, int64_t i) const { return Vec<T>::load(packed_[k] + i); }
-  GK_INLINE Twice<T> at(int k, TwicePlace<Places>, int64_t i) const {
-    return {Vec<T>::load(packed_[k] + i), Vec<T>::load(packed_[k] + i + lanes)};
-  }
-  template <class Call, class Place, int... k, class... Inputs>
-  GK_INLINE void call(const Call& f, Place places, int64_t i, std::integer_sequence<int, k...>,
-                      const Inputs&... in) const {
-    if constexpr (kPacks)
-      f(places, at(k, places, i)...);
-    else
-      f(places, in[places]...);
-  }
-  void fill(int64_t most) {
     if (n_ == 0) return;
-    for (int64_t i = n_; i < n_ + most; ++i) {
+    for (int64_t i = n_; i < n_ + lanes; ++i) {
       at_[i] = at_[n_ - 1];
       if constexpr (kPacks)
         for (T* to = packed_[0]; to != packed_[kInputs]; to += kRoom) to[i] = to[n_ - 1];
     }
+    for (int64_t i = 0; i < n_; i += lanes) call(f, i, std::make_integer_sequence<int, kInputs>(), in...);
+  }
+
+ private:
+  typedef uint16_t Eight __attribute__((vector_size(16)));
+  static constexpr int lanes = Vec<T>::lanes, kRoom = kMost + lanes;
+
+  template <class Call, int... k, class... Inputs>
+  GK_INLINE void call(const Call& f, int64_t i, std::integer_sequence<int, k...>, const Inputs&... in) const {
+    const Places places{at_ + i};
+    if constexpr (kPacks)
+      f(places, Vec<T>::load(packed_[k] + i)...);
+    else
+      f(places, in[places]...);
   }
 
   T packed_[kPacks ? kInputs : 0][kRoom];
-  uint16_t at_[kRoom + 8];
+  uint16_t at_[kMost + 16];
   int64_t n_ = 0;
 };
 

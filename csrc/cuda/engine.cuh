@@ -91,8 +91,6 @@ struct Engine {
   static constexpr bool kOneCopy = true;  // branches cost less than code
   static constexpr bool kPlain = !kAny;   // kernels for one storage type are for plain arguments
   static constexpr int width = kWidth;
-  using Wide = F;
-  using PickedPlace = int;
   using LossStorage = std::conditional_t<kAny, Any, U>;
   using Span = cuda::Span<width, kAny>;
   using Input = cuda::Input<U, S, Span>;
@@ -112,9 +110,10 @@ struct Engine {
     return p;
   }
   static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
-  template <class Call>
-  static GK_DEVICE void each_wide(const Span& s, const Call& f) {
-    GK_TILE for (int64_t i = 0; i < s.n; ++i) f(i);
+  // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...).
+  template <class Arguments, class Set, class... Steps>
+  static GK_DEVICE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
+    GK_TILE for (int64_t i = 0; i < s.n; ++i) set(i, made_of(i, numbers, Before(), steps...));
   }
   // f(place, numbers of the inputs) for those where x is not 0: threads side by side would take a shorter way besides.
   template <class X, class Easy, class Few, class Call, class... Inputs>
@@ -123,6 +122,17 @@ struct Engine {
     GK_UNROLL
     for (int i = 0; i < width; ++i)
       if (!(x[i] == U(0))) f(i, in[i]...);
+  }
+
+ private:
+  template <class Arguments, class Made, class Step, class... Others>
+  static GK_DEVICE auto made_of(int64_t i, const Arguments& numbers, const Made& made, const Step& step,
+                                const Others&... others) {
+    const auto next = numbers(i, [&](auto... x) { return step(made, x...); });
+    if constexpr (sizeof...(others) == 0)
+      return next;
+    else
+      return made_of(i, numbers, next, others...);
   }
 };
 

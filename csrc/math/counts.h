@@ -58,22 +58,22 @@ struct Poisson {
   static constexpr int kNumbers = 2;
   static constexpr bool kOfCounts = true;
   static constexpr bool kFlushes = false;
-  static constexpr bool kLong = true;
+  static constexpr bool kInSteps = true;
   using T = scalar_t<F>;
   bool log_rate, full, by_x;
 
   GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full), by_x(o.by_x) {}
 
-  GK_INLINE F value(F x, F rate) const {
-    if (!full) return without_factorial(terms(x, rate));
-    // The product is a normal number, of m / k or, beside x l, of 1 / k.
-    const F by = log_rate ? F(1) : rate;
-    const auto few = (((x == F(0)) & (by >= F(0))) | (is_few(x) & (by > F(0x1p-13f)))) & (by < F(0x1p15f));
-    F product(T(1));
-    GK_UNROLL
-    for (int k = 1; k <= kFew; ++k) product = select(x >= F(T(k)), product * (by * F(T(1. / k))), product);
-    const F found = (log_rate ? without_factorial(terms(x, rate)) : rate) - elementary::log_normal(product);
-    return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
+  template <class Take>
+  GK_INLINE void value(const Take& take) const {
+    take([&](Before, F x, F rate) { return Numbers<F, 1>{{product(x, rate)}}; },
+         [&](const Numbers<F, 1>& made, F x, F rate) {
+           const F product = made.of[0];
+           if (!full) return without_factorial(terms(x, rate));
+           const F found = (log_rate ? without_factorial(terms(x, rate)) : rate) - elementary::log_normal(product);
+           const auto few = product == product;
+           return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
+         });
   }
   GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
     F d_x(0);
@@ -97,6 +97,15 @@ struct Poisson {
     const F log_mean = log_rate ? rate : log(rate);
     const auto certain = (x == F(0)) & (log_mean == F(T(kMinusInfinity)));
     return {counted(x), log_rate ? exp(rate) : rate, select(certain, F(0), log_mean)};
+  }
+  // Of few the product of m / k over k = 1 ... x or, beside x l, of 1 / k, where it is a normal number; else nan.
+  GK_INLINE F product(F x, F rate) const {
+    const F by = log_rate ? F(1) : rate;
+    const auto few = (((x == F(0)) & (by >= F(0))) | (is_few(x) & (by > F(0x1p-13f)))) & (by < F(0x1p15f));
+    F found(T(1));
+    GK_UNROLL
+    for (int k = 1; k <= kFew; ++k) found = select(x >= F(T(k)), found * (by * F(T(1. / k))), found);
+    return select(few, found, F(T(elementary::kNaN)));
   }
   static GK_INLINE F without_factorial(const Terms& t) { return t.mean - t.x * t.log; }
   GK_INLINE F value_of_any(F x, F rate) const {
@@ -223,7 +232,10 @@ struct NegativeBinomial {
   }
 
   GK_INLINE F value_at_zero(const Terms& t) const { return t.theta * elementary::log_one_plus(t.ratio) + t.infinite; }
-  GK_INLINE F value_at_zero(F mean, F dispersion) const { return value_at_zero(terms(mean, dispersion)); }
+  template <class Take>
+  GK_INLINE void value_at_zero(const Take& take) const {
+    take([&](Before, F mean, F dispersion) { return value_at_zero(terms(mean, dispersion)); });
+  }
   // Given log(1 + r).
   GK_INLINE elementary::LogOnePlus<F> log_ratio(const Terms& t) const {
     return elementary::log_one_plus(t.ratio, t.mean * t.inverse);
@@ -231,9 +243,12 @@ struct NegativeBinomial {
   GK_INLINE Numbers<F, 3> gradient_at_zero(const Terms& t, elementary::LogOnePlus<F> log_ratio) const {
     return by(t, F(0), F(0), t.p * t.mean, logits() ? log_ratio.value : log_ratio.besides);
   }
-  GK_INLINE Numbers<F, 3> gradient_at_zero(F mean, F dispersion) const {
-    const Terms t = terms(mean, dispersion);
-    return gradient_at_zero(t, log_ratio(t));
+  template <class Take>
+  GK_INLINE void gradient_at_zero(const Take& take) const {
+    take([&](Before, F mean, F dispersion) {
+      const Terms t = terms(mean, dispersion);
+      return gradient_at_zero(t, log_ratio(t));
+    });
   }
 
   // -log p(x) of few is at_zero - log(product).
@@ -340,32 +355,46 @@ struct ZeroInflated {
   GK_INLINE bool easy_at_zero() const { return true; }
   GK_INLINE auto easy_as_few(F x, F mean, F dispersion, F) const { return rest.easy_as_few(x, mean, dispersion); }
 
-  GK_INLINE F value_at_zero(F mean, F dispersion, F logit) const {
-    const F b = rest.value_at_zero(mean, dispersion);
-    const Zero z = zero(b, logit);
-    F found = elementary::log_one_plus(z.missing / z.mass);
-    if (Masks<F>::any(z.tiny)) {
-      const F largest = max(logit, -b), other = log1p_unit(exp(-abs(logit + b)));
-      const F none = F(T(__builtin_huge_val()));
-      found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
-    }
-    return found;
+  template <class Take>
+  GK_INLINE void value_at_zero(const Take& take) const {
+    take([&](Before, F mean,
+             F dispersion, F) { return Numbers<F, 1>{{rest.value_at_zero(rest.terms(mean, dispersion))}}; },
+         [&](const Numbers<F, 1>& made, F, F, F logit) {
+           const Zero z = zero(made.of[0], logit);
+           return Numbers<F, 2>{{made.of[0], z.missing / z.mass}};
+         },
+         [&](const Numbers<F, 2>& made, F, F, F logit) {
+           const F b = made.of[0], odds = made.of[1], none = F(T(__builtin_huge_val()));
+           const auto tiny = !(odds < F(T(1 / kNegligible<F>)));
+           const F found = elementary::log_one_plus(odds);
+           if (!Masks<F>::any(tiny)) return found;
+           const F largest = max(logit, -b), other = log1p_unit(exp(-abs(logit + b)));
+           return select(tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
+         });
   }
-  GK_INLINE Numbers<F, 4> gradient_at_zero(F mean, F dispersion, F logit) const {
-    const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
-    const elementary::LogOnePlus<F> log_ratio = rest.log_ratio(t);
-    const F b = t.theta * log_ratio.value + t.infinite;
-    const Zero z = zero(b, logit);
-    const F inverse = F(1) / (z.mass * z.all);
-    F share = z.kept * z.all * inverse, by_logit = -(z.lost * z.missing * inverse);
-    if (Masks<F>::any(z.tiny)) {
-      const F sum = logit + b, e = exp(-abs(sum));
-      share = select(z.tiny, sigmoid(-sum, e), share);
-      by_logit = select(z.tiny, -sigmoid(sum, e), by_logit);
-    }
-    const Numbers<F, 3> d = rest.gradient_at_zero(t, log_ratio);
-    const auto part = [&](F by) { return select(by == F(0), F(0), share * by); };
-    return {{F(0), part(d.of[1]), part(d.of[2]), by_logit}};
+  template <class Take>
+  GK_INLINE void gradient_at_zero(const Take& take) const {
+    take(
+        [&](Before, F mean, F dispersion, F) {
+          const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
+          const elementary::LogOnePlus<F> log_ratio = rest.log_ratio(t);
+          const Numbers<F, 3> d = rest.gradient_at_zero(t, log_ratio);
+          return Numbers<F, 3>{{t.theta * log_ratio.value + t.infinite, d.of[1], d.of[2]}};
+        },
+        [&](const Numbers<F, 3>& made, F, F, F logit) {
+          const F b = made.of[0];
+          const Zero z = zero(b, logit);
+          const F inverse = F(1) / (z.mass * z.all);
+          F share = z.kept * z.all * inverse, by_logit = -(z.lost * z.missing * inverse);
+          const auto tiny = !(z.mass > F(kNegligible<F>));
+          if (Masks<F>::any(tiny)) {
+            const F sum = logit + b, e = exp(-abs(sum));
+            share = select(tiny, sigmoid(-sum, e), share);
+            by_logit = select(tiny, -sigmoid(sum, e), by_logit);
+          }
+          const auto part = [&](F by) { return select(by == F(0), F(0), share * by); };
+          return Numbers<F, 4>{{F(0), part(made.of[1]), part(made.of[2]), by_logit}};
+        });
   }
   GK_INLINE F value_of_few(F x, F mean, F dispersion, F logit) const {
     const typename NegativeBinomial<F>::FewTerms few = rest.few_terms(x, mean, dispersion);
@@ -388,18 +417,16 @@ struct ZeroInflated {
   }
 
   // With e = exp(-|logit|), 1 + e times: 1, s, (1 - s) exp(-b), their sum, which is the mass at 0, and what the mass
-  // lacks, (1 - s) (1 - exp(-b)); whether the mass is all but 0, or nan.
+  // lacks, (1 - s) (1 - exp(-b)). A mass that is all but 0, or nan, is taken by logarithms.
   struct Zero {
     F all, lost, kept, mass, missing;
-    decltype(F() < F()) tiny;
   };
   GK_INLINE Zero zero(F b, F logit) const {
     const F e = elementary::decay(abs(logit)).left;
     const elementary::Decay<F> fall = elementary::decay(b);
     const auto positive = logit >= F(0);
     const F lost = select(positive, F(1), e), rest = select(positive, e, F(1)), kept = rest * fall.left;
-    const F mass = kept + lost;
-    return {F(1) + e, lost, kept, mass, rest * fall.gone, !(mass > F(kNegligible<F>))};
+    return {F(1) + e, lost, kept, kept + lost, rest * fall.gone};
   }
 };
 

@@ -17,6 +17,10 @@ struct Numbers {
   F of[N];
 };
 
+// A formula in steps hands them over, take(step, ...). Each makes of what the step before has made, Before for the first,
+// and of the arguments what the next one needs, the last the result.
+struct Before {};
+
 GK_INLINE float sqrt(float x) { return ::sqrtf(x); }
 GK_INLINE double sqrt(double x) { return ::sqrt(x); }
 GK_INLINE float fma(float a, float b, float c) { return ::fmaf(a, b, c); }

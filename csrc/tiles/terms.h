@@ -23,19 +23,20 @@ GK_INLINE auto with_indices(const Call& f) {
   return with_constants(f, std::make_integer_sequence<int, N>());
 }
 
+// `static constexpr bool kInSteps = true`: value(take) is a formula in steps (math/scalar.h).
+template <class Term, class = void>
+inline constexpr bool kInSteps = false;
+template <class Term>
+inline constexpr bool kInSteps<Term, std::void_t<decltype(Term::kInSteps)>> = Term::kInSteps;
+
 // `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed, and most
-// others few. Such a term has value_at_zero(the others) and gradient_at_zero(the others), in force where easy_at_zero()
-// says so; value_of_few(all) and gradient_of_few(all), which may be taken where easy_as_few(all) says so.
+// others few. Such a term has value_at_zero(take) and gradient_at_zero(take), formulas in steps of the other numbers, in
+// force where easy_at_zero() says so; value_of_few(all) and gradient_of_few(all), which may be taken where
+// easy_as_few(all) says so.
 template <class Term, class = void>
 inline constexpr bool kEasyAtZero = false;
 template <class Term>
 inline constexpr bool kEasyAtZero<Term, std::void_t<decltype(Term::kEasyAtZero)>> = Term::kEasyAtZero;
-
-// `static constexpr bool kLong = true`: a long chain of instructions, which is taken of E::Wide.
-template <class Term, class = void>
-inline constexpr bool kLong = false;
-template <class Term>
-inline constexpr bool kLong<Term, std::void_t<decltype(Term::kLong)>> = Term::kLong;
 
 // Term<F>, of math/likelihood.h, say, is that of one element: its value and its gradient.
 template <template <class> class Term>
@@ -43,14 +44,12 @@ struct TermTiles {
   template <class E>
   struct Inputs {
     using F = typename E::F;
-    using Wide = typename E::Wide;
     static constexpr int N = Term<F>::kNumbers;
     static constexpr bool kFlushes = Term<F>::kFlushes;
     static constexpr int kMostElements = kEasyAtZero<Term<F>> ? 2 : 16;
     using Input = std::conditional_t<Term<F>::kOfCounts, typename E::CountInput, typename E::Input>;
     Input in[N];
     Term<F> term;
-    Term<Wide> wide;
 
     GK_DEVICE explicit Inputs(const Terms<N>& a) : Inputs(a, std::make_integer_sequence<int, N>()) {}
 
@@ -58,35 +57,37 @@ struct TermTiles {
       with_indices<N>([&](auto... k) { (in[k].fetch(s), ...); });
     }
 
-    // hard(term, place, also..., numbers...) for all elements, where `also` are numbers of inputs besides. Where zeros
-    // are easy, easy(term, place, also..., the other numbers...) for all, then few or the former where the first number
-    // is not 0.
-    template <class Hard, class Easy, class Few, class... Also>
-    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy, const Few& few,
-                        const Also&... also) {
+    // f(place, numbers of `also`..., the numbers...) for all elements.
+    template <class Call, class... Also>
+    GK_DEVICE void each(const typename E::Span& s, const Call& f, const Also&... also) {
+      GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
+          with_indices<N>([&](auto... k) { f(i, F(also[i])..., F(in[k][i])...); });
+    }
+    // set(i, numbers of `also`..., what the steps make) for all elements; steps(take) are a formula of the inputs from
+    // `first` on.
+    template <int first, class Set, class Steps, class... Also>
+    GK_DEVICE void in_steps(const typename E::Span& s, const Set& set, const Steps& steps, const Also&... also) {
+      const auto numbers = [&](int64_t i, const auto& f) {
+        return with_indices<N - first>([&](auto... k) { return f(F(in[k + first][i])...); });
+      };
+      steps([&](const auto&... step) {
+        E::in_steps(s, numbers, [&](int64_t i, const auto& made) { set(i, F(also[i])..., made); }, step...);
+      });
+    }
+    // Where zeros are easy, what `zero` makes in steps for all, then `few` or `any` where the first number is not 0.
+    template <class Set, class Zero, class Few, class Any, class... Also>
+    GK_DEVICE void by_kind(const typename E::Span& s, const Set& set, const Zero& zero, const Few& few, const Any& any,
+                           const Also&... also) {
+      in_steps<1>(s, set, zero, also...);
       with_indices<N>([&](auto... k) {
-        if constexpr (kEasyAtZero<Term<F>>) {
-          if (term.easy_at_zero()) {
-            E::each_wide(s, [&](auto i) {
-              with_indices<N - 1>([&](auto... j) { easy(wide, i, Wide(also[i])..., Wide(in[j + 1][i])...); });
-            });
-            E::each_nonzero(
-                s, in[0], [&](auto i) { return term.easy_as_few(F(in[k][i])...); },
-                [&](auto i, auto... x) { few(wide, i, Wide(x)...); },
-                [&](auto i, auto... x) { hard(term, i, F(x)...); }, also..., in[k]...);
-            return;
-          }
-        }
-        if constexpr (kLong<Term<F>>)
-          E::each_wide(s, [&](auto i) { hard(wide, i, Wide(also[i])..., Wide(in[k][i])...); });
-        else
-          GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes) hard(term, i, F(also[i])..., F(in[k][i])...);
+        E::each_nonzero(
+            s, in[0], [&](int64_t i) { return term.easy_as_few(F(in[k][i])...); }, few, any, also..., in[k]...);
       });
     }
 
    private:
     template <int... k>
-    GK_DEVICE Inputs(const Terms<N>& a, std::integer_sequence<int, k...>) : in{a.of[k]...}, term(a.options), wide(a.options) {}
+    GK_DEVICE Inputs(const Terms<N>& a, std::integer_sequence<int, k...>) : in{a.of[k]...}, term(a.options) {}
   };
 
   template <class E>
@@ -98,10 +99,18 @@ struct TermTiles {
 
     GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
       this->fetch(s);
-      this->each(
-          s, [&](const auto& term, auto i, auto... x) { value->set(i, term.value(x...)); },
-          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_at_zero(x...)); },
-          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_of_few(x...)); });
+      const auto set = [&](auto i, const F& v) { value->set(i, v); };
+      const auto any = [&](auto i, auto... x) { set(i, this->term.value(F(x)...)); };
+      if constexpr (kInSteps<Term<F>>) {
+        this->template in_steps<0>(s, set, [&](const auto& take) { this->term.value(take); });
+      } else {
+        if constexpr (kEasyAtZero<Term<F>>)
+          if (this->term.easy_at_zero())
+            return this->by_kind(
+                s, set, [&](const auto& take) { this->term.value_at_zero(take); },
+                [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
+        this->each(s, any);
+      }
     }
   };
 
@@ -119,10 +128,7 @@ struct TermTiles {
       this->fetch(s);
       grad.fetch(s);
       with_indices<N>([&](auto... k) { (d[k].prepare(s), ...); });
-      this->each(
-          s, [&](const auto& term, auto i, auto g, auto... x) { set(i, g, term.gradient(x...)); },
-          [&](const auto& term, auto i, auto g, auto... x) { set(i, g, term.gradient_at_zero(x...)); },
-          [&](const auto& term, auto i, auto g, auto... x) { set(i, g, term.gradient_of_few(x...)); }, grad);
+      compute(s);
       with_indices<N>([&](auto... k) { (d[k].commit(s), ...); });
     }
 
@@ -131,15 +137,24 @@ struct TermTiles {
     GK_DEVICE Backward(const TermsBackward<N>& a, std::integer_sequence<int, k...>)
         : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d{a.d[k]...} {}
 
-    template <class Place, class V>
-    GK_DEVICE void set(Place i, V of_loss, const Numbers<V, N>& by) {
-      const V g = of_loss * V(factor);
-      with_indices<N>([&](auto... k) { (set(i, d[k], g * by.of[k]), ...); });
+    GK_DEVICE void compute(const typename E::Span& s) {
+      const auto set = [&](auto i, F of_loss, const Numbers<F, N>& by) {
+        const F g = of_loss * factor;
+        with_indices<N>([&](auto... k) { (put(i, d[k], g * by.of[k]), ...); });
+      };
+      const auto any = [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient(F(x)...)); };
+      if constexpr (kEasyAtZero<Term<F>>)
+        if (this->term.easy_at_zero())
+          return this->by_kind(
+              s, set, [&](const auto& take) { this->term.gradient_at_zero(take); },
+              [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient_of_few(F(x)...)); }, any,
+              grad);
+      this->each(s, any, grad);
     }
     // Picked elements are stored one by one, if at all.
-    template <class Place, class V>
-    GK_DEVICE void set(Place i, typename E::Output& to, V v) {
-      if (!std::is_same_v<Place, typename E::PickedPlace> || to) to.set(i, v);
+    template <class Place>
+    GK_DEVICE void put(Place i, typename E::Output& to, F v) {
+      if (std::is_same_v<Place, int64_t> || to) to.set(i, v);
     }
   };
 };
