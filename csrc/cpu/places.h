@@ -73,10 +73,7 @@ class Picked {
     GK_UNROLL
     for (int k = 0; k < lanes; k += 8) {
       const unsigned byte = set >> k & 255;
-      Eight eight;
-      __builtin_memcpy(&eight, kSetBits.at[byte], sizeof eight);
-      eight += static_cast<uint16_t>(i + k);
-      __builtin_memcpy(at_ + n_, &eight, sizeof eight);
+      store_places(n_, *reinterpret_cast<const Eight*>(kSetBits.at[byte]) + static_cast<uint16_t>(i + k));
       n_ += kSetBits.count[byte];
     }
   }
@@ -84,18 +81,18 @@ class Picked {
   template <class Call, class... Inputs>
   GK_INLINE void each(const Call& f, const Inputs&... in) {
     if (n_ == 0) return;
-    for (int64_t i = n_; i < n_ + lanes; ++i) {
-      at_[i] = at_[n_ - 1];
-      if constexpr (kPacks)
-        for (T* to = packed_[0]; to != packed_[kInputs]; to += kRoom) to[i] = to[n_ - 1];
-    }
+    if constexpr (kPacks)
+      for (T* to = packed_[0]; to != packed_[kInputs]; to += kRoom) Vec<T>(to[n_ - 1]).store(to + n_);
+    for (int k = 0; k < lanes; k += 8) store_places(n_ + k, Eight{} + at_[n_ - 1]);
     for (int64_t i = 0; i < n_; i += lanes) call(f, i, std::make_integer_sequence<int, kInputs>(), in...);
   }
 
  private:
-  typedef uint16_t Eight __attribute__((vector_size(16)));
+  typedef uint16_t Eight __attribute__((vector_size(16), aligned(2)));
   static constexpr int lanes = Vec<T>::lanes, kRoom = kMost + lanes;
 
+  // (Not by memcpy, by which n_ might change, too.)
+  GK_INLINE void store_places(int64_t at, Eight places) { *reinterpret_cast<Eight*>(at_ + at) = places; }
   template <class Call, int... k, class... Inputs>
   GK_INLINE void call(const Call& f, int64_t i, std::integer_sequence<int, k...>, const Inputs&... in) const {
     const Places places{at_ + i};
@@ -106,7 +103,7 @@ class Picked {
   }
 
   T packed_[kPacks ? kInputs : 0][kRoom];
-  uint16_t at_[kMost + 16];
+  uint16_t at_[kMost + 16];  // room for what is stored of one vector
   int64_t n_ = 0;
 };
 
