@@ -8,7 +8,7 @@
 #pragma once
 
 #include "cpu/chunks.h"
-#include "cpu/places.h"
+#include "cpu/picked.h"
 #include "cpu/storage.h"
 #include "cpu/vec.h"
 #include "tiles/traits.h"
@@ -137,7 +137,7 @@ class Input {
     at_ = buffer_.data;
   }
   GK_INLINE Vec<T> operator[](int64_t i) const { return Vec<T>::load(at_ + i); }
-  GK_INLINE Vec<T> operator[](Places p) const {
+  GK_INLINE Vec<T> operator[](Places<T> p) const {
     T some[Vec<T>::lanes];
     for (int i = 0; i < Vec<T>::lanes; ++i) some[i] = at_[p.at[i]];
     return Vec<T>::load(some);
@@ -177,7 +177,7 @@ class Output {
     at_ = direct ? direct : buffer_.data;
   }
   GK_INLINE void set(int64_t i, Vec<T> v) { v.store(at_ + i); }
-  GK_INLINE void set(Places p, Vec<T> v) {
+  GK_INLINE void set(Places<T> p, Vec<T> v) {
     T some[Vec<T>::lanes];
     v.store(some);
     for (int i = 0; i < Vec<T>::lanes; ++i) at_[p.at[i]] = some[i];

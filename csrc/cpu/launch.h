@@ -38,20 +38,25 @@ struct Engine {
   static GK_INLINE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
     steps_from(s, numbers, set, [](int64_t) { return Before(); }, steps...);
   }
-  // Of the places where x is not 0, few(places, numbers...) for those that easy(i) has of the vector at i, else
-  // f(places, numbers...). The numbers are those of the inputs, of which x is one.
+  // Of the places where x is not 0, few(places, numbers...) for those where easy(numbers...) says so, else f(places,
+  // numbers...). The numbers are those of the inputs, of which x is one. Few may be called for others besides.
   template <class Easy, class Few, class Call, class... Inputs>
   static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
                                      const Inputs&... in) {
-    Picked<T, kTile, sizeof...(in)> fews, others;
-    for (int64_t i = 0; i < s.n; i += lanes) {
-      const unsigned within = ~(~0u << least(lanes, s.n - i));
-      const unsigned of_few = set_lanes(easy(i)) & within, left = ~(set_lanes(x[i] == F(0)) | of_few) & within;
-      fews.add(of_few, i, in...);
-      if (left) others.add(left, i, in...);
-    }
-    fews.each(few, in...);
-    others.each(f, in...);
+    constexpr unsigned all = (1u << lanes) - 1;
+    Picked<T, kTile, sizeof...(in)> counted, others;
+    const auto pick = [&](int64_t i, unsigned within) { counted.add(set_lanes(!(x[i] == F(0))) & within, i, in[i]...); };
+    const int64_t whole = s.n - s.n % lanes;
+    for (int64_t i = 0; i < whole; i += lanes) pick(i, all);
+    if (whole < s.n) pick(whole, (1u << (s.n - whole)) - 1);
+    counted.each(
+        [&](Places<T> places, int64_t n, auto... numbers) {
+          const unsigned within = n < lanes ? (1u << n) - 1 : all, fews = set_lanes(easy(numbers...));
+          if (fews & within) few(places, numbers...);
+          if (const unsigned left = ~fews & within) others.add(left, places, numbers...);
+        },
+        in...);
+    others.each([&](Places<T> places, int64_t, auto... numbers) { f(places, numbers...); }, in...);
   }
 
  private:

@@ -17,12 +17,14 @@ struct Vector<float> {
   typedef float Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
   typedef float Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
   typedef int32_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  typedef int32_t IntAnywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
 };
 template <>
 struct Vector<double> {
   typedef double Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
   typedef double Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
   typedef int64_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  typedef int64_t IntAnywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
 };
 
 template <class T>

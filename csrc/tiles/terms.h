@@ -74,15 +74,13 @@ struct TermTiles {
         E::in_steps(s, numbers, [&](int64_t i, const auto& made) { set(i, F(also[i])..., made); }, step...);
       });
     }
-    // Where zeros are easy, what `zero` makes in steps for all, then `few` or `any` where the first number is not 0.
-    template <class Set, class Zero, class Few, class Any, class... Also>
-    GK_DEVICE void by_kind(const typename E::Span& s, const Set& set, const Zero& zero, const Few& few, const Any& any,
-                           const Also&... also) {
+    // Where zeros are easy, what `zero` makes in steps for all, then where the first number is
+    // not 0 `few` if `easy` says so, else `any`.
+    template <class Set, class Zero, class Easy, class Few, class Any, class... Also>
+    GK_DEVICE void by_kind(const typename E::Span& s, const Set& set, const Zero& zero, const Easy& easy,
+                           const Few& few, const Any& any, const Also&... also) {
       in_steps<1>(s, set, zero, also...);
-      with_indices<N>([&](auto... k) {
-        E::each_nonzero(
-            s, in[0], [&](int64_t i) { return term.easy_as_few(F(in[k][i])...); }, few, any, also..., in[k]...);
-      });
+      with_indices<N>([&](auto... k) { E::each_nonzero(s, in[0], easy, few, any, also..., in[k]...); });
     }
 
    private:
@@ -108,6 +106,7 @@ struct TermTiles {
           if (this->term.easy_at_zero())
             return this->by_kind(
                 s, set, [&](const auto& take) { this->term.value_at_zero(take); },
+                [&](auto... x) { return this->term.easy_as_few(x...); },
                 [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
         this->each(s, any);
       }
@@ -147,6 +146,7 @@ struct TermTiles {
         if (this->term.easy_at_zero())
           return this->by_kind(
               s, set, [&](const auto& take) { this->term.gradient_at_zero(take); },
+              [&](auto, auto... x) { return this->term.easy_as_few(x...); },
               [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient_of_few(F(x)...)); }, any,
               grad);
       this->each(s, any, grad);
