@@ -32,8 +32,8 @@ struct Engine {
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
-  // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...). A processor looks ahead a few hundred
-  // instructions, so it waits where a formula is a longer chain: each step is taken for all before the next.
+  // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...). A processor looks ahead a few
+  // hundred instructions, so it waits where a formula is a longer chain: each step is taken for all before the next.
   template <class Arguments, class Set, class... Steps>
   static GK_INLINE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
     steps_from(s, numbers, set, [](int64_t) { return Before(); }, steps...);
@@ -45,7 +45,9 @@ struct Engine {
                                      const Inputs&... in) {
     constexpr unsigned all = (1u << lanes) - 1;
     Picked<T, kTile, sizeof...(in)> counted, others;
-    const auto pick = [&](int64_t i, unsigned within) { counted.add(set_lanes(!(x[i] == F(0))) & within, i, in[i]...); };
+    const auto pick = [&](int64_t i, unsigned within) {
+      counted.add(set_lanes(!(x[i] == F(0))) & within, i, in[i]...);
+    };
     const int64_t whole = s.n - s.n % lanes;
     for (int64_t i = 0; i < whole; i += lanes) pick(i, all);
     if (whole < s.n) pick(whole, (1u << (s.n - whole)) - 1);
@@ -58,14 +60,35 @@ struct Engine {
         in...);
     others.each([&](Places<T> places, int64_t, auto... numbers) { f(places, numbers...); }, in...);
   }
+  // few_of_all() where most elements are few, of which easy(numbers...) tells, and f(places, numbers...) besides where
+  // they are not; else f(place, numbers...) of all and few(places, numbers...). What an element gets does not depend on
+  // the others.
+  template <class Easy, class All, class Few, class Call, class... Inputs>
+  static GK_INLINE void each_apart(const Span& s, const Easy& easy, const All& few_of_all, const Few& few,
+                                   const Call& f, const Inputs&... in) {
+    using List = Picked<T, kTile, sizeof...(in)>;
+    const auto within = [&](int64_t i) { return (1u << least(lanes, s.n - i)) - 1; };
+    List others;
+    for (int64_t i = 0; i < s.n; i += lanes)
+      if (const unsigned left = ~set_lanes(easy(in[i]...)) & within(i)) others.add(left, i, in[i]...);
+    if (2 * others.size() <= s.n) {
+      few_of_all();
+      others.each([&](Places<T> places, int64_t, auto... numbers) { f(places, numbers...); }, in...);
+      return;
+    }
+    for (int64_t i = 0; i < s.n; i += lanes) f(i, in[i]...);
+    if (others.size() == s.n) return;
+    List fews;
+    for (int64_t i = 0; i < s.n; i += lanes)
+      if (const unsigned some = set_lanes(easy(in[i]...)) & within(i)) fews.add(some, i, in[i]...);
+    fews.each([&](Places<T> places, int64_t, auto... numbers) { few(places, numbers...); }, in...);
+  }
 
  private:
   template <class Arguments, class Set, class Made, class Step, class... Others>
   static GK_INLINE void steps_from(const Span& s, const Arguments& numbers, const Set& set, const Made& made,
                                    const Step& step, const Others&... others) {
-    const auto make = [&](int64_t i) {
-      return numbers(i, [&](auto... x) { return step(made(i), x...); });
-    };
+    const auto make = [&](int64_t i) { return numbers(i, [&](auto... x) { return step(made(i), x...); }); };
     if constexpr (sizeof...(others) == 0) {
       for (int64_t i = 0; i < s.n; i += lanes) set(i, make(i));
     } else {

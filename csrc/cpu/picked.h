@@ -69,6 +69,8 @@ class Picked {
     add_of(set, *reinterpret_cast<const Anywhere*>(from.at), numbers...);
   }
 
+  int64_t size() const { return n_; }
+
   // f(places, how many, numbers...), a vector of them at a time; the last is filled up with one of them.
   template <class Call, class... Inputs>
   GK_INLINE void each(const Call& f, const Inputs&... in) {

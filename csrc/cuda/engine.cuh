@@ -113,7 +113,10 @@ struct Engine {
   // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...).
   template <class Arguments, class Set, class... Steps>
   static GK_DEVICE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
-    GK_TILE for (int64_t i = 0; i < s.n; ++i) set(i, made_of(i, numbers, Before(), steps...));
+    GK_TILE for (int64_t i = 0; i < s.n; ++i) {
+      const auto arguments = [&](const auto& f) { return numbers(i, f); };
+      set(i, all_steps<U>(arguments, Before(), steps...));
+    }
   }
   // f(place, numbers of the inputs) for those where x is not 0: threads side by side would take a shorter way besides.
   template <class X, class Easy, class Few, class Call, class... Inputs>
@@ -122,17 +125,6 @@ struct Engine {
     GK_UNROLL
     for (int i = 0; i < width; ++i)
       if (!(x[i] == U(0))) f(i, in[i]...);
-  }
-
- private:
-  template <class Arguments, class Made, class Step, class... Others>
-  static GK_DEVICE auto made_of(int64_t i, const Arguments& numbers, const Made& made, const Step& step,
-                                const Others&... others) {
-    const auto next = numbers(i, [&](auto... x) { return step(made, x...); });
-    if constexpr (sizeof...(others) == 0)
-      return next;
-    else
-      return made_of(i, numbers, next, others...);
   }
 };
 

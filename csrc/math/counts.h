@@ -28,19 +28,23 @@ GK_INLINE LogFactorial<F> log_factorial(F x) {
   constexpr T c[] = {T(1. / 12),   T(-1. / 360),      T(1. / 1260), T(-1. / 1680),
                      T(1. / 1188), T(-691. / 360360), T(1. / 156)};
   constexpr T d[] = {T(1. / 12), T(-1. / 120), T(1. / 252), T(-1. / 240), T(1. / 132), T(-691. / 32760), T(1. / 12)};
-  F product(T(1)), slope(T(0));
-  GK_UNROLL
-  for (int k = 1; k <= shift; ++k) {
-    slope = fma(slope, x + F(T(k)), product);
-    product = product * (x + F(T(k)));
-  }
   const auto small = x < F(T(shift));
   const auto nothing = (x == F(0)) | (x == F(1));
   const F z = select(small, x + F(T(shift)), x), log_z = log(z), inverse = F(1) / z, square = inverse * inverse;
   const F rest = fma(inverse, elementary::polynomial(square, c), F(0.5f) * (log_z + F(T(kLog2Pi))));
-  const F value = z * (log_z - F(1)) + rest - select(small, log(product), F(0));
-  const F by_z = log_z + fma(F(0.5f), inverse, -square * elementary::polynomial(square, d));
-  return {select(nothing, F(0), value), by_z - select(small, slope / product, F(0)), rest};
+  LogFactorial<F> found = {z * (log_z - F(1)) + rest,
+                           log_z + fma(F(0.5f), inverse, -square * elementary::polynomial(square, d)), rest};
+  if (Masks<F>::any(small)) {
+    F product(T(1)), slope(T(0));
+    GK_UNROLL
+    for (int k = 1; k <= shift; ++k) {
+      slope = fma(slope, x + F(T(k)), product);
+      product = product * (x + F(T(k)));
+    }
+    found.value = select(nothing, F(0), found.value - select(small, log(product), F(0)));
+    found.slope = found.slope - select(small, slope / product, F(0));
+  }
+  return found;
 }
 
 // Few: a whole number from 1 to kFew, whose Gamma functions are a product of as many factors.
@@ -51,29 +55,46 @@ GK_INLINE auto is_few(F x) {
 }
 
 // -log p(x) = m - x l + log Gamma(x + 1) for a mean m, l = log m. Near the mean, with v = (m - x) / (m + x), the first
-// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000). Of few it is
-// m - log(m^x / x!).
+// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000). Of few it
+// is m - log(m^x / x!).
 template <class F>
 struct Poisson {
   static constexpr int kNumbers = 2;
   static constexpr bool kOfCounts = true;
   static constexpr bool kFlushes = false;
-  static constexpr bool kInSteps = true;
+  static constexpr bool kEasyIfFew = true;
   using T = scalar_t<F>;
   bool log_rate, full, by_x;
 
   GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full), by_x(o.by_x) {}
 
+  GK_INLINE F value(F x, F rate) const {
+    const Terms t = terms(x, rate);
+    if (!full) return without_factorial(t);
+    const LogFactorial<F> f = log_factorial(t.x);
+    const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
+    const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
+    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, without_factorial(t) + f.value);
+  }
+  // Few: the product of m / k over k = 1 ... x or, beside x l, of 1 / k, is a normal number.
+  GK_INLINE bool easy() const { return full; }
+  GK_INLINE auto easy_as_few(F x, F rate) const {
+    const F by = log_rate ? F(1) : rate;
+    return (((x == F(0)) & (by >= F(0))) | (is_few(x) & (by > F(0x1p-13f)))) & (by < F(0x1p15f));
+  }
   template <class Take>
-  GK_INLINE void value(const Take& take) const {
-    take([&](Before, F x, F rate) { return Numbers<F, 1>{{product(x, rate)}}; },
-         [&](const Numbers<F, 1>& made, F x, F rate) {
-           const F product = made.of[0];
-           if (!full) return without_factorial(terms(x, rate));
-           const F found = (log_rate ? without_factorial(terms(x, rate)) : rate) - elementary::log_normal(product);
-           const auto few = product == product;
-           return Masks<F>::any(!few) ? select(few, found, value_of_any(x, rate)) : found;
-         });
+  GK_INLINE void value_of_few(const Take& take) const {
+    take(
+        [&](Before, F x, F rate) {
+          const F by = log_rate ? F(1) : rate;
+          F product(T(1));
+          GK_UNROLL
+          for (int k = 1; k <= kFew; ++k) product = select(x >= F(T(k)), product * (by * F(T(1. / k))), product);
+          return Numbers<F, 1>{{product}};
+        },
+        [&](const Numbers<F, 1>& product, F x, F rate) {
+          return (log_rate ? without_factorial(terms(x, rate)) : rate) - elementary::log_normal(product.of[0]);
+        });
   }
   GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
     F d_x(0);
@@ -98,23 +119,7 @@ struct Poisson {
     const auto certain = (x == F(0)) & (log_mean == F(T(kMinusInfinity)));
     return {counted(x), log_rate ? exp(rate) : rate, select(certain, F(0), log_mean)};
   }
-  // Of few the product of m / k over k = 1 ... x or, beside x l, of 1 / k, where it is a normal number; else nan.
-  GK_INLINE F product(F x, F rate) const {
-    const F by = log_rate ? F(1) : rate;
-    const auto few = (((x == F(0)) & (by >= F(0))) | (is_few(x) & (by > F(0x1p-13f)))) & (by < F(0x1p15f));
-    F found(T(1));
-    GK_UNROLL
-    for (int k = 1; k <= kFew; ++k) found = select(x >= F(T(k)), found * (by * F(T(1. / k))), found);
-    return select(few, found, F(T(elementary::kNaN)));
-  }
   static GK_INLINE F without_factorial(const Terms& t) { return t.mean - t.x * t.log; }
-  GK_INLINE F value_of_any(F x, F rate) const {
-    const Terms t = terms(x, rate);
-    const LogFactorial<F> f = log_factorial(t.x);
-    const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
-    const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
-    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, without_factorial(t) + f.value);
-  }
 };
 
 // What log Gamma(z + 1) has besides (z + 1/2) log z - z + log(2 pi) / 2, for z > 0, and its derivative. From 1 on, z
@@ -283,8 +288,8 @@ struct NegativeBinomial {
       product = select(beyond, product * factor, product);
     }
     const F over = F(1) / t.theta, excess = t.p * (t.mean - x);
-    const F first = logits() ? -over
-                             : fma(-t.mean, t.theta, product_less(x - F(1), t.theta, t.mean)) * over * t.inverse;
+    const F first =
+        logits() ? -over : fma(-t.mean, t.theta, product_less(x - F(1), t.theta, t.mean)) * over * t.inverse;
     return by(t, x, F(0), excess, elementary::log_one_plus(t.ratio) + (first - slope / product));
   }
 
@@ -357,8 +362,8 @@ struct ZeroInflated {
 
   template <class Take>
   GK_INLINE void value_at_zero(const Take& take) const {
-    take([&](Before, F mean,
-             F dispersion, F) { return Numbers<F, 1>{{rest.value_at_zero(rest.terms(mean, dispersion))}}; },
+    take([&](Before, F mean, F dispersion,
+             F) { return Numbers<F, 1>{{rest.value_at_zero(rest.terms(mean, dispersion))}}; },
          [&](const Numbers<F, 1>& made, F, F, F logit) {
            const Zero z = zero(made.of[0], logit);
            return Numbers<F, 2>{{made.of[0], z.missing / z.mass}};

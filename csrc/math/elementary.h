@@ -259,8 +259,9 @@ GK_INLINE Int wrapping_difference(Int a, Other b) {
   }
 }
 
-// log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error stays
-// small as f goes to 0; in double with s = f / (2 + f) as log(1 + f) = 2 artanh(s) = f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3
+// log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error
+// stays small as f goes to 0; in double with s = f / (2 + f) as log(1 + f) = 2 artanh(s) = f - f^2 / 2 + s (f^2 / 2 + 2
+// s^2 / 3
 // + ...), in fdlibm's order (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
 template <class F>
 struct LogTerms {
@@ -321,8 +322,8 @@ GK_INLINE F log(F x) {
   return select(x < F(0), F(kNaN), y);
 }
 
-// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f): what rounding took from u is put back into f, which
-// is then x itself where e is 0.
+// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f): what rounding took from u is put back into f,
+// which is then x itself where e is 0.
 template <class F>
 struct SumTerms {
   F e, f;

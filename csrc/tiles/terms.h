@@ -23,15 +23,16 @@ GK_INLINE auto with_indices(const Call& f) {
   return with_constants(f, std::make_integer_sequence<int, N>());
 }
 
-// `static constexpr bool kInSteps = true`: value(take) is a formula in steps (math/scalar.h).
+// `static constexpr bool kEasyIfFew = true`: the value of small counts takes less. Such a term has value_of_few(take),
+// a formula in steps (math/scalar.h), which may be taken where easy() and easy_as_few(all) say so.
 template <class Term, class = void>
-inline constexpr bool kInSteps = false;
+inline constexpr bool kEasyIfFew = false;
 template <class Term>
-inline constexpr bool kInSteps<Term, std::void_t<decltype(Term::kInSteps)>> = Term::kInSteps;
+inline constexpr bool kEasyIfFew<Term, std::void_t<decltype(Term::kEasyIfFew)>> = Term::kEasyIfFew;
 
 // `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed, and most
-// others few. Such a term has value_at_zero(take) and gradient_at_zero(take), formulas in steps of the other numbers, in
-// force where easy_at_zero() says so; value_of_few(all) and gradient_of_few(all), which may be taken where
+// others few. Such a term has value_at_zero(take) and gradient_at_zero(take), formulas in steps of the other numbers,
+// in force where easy_at_zero() says so; value_of_few(all) and gradient_of_few(all), which may be taken where
 // easy_as_few(all) says so.
 template <class Term, class = void>
 inline constexpr bool kEasyAtZero = false;
@@ -74,6 +75,18 @@ struct TermTiles {
         E::in_steps(s, numbers, [&](int64_t i, const auto& made) { set(i, F(also[i])..., made); }, step...);
       });
     }
+    // What `few` makes in steps where `easy` says so, else `any`.
+    template <class Set, class Easy, class Few, class Any>
+    GK_DEVICE void few_apart(const typename E::Span& s, const Set& set, const Easy& easy, const Few& few,
+                             const Any& any) {
+      const auto picked = [&](auto i, auto... x) {
+        few([&](const auto&... step) {
+          set(i, all_steps<F>([&](const auto& f) { return f(x...); }, Before(), step...));
+        });
+      };
+      with_indices<N>(
+          [&](auto... k) { E::each_apart(s, easy, [&] { in_steps<0>(s, set, few); }, picked, any, in[k]...); });
+    }
     // Where zeros are easy, what `zero` makes in steps for all, then where the first number is
     // not 0 `few` if `easy` says so, else `any`.
     template <class Set, class Zero, class Easy, class Few, class Any, class... Also>
@@ -99,17 +112,17 @@ struct TermTiles {
       this->fetch(s);
       const auto set = [&](auto i, const F& v) { value->set(i, v); };
       const auto any = [&](auto i, auto... x) { set(i, this->term.value(F(x)...)); };
-      if constexpr (kInSteps<Term<F>>) {
-        this->template in_steps<0>(s, set, [&](const auto& take) { this->term.value(take); });
-      } else {
-        if constexpr (kEasyAtZero<Term<F>>)
-          if (this->term.easy_at_zero())
-            return this->by_kind(
-                s, set, [&](const auto& take) { this->term.value_at_zero(take); },
-                [&](auto... x) { return this->term.easy_as_few(x...); },
-                [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
-        this->each(s, any);
+      const auto easy = [&](auto... x) { return this->term.easy_as_few(x...); };
+      if constexpr (kEasyAtZero<Term<F>>) {
+        if (this->term.easy_at_zero())
+          return this->by_kind(
+              s, set, [&](const auto& take) { this->term.value_at_zero(take); }, easy,
+              [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
+      } else if constexpr (kEasyIfFew<Term<F>> && !E::kOneCopy) {
+        if (this->term.easy())
+          return this->few_apart(s, set, easy, [&](const auto& take) { this->term.value_of_few(take); }, any);
       }
+      this->each(s, any);
     }
   };
 
