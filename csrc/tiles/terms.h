@@ -87,8 +87,8 @@ struct TermTiles {
       with_indices<N>(
           [&](auto... k) { E::each_apart(s, easy, [&] { in_steps<0>(s, set, few); }, picked, any, in[k]...); });
     }
-    // Where zeros are easy, what `zero` makes in steps for all, then where the first number is
-    // not 0 `few` if `easy` says so, else `any`.
+    // Where zeros are easy, what `zero` makes in steps for all; then, where the first number is not 0, `few` if `easy`
+    // says so, else `any`.
     template <class Set, class Zero, class Easy, class Few, class Any, class... Also>
     GK_DEVICE void by_kind(const typename E::Span& s, const Set& set, const Zero& zero, const Easy& easy,
                            const Few& few, const Any& any, const Also&... also) {
@@ -112,15 +112,17 @@ struct TermTiles {
       this->fetch(s);
       const auto set = [&](auto i, const F& v) { value->set(i, v); };
       const auto any = [&](auto i, auto... x) { set(i, this->term.value(F(x)...)); };
-      const auto easy = [&](auto... x) { return this->term.easy_as_few(x...); };
       if constexpr (kEasyAtZero<Term<F>>) {
         if (this->term.easy_at_zero())
           return this->by_kind(
-              s, set, [&](const auto& take) { this->term.value_at_zero(take); }, easy,
+              s, set, [&](const auto& take) { this->term.value_at_zero(take); },
+              [&](auto... x) { return this->term.easy_as_few(x...); },
               [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
       } else if constexpr (kEasyIfFew<Term<F>> && !E::kOneCopy) {
         if (this->term.easy())
-          return this->few_apart(s, set, easy, [&](const auto& take) { this->term.value_of_few(take); }, any);
+          return this->few_apart(
+              s, set, [&](auto... x) { return this->term.easy_as_few(x...); },
+              [&](const auto& take) { this->term.value_of_few(take); }, any);
       }
       this->each(s, any);
     }
