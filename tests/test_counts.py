@@ -22,8 +22,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["
 RIGHT = {torch.float64: 1e-12, torch.float32: 3e-6}
 """What a result may be off by, relative to itself where it is larger than 1."""
 
-COUNTS = (0, 1, 2, 3, 10, 100, 1e3, 1e5, 1e6, 0.5, -0.3)
-THETAS = (1e-6, 1e-3, 0.1, 1.0, 10.0, 1e3, 1e4, 1e6, 1e8, 1e12)
+COUNTS = (0, 1, 2, 3, 5, 8, 9, 10, 100, 1e3, 1e5, 1e6, 0.5, -0.3, 7.5)
+THETAS = (1e-6, 2.0**-12, 1e-3, 0.1, 1.0, 10.0, 64.0, 65.0, 1e3, 1e4, 1e6, 1e8, 1e12)
 MEANS = (1e-30, 1e-5, 0.1, 1.0, 30.0, 1e3, 1e6, 1e12, 1e30)
 NEAR = (1.0, 1.0 + 1e-6, 1.001, 0.99, 1.1, 0.5)
 LOGITS = (-1e4, -50.0, -3.0, 0.0, 2.0, 40.0, 1e4)
@@ -136,6 +136,29 @@ def test_the_usual_formula_is_wrong_where_this_one_is_right(
     (usual,) = negative_binomial(x, mean, t)
     assert abs(usual.item() - limit) > 0.01 * limit
     assert abs(gk.negative_binomial_nll(x, mean, t).item() - limit) < 2e-5 * limit  # variance 2 + 4 / theta
+
+
+@DTYPES
+def test_an_element_has_its_bits_whatever_lies_beside_it(every_isa: Backend, dtype: torch.dtype) -> None:
+    """Small counts, large ones and zeros take different formulas, in vectors that hold all of them."""
+    arguments = [
+        torch.cat([t, u]) for t, u in zip(table(dtype), (t.flatten().to(dtype) for t in problem()), strict=True)
+    ]
+    order = torch.randperm(len(arguments[0]), generator=torch.Generator().manual_seed(0))
+    rtol = 0 if every_isa.mode == "native" else 1e-6  # torch rounds what fills no vector in its own way
+    for call, count in (
+        (gk.poisson_nll, 2),
+        (gk.negative_binomial_nll, 3),
+        (gk.zero_inflated_negative_binomial_nll, 4),
+    ):
+        found = []
+        for some in (slice(None), order):
+            x, *others = (t[some].clone() for t in arguments[:count])
+            leaves = [t.requires_grad_() for t in others]
+            nll: Any = call(x, *leaves, reduction="none")
+            found.append([nll, *gradients(nll, *leaves)])
+        for straight, shuffled in zip(*found, strict=True):
+            torch.testing.assert_close(straight[order], shuffled, rtol=rtol, atol=0, equal_nan=True)
 
 
 def test_masses_add_up_to_one(every_isa: Backend) -> None:
