@@ -104,8 +104,9 @@ struct Poisson {
     }
     const F count = counted(x);
     if (log_rate) return {{d_x, exp(rate) - count}};
-    const auto one = (x == F(0)) | (rate == F(T(__builtin_huge_val())));
-    return {{d_x, select(one, F(1), (rate - count) / rate)}};
+    const auto infinite = abs(rate) == F(T(__builtin_huge_val()));
+    const F slope = select(infinite, F(1) - F(0) * count, (rate - count) / rate);
+    return {{d_x, select(x == F(0), F(1), slope)}};
   }
 
  private:
