@@ -166,7 +166,7 @@ GK_INLINE StirlingError<F> stirling_error(F z) {
   return found;
 }
 
-// log(1 + v), given 1 + v and its logarithm, and v less it, which is never negative. With w = v / (2 + v) that is
+// log(1 + v), given 1 + v, and v less it, which is never negative. With w = v / (2 + v) that is
 // v w - 2 w^3 (1 / 3 + w^2 / 5 + ...) near 0.
 template <class F>
 struct LogAndLack {
@@ -174,16 +174,12 @@ struct LogAndLack {
 };
 
 template <class F>
-GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v, F by_log) {
+GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
   using T = scalar_t<F>;
-  const F w = v / (F(1) + one_and_v), w2 = w * w;
+  const F w = v / (F(1) + one_and_v), w2 = w * w, by_log = log(one_and_v);
   const F lack = fma(v, w, F(-2) * w * w2 * artanh_tail(w2));
   const auto near = w2 < F(T(sizeof(T) == 8 ? 0.01 : 0.1));
   return {select(near, v - lack, by_log), select(near, lack, v - by_log)};
-}
-template <class F>
-GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
-  return log_and_lack(v, one_and_v, log(one_and_v));
 }
 
 // -log p(x) of a negative binomial distribution of mean m and inverse dispersion t. With r = m / t, p = t / (t + m) and

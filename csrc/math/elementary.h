@@ -260,9 +260,9 @@ GK_INLINE Int wrapping_difference(Int a, Other b) {
 }
 
 // log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error
-// stays small as f goes to 0; in double with s = f / (2 + f) as log(1 + f) = 2 artanh(s) = f - f^2 / 2 + s (f^2 / 2 + 2
-// s^2 / 3
-// + ...), in fdlibm's order (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
+// stays small as f goes to 0; in double by 2 artanh(s), s = f / (2 + f), as
+//   f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + ...),
+// in fdlibm's order (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
 template <class F>
 struct LogTerms {
   F value, besides;
