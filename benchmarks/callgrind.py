@@ -70,7 +70,7 @@ def count(families: Sequence[str], isa: str) -> list[tuple[Case, Counts]]:
         raise Missing(f"no compiled kernels: {_backend.reason}")
     if isa not in _backend.native.isas():
         raise Missing(f"this processor has no {isa}")
-    for program in ("valgrind", "cc"):
+    for program in ("valgrind", "cc", "c++filt"):
         if shutil.which(program) is None:
             raise Missing(f"{program} is not installed")
     with tempfile.TemporaryDirectory(prefix="genkern-callgrind-") as name:
@@ -80,7 +80,7 @@ def count(families: Sequence[str], isa: str) -> list[tuple[Case, Counts]]:
         if (done := subprocess.run(built, capture_output=True, text=True)).returncode:
             raise Missing(f"valgrind's headers: {done.stderr.strip().splitlines()[0]}")
         options = ["--tool=callgrind", "--instr-atstart=no", "--dump-instr=yes", "--compress-pos=no"]
-        options += ["--compress-strings=no", f"--callgrind-out-file={folder / 'out'}"]
+        options += ["--compress-strings=no", "--demangle=no", f"--callgrind-out-file={folder / 'out'}"]
         done = subprocess.run(
             ["valgrind", *options, sys.executable, "-m", "benchmarks.callgrind", str(folder), isa, *families],
             # One thread counts for all, and no hash that differs from run to run decides an order.
@@ -91,7 +91,14 @@ def count(families: Sequence[str], isa: str) -> list[tuple[Case, Counts]]:
         )
         if done.returncode:
             raise RuntimeError(f"the counted process failed:\n{done.stderr[-2000:]}")
-        return [(case, parse((folder / f"out.{n}").read_text())) for n, case in enumerate(_cases(families), start=1)]
+        dumps = [readable(folder / f"out.{n}") for n, _ in enumerate(_cases(families), start=1)]
+        return [(case, parse(dump)) for case, dump in zip(_cases(families), dumps, strict=True)]
+
+
+def readable(dump: Path) -> str:
+    """With names of functions as objdump has them: Valgrind leaves those of some lambdas as the compiler made them."""
+    with dump.open() as text:
+        return subprocess.run(["c++filt"], stdin=text, capture_output=True, text=True, check=True).stdout
 
 
 def parse(dump: str) -> Counts:

@@ -22,8 +22,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["
 RIGHT = {torch.float64: 1e-12, torch.float32: 3e-6}
 """What a result may be off by, relative to itself where it is larger than 1."""
 
-COUNTS = (0, 1, 2, 3, 10, 100, 1e3, 1e5, 1e6, 0.5, -0.3)
-THETAS = (1e-6, 1e-3, 0.1, 1.0, 10.0, 1e3, 1e4, 1e6, 1e8, 1e12)
+COUNTS = (0, 1, 2, 3, 5, 8, 9, 10, 100, 1e3, 1e5, 1e6, 0.5, -0.3, 7.5)
+THETAS = (1e-6, 2.0**-12, 1e-3, 0.1, 1.0, 10.0, 64.0, 65.0, 1e3, 1e4, 1e6, 1e8, 1e12)
 MEANS = (1e-30, 1e-5, 0.1, 1.0, 30.0, 1e3, 1e6, 1e12, 1e30)
 NEAR = (1.0, 1.0 + 1e-6, 1.001, 0.99, 1.1, 0.5)
 LOGITS = (-1e4, -50.0, -3.0, 0.0, 2.0, 40.0, 1e4)
@@ -72,23 +72,32 @@ def exact(x: mpf, mean: mpf, theta: mpf, logit: mpf) -> tuple[list[mpf], list[mp
     return [nll, by_x, by_mean, by_theta], [inflated, mpf(0), share * by_mean, share * by_theta, by_logit]
 
 
+BY_X = pytest.mark.parametrize("by_x", [True, False], ids=["by-x", "not-by-x"])
+"""Where no gradient by the counts is asked for, 0 and small ones take formulas of their own."""
+
+
 @DTYPES
-def test_a_negative_binomial_is_right_for_every_size(every_isa: Backend, dtype: torch.dtype) -> None:
-    arguments = [t.clone().requires_grad_() for t in table(dtype)[:3]]
+@BY_X
+def test_a_negative_binomial_is_right_for_every_size(every_isa: Backend, dtype: torch.dtype, by_x: bool) -> None:
+    arguments = [t.clone().requires_grad_(by_x or k > 0) for k, t in enumerate(table(dtype)[:3])]
     nll = gk.negative_binomial_nll(*arguments, event_ndim=0)
-    check([nll, *gradients(nll, *arguments)], truth_of(dtype, False), every_isa, arguments)
+    check(nll, arguments, truth_of(dtype, False), every_isa)
 
 
 @DTYPES
-def test_a_zero_inflated_one_is_right_for_every_size(every_isa: Backend, dtype: torch.dtype) -> None:
-    arguments = [t.clone().requires_grad_() for t in table(dtype)]
+@BY_X
+def test_a_zero_inflated_one_is_right_for_every_size(every_isa: Backend, dtype: torch.dtype, by_x: bool) -> None:
+    arguments = [t.clone().requires_grad_(by_x or k > 0) for k, t in enumerate(table(dtype))]
     nll = gk.zero_inflated_negative_binomial_nll(*arguments, event_ndim=0)
-    check([nll, *gradients(nll, *arguments)], truth_of(dtype, True), every_isa, arguments)
+    check(nll, arguments, truth_of(dtype, True), every_isa)
 
 
-def check(found: list[Tensor], truth: Tensor, backend: Backend, arguments: list[Tensor]) -> None:
-    dtype = found[0].dtype
-    off = (torch.stack(found, 1).double() - truth).abs() / truth.abs().clamp(min=1)
+def check(nll: Tensor, arguments: list[Tensor], truth: Tensor, backend: Backend) -> None:
+    dtype = nll.dtype
+    d_x = [] if arguments[0].requires_grad else [truth[:, 1]]
+    slopes = gradients(nll, *(t for t in arguments if t.requires_grad))
+    found = torch.stack([nll, *d_x, *slopes], 1).double()
+    off = (found - truth).abs() / truth.abs().clamp(min=1)
     if backend.mode == "reference":
         # Autograd through the definition rounds what 1 / theta makes large, and leaves the range of float.
         off[:, 1:] = torch.where(torch.tensor(dtype == torch.float32), 0.0, off[:, 1:])
@@ -136,6 +145,29 @@ def test_the_usual_formula_is_wrong_where_this_one_is_right(
     (usual,) = negative_binomial(x, mean, t)
     assert abs(usual.item() - limit) > 0.01 * limit
     assert abs(gk.negative_binomial_nll(x, mean, t).item() - limit) < 2e-5 * limit  # variance 2 + 4 / theta
+
+
+@DTYPES
+def test_an_element_has_its_bits_whatever_lies_beside_it(every_isa: Backend, dtype: torch.dtype) -> None:
+    """Small counts, large ones and zeros take different formulas, in vectors that hold all of them."""
+    arguments = [
+        torch.cat([t, u]) for t, u in zip(table(dtype), (t.flatten().to(dtype) for t in problem()), strict=True)
+    ]
+    order = torch.randperm(len(arguments[0]), generator=torch.Generator().manual_seed(0))
+    rtol = 0 if every_isa.mode == "native" else 1e-6  # torch rounds what fills no vector in its own way
+    for call, count in (
+        (gk.poisson_nll, 2),
+        (gk.negative_binomial_nll, 3),
+        (gk.zero_inflated_negative_binomial_nll, 4),
+    ):
+        found = []
+        for some in (slice(None), order):
+            x, *others = (t[some].clone() for t in arguments[:count])
+            leaves = [t.requires_grad_() for t in others]
+            nll: Any = call(x, *leaves, reduction="none")
+            found.append([nll, *gradients(nll, *leaves)])
+        for straight, shuffled in zip(*found, strict=True):
+            torch.testing.assert_close(straight[order], shuffled, rtol=rtol, atol=0, equal_nan=True)
 
 
 def test_masses_add_up_to_one(every_isa: Backend) -> None:

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cpu/chunks.h"
+#include "cpu/picked.h"
 #include "cpu/storage.h"
 #include "cpu/vec.h"
 #include "tiles/traits.h"
@@ -84,11 +85,6 @@ struct alignas(64) Buffer {
   T data[kTile + 64];
 };
 
-// Some elements of a tile, as many as a vector has lanes.
-struct Places {
-  const uint16_t* at;
-};
-
 // The sum of f(value) over n values, f(0) = 0: four sums, none of which waits for another.
 template <class T, class S, class F>
 GK_INLINE double sum_of(const S* p, int64_t n, const F& f) {
@@ -141,7 +137,7 @@ class Input {
     at_ = buffer_.data;
   }
   GK_INLINE Vec<T> operator[](int64_t i) const { return Vec<T>::load(at_ + i); }
-  GK_INLINE Vec<T> operator[](Places p) const {
+  GK_INLINE Vec<T> operator[](Places<T> p) const {
     T some[Vec<T>::lanes];
     for (int i = 0; i < Vec<T>::lanes; ++i) some[i] = at_[p.at[i]];
     return Vec<T>::load(some);
@@ -181,7 +177,7 @@ class Output {
     at_ = direct ? direct : buffer_.data;
   }
   GK_INLINE void set(int64_t i, Vec<T> v) { v.store(at_ + i); }
-  GK_INLINE void set(Places p, Vec<T> v) {
+  GK_INLINE void set(Places<T> p, Vec<T> v) {
     T some[Vec<T>::lanes];
     v.store(some);
     for (int i = 0; i < Vec<T>::lanes; ++i) at_[p.at[i]] = some[i];
@@ -235,6 +231,27 @@ class Scratch {
 
  private:
   Buffer<T> buffer_;
+};
+
+// Several, side by side.
+template <class T, class Several>
+class Scratches;
+template <class T, int n>
+class Scratches<T, Numbers<Vec<T>, n>> {
+ public:
+  GK_INLINE Numbers<Vec<T>, n> operator[](int64_t i) const {
+    Numbers<Vec<T>, n> found;
+    GK_UNROLL
+    for (int k = 0; k < n; ++k) found.of[k] = of_[k][i];
+    return found;
+  }
+  GK_INLINE void set(int64_t i, const Numbers<Vec<T>, n>& v) {
+    GK_UNROLL
+    for (int k = 0; k < n; ++k) of_[k].set(i, v.of[k]);
+  }
+
+ private:
+  Scratch<T> of_[n];
 };
 
 // Pairs of points, in one dimension, that take about as long as an element with its exponentials.

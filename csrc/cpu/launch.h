@@ -32,18 +32,70 @@ struct Engine {
   static GK_INLINE F only(const Span& part, int64_t i, F v) {
     return i + lanes <= part.n ? v : first_lanes(part.n - i, v);
   }
-  // f(places) for those where x is not 0, a vector of them at a time; the last may be there more than once.
-  template <class Call>
-  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Call& f) {
-    uint16_t places[kTile + lanes];
-    int64_t n = 0;
-    for (int64_t i = 0; i < s.n; ++i) {
-      places[n] = static_cast<uint16_t>(i);
-      n += !(x.data()[i] == T(0));
+  // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...). A processor looks ahead a few
+  // hundred instructions, so it waits where a formula is a longer chain: each step is taken for all before the next.
+  template <class Arguments, class Set, class... Steps>
+  static GK_INLINE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
+    steps_from(s, numbers, set, [](int64_t) { return Before(); }, steps...);
+  }
+  // Of the places where x is not 0, few(places, numbers...) for those where easy(numbers...) says so, else f(places,
+  // numbers...). The numbers are those of the inputs, of which x is one. Few may be called for others besides.
+  template <class Easy, class Few, class Call, class... Inputs>
+  static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
+                                     const Inputs&... in) {
+    constexpr unsigned all = (1u << lanes) - 1;
+    Picked<T, kTile, sizeof...(in)> counted, others;
+    const auto pick = [&](int64_t i, unsigned within) {
+      counted.add(set_lanes(!(x[i] == F(0))) & within, i, in[i]...);
+    };
+    const int64_t whole = s.n - s.n % lanes;
+    for (int64_t i = 0; i < whole; i += lanes) pick(i, all);
+    if (whole < s.n) pick(whole, (1u << (s.n - whole)) - 1);
+    counted.each(
+        [&](Places<T> places, int64_t n, auto... numbers) {
+          const unsigned within = n < lanes ? (1u << n) - 1 : all, fews = set_lanes(easy(numbers...));
+          if (fews & within) few(places, numbers...);
+          if (const unsigned left = ~fews & within) others.add(left, places, numbers...);
+        },
+        in...);
+    others.each([&](Places<T> places, int64_t, auto... numbers) { f(places, numbers...); }, in...);
+  }
+  // few_of_all() where most elements are few, of which easy(numbers...) tells, and f(places, numbers...) besides where
+  // they are not; else f(place, numbers...) of all and few(places, numbers...). What an element gets does not depend on
+  // the others.
+  template <class Easy, class All, class Few, class Call, class... Inputs>
+  static GK_INLINE void each_apart(const Span& s, const Easy& easy, const All& few_of_all, const Few& few,
+                                   const Call& f, const Inputs&... in) {
+    using List = Picked<T, kTile, sizeof...(in)>;
+    const auto within = [&](int64_t i) { return (1u << least(lanes, s.n - i)) - 1; };
+    List others;
+    for (int64_t i = 0; i < s.n; i += lanes)
+      if (const unsigned left = ~set_lanes(easy(in[i]...)) & within(i)) others.add(left, i, in[i]...);
+    if (2 * others.size() <= s.n) {
+      few_of_all();
+      others.each([&](Places<T> places, int64_t, auto... numbers) { f(places, numbers...); }, in...);
+      return;
     }
-    if (n == 0) return;
-    for (int64_t i = n; i < n + lanes; ++i) places[i] = places[n - 1];
-    for (int64_t i = 0; i < n; i += lanes) f(Places{places + i});
+    for (int64_t i = 0; i < s.n; i += lanes) f(i, in[i]...);
+    if (others.size() == s.n) return;
+    List fews;
+    for (int64_t i = 0; i < s.n; i += lanes)
+      if (const unsigned some = set_lanes(easy(in[i]...)) & within(i)) fews.add(some, i, in[i]...);
+    fews.each([&](Places<T> places, int64_t, auto... numbers) { few(places, numbers...); }, in...);
+  }
+
+ private:
+  template <class Arguments, class Set, class Made, class Step, class... Others>
+  static GK_INLINE void steps_from(const Span& s, const Arguments& numbers, const Set& set, const Made& made,
+                                   const Step& step, const Others&... others) {
+    const auto make = [&](int64_t i) { return numbers(i, [&](auto... x) { return step(made(i), x...); }); };
+    if constexpr (sizeof...(others) == 0) {
+      for (int64_t i = 0; i < s.n; i += lanes) set(i, make(i));
+    } else {
+      Scratches<T, decltype(make(0))> kept;
+      for (int64_t i = 0; i < s.n; i += lanes) kept.set(i, make(i));
+      steps_from(s, numbers, set, [&](int64_t i) { return kept[i]; }, others...);
+    }
   }
 };
 

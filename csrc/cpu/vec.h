@@ -17,12 +17,14 @@ struct Vector<float> {
   typedef float Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
   typedef float Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
   typedef int32_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  typedef int32_t IntAnywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
 };
 template <>
 struct Vector<double> {
   typedef double Native __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
   typedef double Anywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
   typedef int64_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
+  typedef int64_t IntAnywhere __attribute__((vector_size(GENKERN_VECTOR_BYTES), aligned(1)));
 };
 
 template <class T>
@@ -92,6 +94,23 @@ GK_INLINE bool any(Int mask) {
 #else
   bool found = false;
   for (unsigned i = 0; i < sizeof mask / sizeof mask[0]; ++i) found |= mask[i] != 0;
+  return found;
+#endif
+}
+
+// Bit k for lane k of the mask.
+template <class Int>
+GK_INLINE unsigned set_lanes(Int mask) {
+  [[maybe_unused]] constexpr bool wide = sizeof mask[0] == 8;
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  return wide ? _mm512_movepi64_mask((__m512i)mask) : _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  return static_cast<unsigned>(wide ? _mm256_movemask_pd((__m256d)mask) : _mm256_movemask_ps((__m256)mask));
+#elif defined(__x86_64__)
+  return static_cast<unsigned>(wide ? _mm_movemask_pd((__m128d)mask) : _mm_movemask_ps((__m128)mask));
+#else
+  unsigned found = 0;
+  for (unsigned i = 0; i < sizeof mask / sizeof mask[0]; ++i) found |= static_cast<unsigned>(mask[i] & 1) << i;
   return found;
 #endif
 }

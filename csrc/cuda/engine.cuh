@@ -110,12 +110,21 @@ struct Engine {
     return p;
   }
   static GK_DEVICE U only(const Span& part, int64_t i, U v) { return part.has(static_cast<int>(i)) ? v : U(0); }
-  // f(place) for those where x is not 0.
-  template <class X, class Call>
-  static GK_DEVICE void each_nonzero(const Span&, const X& x, const Call& f) {
+  // set(i, what the steps make) for all elements; numbers(i, f) is f(arguments...).
+  template <class Arguments, class Set, class... Steps>
+  static GK_DEVICE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
+    GK_TILE for (int64_t i = 0; i < s.n; ++i) {
+      const auto arguments = [&](const auto& f) { return numbers(i, f); };
+      set(i, all_steps<U>(arguments, Before(), steps...));
+    }
+  }
+  // f(place, numbers of the inputs) for those where x is not 0: threads side by side would take a shorter way besides.
+  template <class X, class Easy, class Few, class Call, class... Inputs>
+  static GK_DEVICE void each_nonzero(const Span&, const X& x, const Easy&, const Few&, const Call& f,
+                                     const Inputs&... in) {
     GK_UNROLL
     for (int i = 0; i < width; ++i)
-      if (!(x[i] == U(0))) f(i);
+      if (!(x[i] == U(0))) f(i, in[i]...);
   }
 };
 

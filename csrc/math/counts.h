@@ -28,48 +28,85 @@ GK_INLINE LogFactorial<F> log_factorial(F x) {
   constexpr T c[] = {T(1. / 12),   T(-1. / 360),      T(1. / 1260), T(-1. / 1680),
                      T(1. / 1188), T(-691. / 360360), T(1. / 156)};
   constexpr T d[] = {T(1. / 12), T(-1. / 120), T(1. / 252), T(-1. / 240), T(1. / 132), T(-691. / 32760), T(1. / 12)};
-  F product(T(1)), slope(T(0));
-  GK_UNROLL
-  for (int k = 1; k <= shift; ++k) {
-    slope = fma(slope, x + F(T(k)), product);
-    product = product * (x + F(T(k)));
-  }
   const auto small = x < F(T(shift));
   const auto nothing = (x == F(0)) | (x == F(1));
   const F z = select(small, x + F(T(shift)), x), log_z = log(z), inverse = F(1) / z, square = inverse * inverse;
   const F rest = fma(inverse, elementary::polynomial(square, c), F(0.5f) * (log_z + F(T(kLog2Pi))));
-  const F value = z * (log_z - F(1)) + rest - select(small, log(product), F(0));
-  const F by_z = log_z + fma(F(0.5f), inverse, -square * elementary::polynomial(square, d));
-  return {select(nothing, F(0), value), by_z - select(small, slope / product, F(0)), rest};
+  LogFactorial<F> found = {z * (log_z - F(1)) + rest,
+                           log_z + fma(F(0.5f), inverse, -square * elementary::polynomial(square, d)), rest};
+  if (Masks<F>::any(small)) {
+    F product(T(1)), slope(T(0));
+    GK_UNROLL
+    for (int k = 1; k <= shift; ++k) {
+      slope = fma(slope, x + F(T(k)), product);
+      product = product * (x + F(T(k)));
+    }
+    found.value = select(nothing, F(0), found.value - select(small, log(product), F(0)));
+    found.slope = found.slope - select(small, slope / product, F(0));
+  }
+  return found;
+}
+
+// Few: a whole number from 1 to kFew, whose Gamma functions are a product of as many factors.
+inline constexpr int kFew = 8;
+template <class F>
+GK_INLINE auto is_few(F x) {
+  return (x >= F(1)) & (x <= F(scalar_t<F>(kFew))) & (elementary::round(x, F(1)).value == x);
 }
 
 // -log p(x) = m - x l + log Gamma(x + 1) for a mean m, l = log m. Near the mean, with v = (m - x) / (m + x), the first
-// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000).
+// and x log x - x are (m - x) v - 2 x v^3 (1 / 3 + v^2 / 5 + ...), which takes no difference (Loader 2000). Of few it
+// is m - log(m^x / x!).
 template <class F>
 struct Poisson {
   static constexpr int kNumbers = 2;
   static constexpr bool kOfCounts = true;
   static constexpr bool kFlushes = false;
+  static constexpr bool kEasyIfFew = true;
   using T = scalar_t<F>;
-  bool log_rate, full;
+  bool log_rate, full, by_x;
 
-  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full) {}
+  GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full), by_x(o.by_x) {}
 
   GK_INLINE F value(F x, F rate) const {
     const Terms t = terms(x, rate);
-    const F plain = t.mean - t.x * t.log;
-    if (!full) return plain;
+    if (!full) return without_factorial(t);
     const LogFactorial<F> f = log_factorial(t.x);
     const F away = t.mean - t.x, v = away / (t.mean + t.x), v2 = v * v;
     const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
-    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, plain + f.value);
+    return select((v2 < F(0.01f)) & (t.x >= F(9)), near, without_factorial(t) + f.value);
+  }
+  // Few: the product of m / k over k = 1 ... x or, beside x l, of 1 / k, is a normal number.
+  GK_INLINE bool easy() const { return full; }
+  GK_INLINE auto easy_as_few(F x, F rate) const {
+    const F by = log_rate ? F(1) : rate;
+    return (((x == F(0)) & (by >= F(0))) | (is_few(x) & (by > F(0x1p-13f)))) & (by < F(0x1p15f));
+  }
+  template <class Take>
+  GK_INLINE void value_of_few(const Take& take) const {
+    take(
+        [&](Before, F x, F rate) {
+          const F by = log_rate ? F(1) : rate;
+          F product(T(1));
+          GK_UNROLL
+          for (int k = 1; k <= kFew; ++k) product = select(x >= F(T(k)), product * (by * F(T(1. / k))), product);
+          return Numbers<F, 1>{{product}};
+        },
+        [&](const Numbers<F, 1>& product, F x, F rate) {
+          return (log_rate ? without_factorial(terms(x, rate)) : rate) - elementary::log_normal(product.of[0]);
+        });
   }
   GK_INLINE Numbers<F, 2> gradient(F x, F rate) const {
-    const Terms t = terms(x, rate);
-    const F by_x = full ? log_factorial(t.x).slope - t.log : -t.log, ratio = t.x / t.mean;
-    if (log_rate) return {{by_x, t.mean - t.x}};
-    const auto near = abs(ratio - F(1)) < F(0.5f);
-    return {{by_x, select(t.x == F(0), F(1), select(near, (t.mean - t.x) / t.mean, F(1) - ratio))}};
+    F d_x(0);
+    if (by_x) {
+      const Terms t = terms(x, rate);
+      d_x = full ? log_factorial(t.x).slope - t.log : -t.log;
+    }
+    const F count = counted(x);
+    if (log_rate) return {{d_x, exp(rate) - count}};
+    const auto infinite = abs(rate) == F(T(__builtin_huge_val()));
+    const F slope = select(infinite, F(1) - F(0) * count, (rate - count) / rate);
+    return {{d_x, select(x == F(0), F(1), slope)}};
   }
 
  private:
@@ -77,12 +114,13 @@ struct Poisson {
     F x, mean, log;  // 0 for the logarithm of a mean of 0 where x is 0
   };
 
+  static GK_INLINE F counted(F x) { return select(x > F(-1), x, x * F(T(elementary::kNaN))); }
   GK_INLINE Terms terms(F x, F rate) const {
     const F log_mean = log_rate ? rate : log(rate);
     const auto certain = (x == F(0)) & (log_mean == F(T(kMinusInfinity)));
-    return {select(x > F(-1), x, x * F(T(elementary::kNaN))), log_rate ? exp(rate) : rate,
-            select(certain, F(0), log_mean)};
+    return {counted(x), log_rate ? exp(rate) : rate, select(certain, F(0), log_mean)};
   }
+  static GK_INLINE F without_factorial(const Terms& t) { return t.mean - t.x * t.log; }
 };
 
 // What log Gamma(z + 1) has besides (z + 1/2) log z - z + log(2 pi) / 2, for z > 0, and its derivative. From 1 on, z
@@ -128,7 +166,7 @@ GK_INLINE StirlingError<F> stirling_error(F z) {
   return found;
 }
 
-// log(1 + v), given 1 + v and its logarithm, and v less it, which is never negative. With w = v / (2 + v) that is
+// log(1 + v), given 1 + v, and v less it, which is never negative. With w = v / (2 + v) that is
 // v w - 2 w^3 (1 / 3 + w^2 / 5 + ...) near 0.
 template <class F>
 struct LogAndLack {
@@ -136,16 +174,12 @@ struct LogAndLack {
 };
 
 template <class F>
-GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v, F by_log) {
+GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
   using T = scalar_t<F>;
-  const F w = v / (F(1) + one_and_v), w2 = w * w;
+  const F w = v / (F(1) + one_and_v), w2 = w * w, by_log = log(one_and_v);
   const F lack = fma(v, w, F(-2) * w * w2 * artanh_tail(w2));
   const auto near = w2 < F(T(sizeof(T) == 8 ? 0.01 : 0.1));
   return {select(near, v - lack, by_log), select(near, lack, v - by_log)};
-}
-template <class F>
-GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
-  return log_and_lack(v, one_and_v, log(one_and_v));
 }
 
 // -log p(x) of a negative binomial distribution of mean m and inverse dispersion t. With r = m / t, p = t / (t + m) and
@@ -153,6 +187,7 @@ GK_INLINE LogAndLack<F> log_and_lack(F v, F one_and_v) {
 //   t l(v) + x l(y) + log(2 pi x n / t) / 2 + d(t) + d(x) - d(n),   v = (x - m) / (t + m),   y = p (m - x) / x,
 // where l(v) = v - log(1 + v), d is stirling_error, 1 + v = n / (t + m) and 1 + y = (1 + v) m / x: nothing cancels, and
 // what belongs to t alone vanishes as t grows. Below 1, where it is of order 1, by log Gamma. At 0 it is t log(1 + r).
+// Few have that less the logarithm of the product of (t + k) q / (k + 1) over k = 0 ... x - 1, q = m / (t + m).
 template <class F>
 struct NegativeBinomial {
   using T = scalar_t<F>;
@@ -162,13 +197,26 @@ struct NegativeBinomial {
   static constexpr T kMost = static_cast<T>(sizeof(T) == 8 ? 1e150 : 1e30);  // inverse dispersion
   MeanParam param;
   bool log_dispersion, by_x;
+  // Bounds of few: the product is a normal number, and what belongs to t alone has not vanished.
+  T least_mean, most_mean, least_dispersion, most_dispersion;
 
   GK_INLINE explicit NegativeBinomial(const TermOptions& o)
-      : param(o.mean), log_dispersion(o.log_dispersion), by_x(o.by_x) {}
+      : param(o.mean), log_dispersion(o.log_dispersion), by_x(o.by_x) {
+    const bool log_mean = param != MeanParam::value;
+    const double least = logits() ? 0x1p-6 : 0x1p-12, log_least = logits() ? -6 : -12;
+    least_mean = T(log_mean ? log_least * kLog2 : least);
+    most_mean = T(log_mean ? 30 * kLog2 : 0x1p30);
+    least_dispersion = T(log_dispersion ? log_least * kLog2 : least);
+    most_dispersion = by_x ? T(kMinusInfinity) : T(log_dispersion ? 6 * kLog2 : 0x1p6);
+  }
 
   // A count of 0 is known by this, unless a gradient by it is asked for.
   static constexpr bool kEasyAtZero = true;
   GK_INLINE bool easy_at_zero() const { return !by_x; }
+  GK_INLINE auto easy_as_few(F x, F mean, F dispersion) const {
+    return is_few(x) & (mean >= F(least_mean)) & (mean <= F(most_mean)) & (dispersion >= F(least_dispersion)) &
+           (dispersion <= F(most_dispersion));
+  }
 
   // A mean below 0 is nan, as is an inverse dispersion that is not above 0. Beyond the largest inverse dispersion is
   // the limit, a Poisson distribution; an infinite mean makes every count infinitely unlikely, with gradients of 0.
@@ -184,19 +232,62 @@ struct NegativeBinomial {
     const F mean = min(most, logits() ? ratio * theta : value), inverse = F(1) / (mean + theta);
     return {mean, theta, ratio, inverse, theta * inverse, select(value == F(T(__builtin_huge_val())), value, F(0))};
   }
-  // At 0, given log(1 + r).
-  GK_INLINE Numbers<F, 3> gradient_at_zero(const Terms& t, F log_ratio) const {
-    const LogAndLack<F> l = log_and_lack(-(t.mean * t.inverse), t.p, -log_ratio);
-    return by(t, F(0), F(0), t.p * t.mean, logits() ? log_ratio : l.lack);
+
+  GK_INLINE F value_at_zero(const Terms& t) const { return t.theta * elementary::log_one_plus(t.ratio) + t.infinite; }
+  template <class Take>
+  GK_INLINE void value_at_zero(const Take& take) const {
+    take([&](Before, F mean, F dispersion) { return value_at_zero(terms(mean, dispersion)); });
+  }
+  // Given log(1 + r).
+  GK_INLINE elementary::LogOnePlus<F> log_ratio(const Terms& t) const {
+    return elementary::log_one_plus(t.ratio, t.mean * t.inverse);
+  }
+  GK_INLINE Numbers<F, 3> gradient_at_zero(const Terms& t, elementary::LogOnePlus<F> log_ratio) const {
+    return by(t, F(0), F(0), t.p * t.mean, logits() ? log_ratio.value : log_ratio.besides);
+  }
+  template <class Take>
+  GK_INLINE void gradient_at_zero(const Take& take) const {
+    take([&](Before, F mean, F dispersion) {
+      const Terms t = terms(mean, dispersion);
+      return gradient_at_zero(t, log_ratio(t));
+    });
   }
 
-  GK_INLINE F value_at_zero(F mean, F dispersion) const {
+  // -log p(x) of few is at_zero - log(product).
+  struct FewTerms {
+    F at_zero, product;
+  };
+  GK_INLINE FewTerms few_terms(F x, F mean, F dispersion) const {
     const Terms t = terms(mean, dispersion);
-    return t.theta * log1p(t.ratio) + t.infinite;
+    const F q = t.mean * t.inverse, first = t.theta * q;
+    F product = first;
+    GK_UNROLL
+    for (int k = 1; k < kFew; ++k) {
+      const F factor = fma(first, F(T(1. / (k + 1))), q * F(T(double(k) / (k + 1))));
+      product = select(x > F(T(k)), product * factor, product);
+    }
+    return {t.theta * elementary::log_one_plus(t.ratio), product};
   }
-  GK_INLINE Numbers<F, 3> gradient_at_zero(F mean, F dispersion) const {
+  GK_INLINE F value_of_few(F x, F mean, F dispersion) const {
+    const FewTerms few = few_terms(x, mean, dispersion);
+    return few.at_zero - elementary::log_normal(few.product);
+  }
+  // By t it is log(1 + r) + (x - m) / (t + m) less the sum of 1 / (t + k). Where t is small the second is nearly 1 / t,
+  // and both are one quotient, in whose numerator (x - 1) t - m - m t the first difference is rounded once.
+  GK_INLINE Numbers<F, 3> gradient_of_few(F x, F mean, F dispersion) const {
     const Terms t = terms(mean, dispersion);
-    return gradient_at_zero(t, log1p(t.ratio));
+    F slope(T(0)), product(T(1));
+    GK_UNROLL
+    for (int k = 1; k < kFew; ++k) {
+      const auto beyond = x > F(T(k));
+      const F factor = t.theta + F(T(k));
+      slope = select(beyond, fma(slope, factor, product), slope);
+      product = select(beyond, product * factor, product);
+    }
+    const F over = F(1) / t.theta, excess = t.p * (t.mean - x);
+    const F first =
+        logits() ? -over : fma(-t.mean, t.theta, product_less(x - F(1), t.theta, t.mean)) * over * t.inverse;
+    return by(t, x, F(0), excess, elementary::log_one_plus(t.ratio) + (first - slope / product));
   }
 
   GK_INLINE F value(F x, F mean, F dispersion) const {
@@ -252,7 +343,7 @@ struct NegativeBinomial {
 };
 
 // The same where a count is 0 with the probability sigmoid(logit) whatever the rest says: -log of
-// s + (1 - s) exp(-b) = 1 - (1 - s) (1 - exp(-b)) at 0, of (1 - s) exp(-b) elsewhere.
+// s + (1 - s) exp(-b) at 0, of (1 - s) exp(-b) elsewhere.
 template <class F>
 struct ZeroInflated {
   using T = scalar_t<F>;
@@ -264,56 +355,80 @@ struct ZeroInflated {
   GK_INLINE explicit ZeroInflated(const TermOptions& o) : rest(o) {}
   static constexpr bool kEasyAtZero = true;
   GK_INLINE bool easy_at_zero() const { return true; }
+  GK_INLINE auto easy_as_few(F x, F mean, F dispersion, F) const { return rest.easy_as_few(x, mean, dispersion); }
 
-  GK_INLINE F value_at_zero(F mean, F dispersion, F logit) const {
-    const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
-    const Zero z = zero(t.theta * log1p(t.ratio) + t.infinite, logit);
-    const auto near = z.missing < F(0.5f);
-    const F mass = select(near, F(1) - z.missing, z.mass);
-    F found = -(elementary::log_normal(mass) + select(near, lost_of_sum(-z.missing, mass), F(0)));
-    if (Masks<F>::any(z.tiny)) {
-      const F largest = max(logit, -z.b), other = log1p_unit(exp(-abs(logit + z.b)));
-      const F none = F(T(__builtin_huge_val()));
-      found = select(z.tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
-    }
-    return found;
+  template <class Take>
+  GK_INLINE void value_at_zero(const Take& take) const {
+    take([&](Before, F mean, F dispersion,
+             F) { return Numbers<F, 1>{{rest.value_at_zero(rest.terms(mean, dispersion))}}; },
+         [&](const Numbers<F, 1>& made, F, F, F logit) {
+           const Zero z = zero(made.of[0], logit);
+           return Numbers<F, 2>{{made.of[0], z.missing / z.mass}};
+         },
+         [&](const Numbers<F, 2>& made, F, F, F logit) {
+           const F b = made.of[0], odds = made.of[1], none = F(T(__builtin_huge_val()));
+           const auto tiny = !(odds < F(T(1 / kNegligible<F>)));
+           const F found = elementary::log_one_plus(odds);
+           if (!Masks<F>::any(tiny)) return found;
+           const F largest = max(logit, -b), other = log1p_unit(exp(-abs(logit + b)));
+           return select(tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
+         });
   }
-  GK_INLINE Numbers<F, 4> gradient_at_zero(F mean, F dispersion, F logit) const {
-    const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
-    const F log_ratio = log1p(t.ratio);
-    const Zero z = zero(t.theta * log_ratio + t.infinite, logit);
-    const F inverse = F(1) / z.mass;
-    F share = z.kept * z.fall * inverse, lost = z.lost * inverse;
-    if (Masks<F>::any(z.tiny)) {
-      const F sum = logit + z.b, e = exp(-abs(sum));
-      share = select(z.tiny, sigmoid(-sum, e), share);
-      lost = select(z.tiny, sigmoid(sum, e), lost);
-    }
-    const Numbers<F, 3> d = rest.gradient_at_zero(t, log_ratio);
-    const auto part = [&](F by) { return select(by == F(0), F(0), share * by); };
-    return {{F(0), part(d.of[1]), part(d.of[2]), -(lost * z.missing)}};
+  template <class Take>
+  GK_INLINE void gradient_at_zero(const Take& take) const {
+    take(
+        [&](Before, F mean, F dispersion, F) {
+          const typename NegativeBinomial<F>::Terms t = rest.terms(mean, dispersion);
+          const elementary::LogOnePlus<F> log_ratio = rest.log_ratio(t);
+          const Numbers<F, 3> d = rest.gradient_at_zero(t, log_ratio);
+          return Numbers<F, 3>{{t.theta * log_ratio.value + t.infinite, d.of[1], d.of[2]}};
+        },
+        [&](const Numbers<F, 3>& made, F, F, F logit) {
+          const F b = made.of[0];
+          const Zero z = zero(b, logit);
+          const F inverse = F(1) / (z.mass * z.all);
+          F share = z.kept * z.all * inverse, by_logit = -(z.lost * z.missing * inverse);
+          const auto tiny = !(z.mass > F(kNegligible<F>));
+          if (Masks<F>::any(tiny)) {
+            const F sum = logit + b, e = exp(-abs(sum));
+            share = select(tiny, sigmoid(-sum, e), share);
+            by_logit = select(tiny, -sigmoid(sum, e), by_logit);
+          }
+          const auto part = [&](F by) { return select(by == F(0), F(0), share * by); };
+          return Numbers<F, 4>{{F(0), part(made.of[1]), part(made.of[2]), by_logit}};
+        });
+  }
+  GK_INLINE F value_of_few(F x, F mean, F dispersion, F logit) const {
+    const typename NegativeBinomial<F>::FewTerms few = rest.few_terms(x, mean, dispersion);
+    const F all = F(1) + elementary::decay(abs(logit)).left;
+    return few.at_zero + max(F(0), logit) - elementary::log_normal(few.product / all);
+  }
+  GK_INLINE Numbers<F, 4> gradient_of_few(F x, F mean, F dispersion, F logit) const {
+    return with_loss(rest.gradient_of_few(x, mean, dispersion), logit);
   }
   GK_INLINE F value(F x, F mean, F dispersion, F logit) const {
     return rest.value(x, mean, dispersion) + softplus(logit);
   }
   GK_INLINE Numbers<F, 4> gradient(F x, F mean, F dispersion, F logit) const {
-    const Numbers<F, 3> d = rest.gradient(x, mean, dispersion);
-    return {{d.of[0], d.of[1], d.of[2], sigmoid(logit)}};
+    return with_loss(rest.gradient(x, mean, dispersion), logit);
   }
 
  private:
-  // s, 1 - s, b and exp(-b), of which the mass at 0 is made; what that lacks of 1; whether it is all but 0, or nan.
+  static GK_INLINE Numbers<F, 4> with_loss(const Numbers<F, 3>& d, F logit) {
+    return {{d.of[0], d.of[1], d.of[2], sigmoid(logit)}};
+  }
+
+  // With e = exp(-|logit|), 1 + e times: 1, s, (1 - s) exp(-b), their sum, which is the mass at 0, and what the mass
+  // lacks, (1 - s) (1 - exp(-b)). A mass that is all but 0, or nan, is taken by logarithms.
   struct Zero {
-    F lost, kept, b, fall, mass, missing;
-    decltype(F() < F()) tiny;
+    F all, lost, kept, mass, missing;
   };
   GK_INLINE Zero zero(F b, F logit) const {
-    const F e = tail_exp(-abs(logit)), of_less = F(1) / (F(1) + e), of_more = e * of_less;
+    const F e = elementary::decay(abs(logit)).left;
+    const elementary::Decay<F> fall = elementary::decay(b);
     const auto positive = logit >= F(0);
-    const F lost = select(positive, of_less, of_more), kept = select(positive, of_more, of_less);
-    const ExpRoot<F> fall = tail_root_terms(-b);
-    const F after = fall.root * fall.root, mass = fma(kept, after, lost);
-    return {lost, kept, b, after, mass, kept * -fall.square.value, !(mass > F(kNegligible<F>))};
+    const F lost = select(positive, F(1), e), rest = select(positive, e, F(1)), kept = rest * fall.left;
+    return {F(1) + e, lost, kept, kept + lost, rest * fall.gone};
   }
 };
 

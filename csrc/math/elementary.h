@@ -165,6 +165,23 @@ GK_INLINE F tail_exp(F x) {
   return select(x < F(kTailEnd<F>), F(0), times_power_of_2((e.tail + e.r) + F(1), e.n));
 }
 
+// exp(-x) for x >= 0, 0 from the tail's end on as above, and 1 - exp(-x), accurate near 0.
+template <class F>
+struct Decay {
+  F left, gone;
+};
+template <class F>
+GK_INLINE Decay<F> decay(F x) {
+  const Reduced<F> e = reduce_exp<true>(max(F(kTailEnd<F>), -x));
+  const F value = e.r + e.tail;
+  F s;
+  if constexpr (kWide<F>)
+    s = power_of_2(e.n.value);
+  else
+    s = Lanes<F>::from_bits((e.n.integer + 127) << 23);
+  return {select(x > F(-kTailEnd<F>), F(0), fma(s, value, s)), fma(-s, value, F(1) - s)};
+}
+
 // exp(x) - 1 and exp(x) - 1 - x from x = n ln 2 + r and tail = exp(r) - 1 - r. With s = 2^n they are
 // (s - 1) + s (r + tail) and (s - 1 - n ln 2) + (s - 1) r + s tail, where the first terms vanish exactly for n = 0 and
 // cancel little elsewhere. With half_s = s / 2, all by halves, so that s = 2^128 (2^1024) is a number too.
@@ -242,24 +259,33 @@ GK_INLINE Int wrapping_difference(Int a, Other b) {
   }
 }
 
-// log(2^e (1 + f)): in float by Cephes' logf polynomial, whose relative error stays small as f goes to 0; in double
-// with s = f / (2 + f) as log(1 + f) = 2 artanh(s) = f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + ...), in fdlibm's order
-// (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
+// log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error
+// stays small as f goes to 0; in double by 2 artanh(s), s = f / (2 + f), as
+//   f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + ...),
+// in fdlibm's order (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
 template <class F>
-GK_INLINE F log_from(F e, F f) {
+struct LogTerms {
+  F value, besides;
+};
+template <class F>
+GK_INLINE LogTerms<F> log_terms(F e, F f) {
   if constexpr (kWide<F>) {
     const F s = f / (F(2) + f), s2 = s * s, half = F(0.5) * f * f;
     constexpr double p[] = {0.66666666666666697, 0.39999999999898945, 0.28571428626200962, 0.22222211101577205,
                             0.18182891336237831, 0.15331653799225821, 0.14617229114009047};
-    const F tail = fma(s, fma(s2, polynomial(s2, p), half), e * F(kLn2Low));
-    return fma(e, F(kLn2High), f - (half - tail));
+    const F less = half - fma(s, fma(s2, polynomial(s2, p), half), e * F(kLn2Low));
+    return {fma(e, F(kLn2High), f - less), -less};
   } else {
     const F f2 = f * f;
     constexpr float p[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
                            -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
     const F tail = fma(F(-0.5f), f2, fma(polynomial(f, p), f * f2, e * F(-2.12194440e-4f)));
-    return fma(e, F(0.693359375f), f + tail);
+    return {fma(e, F(0.693359375f), f + tail), tail};
   }
+}
+template <class F>
+GK_INLINE F log_from(F e, F f) {
+  return log_terms(e, f).value;
 }
 
 // A positive normal number as 2^e m, m in [sqrt(1/2), sqrt(2)).
@@ -296,12 +322,29 @@ GK_INLINE F log(F x) {
   return select(x < F(0), F(kNaN), y);
 }
 
-// log(u) for u = 1 + x rounded, positive and normal: what rounding took from u is put back into m - 1, which is then x
-// itself where e is 0.
+// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f): what rounding took from u is put back into f,
+// which is then x itself where e is 0.
+template <class F>
+struct SumTerms {
+  F e, f;
+};
+template <class F>
+GK_INLINE SumTerms<F> sum_terms(F x, F u) {
+  const F lost = x - (u - F(1));
+  if constexpr (kWide<F>) {
+    const Binary<F> b = binary(u);
+    return {b.e, fma(lost, power_of_2(max(F(-1022), -b.e)), b.m - F(1))};
+  } else {
+    using L = Lanes<F>;
+    const auto shifted = wrapping_difference(L::bits(u), 0x3F3504F3), exponent = shifted & -0x800000;
+    const F m = L::from_bits(wrapping_difference(L::bits(u), exponent)), scale = L::from_bits(0x3F800000 - exponent);
+    return {L::to_float(shifted >> 23), fma(lost, scale, m - F(1))};
+  }
+}
 template <class F>
 GK_INLINE F log_of_sum(F x, F u) {
-  const Binary<F> b = binary(u);
-  return log_from(b.e, fma(x - (u - F(1)), power_of_2(max(F(-1022), -b.e)), b.m - F(1)));
+  const SumTerms<F> t = sum_terms(x, u);
+  return log_from(t.e, t.f);
 }
 
 // log(1 + x): the rounding of u = 1 + x is undone, in float by the factor x / (u - 1) (Hewlett-Packard 1982).
@@ -316,6 +359,22 @@ GK_INLINE F log1p(F x) {
     const F y = log(u) * (x / (u - F(1.0f)));
     return select((u == F(1.0f)) | (x == F(kInfinity)), x, y);
   }
+}
+
+// log(1 + x) for x >= 0, a number or nan; and what it has besides x / (1 + x), given that, without cancellation.
+template <class F>
+struct LogOnePlus {
+  F value, besides;
+};
+template <class F>
+GK_INLINE LogOnePlus<F> log_one_plus(F x, F share) {
+  const SumTerms<F> t = sum_terms(x, F(1) + x);
+  const LogTerms<F> l = log_terms(t.e, t.f);
+  return {l.value, select(t.e == F(0), fma(x, share, l.besides), l.value - share)};
+}
+template <class F>
+GK_INLINE F log_one_plus(F x) {
+  return log_of_sum(x, F(1) + x);
 }
 
 // log(1 + x) for 0 <= x <= 1, without a division in float: to undo the rounding of u = 1 + x, what it took is enough.

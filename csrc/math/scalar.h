@@ -17,6 +17,20 @@ struct Numbers {
   F of[N];
 };
 
+// A formula in steps hands them over, take(step, ...). Each makes of what the step before has made, Before for the
+// first, and of the arguments what the next one needs, the last the result.
+struct Before {};
+
+// All steps of one element, or vector of them.
+template <class F, class Arguments, class Made, class Step, class... Others>
+GK_INLINE auto all_steps(const Arguments& arguments, const Made& made, const Step& step, const Others&... others) {
+  const auto next = arguments([&](auto... x) { return step(made, F(x)...); });
+  if constexpr (sizeof...(others) == 0)
+    return next;
+  else
+    return all_steps<F>(arguments, next, others...);
+}
+
 GK_INLINE float sqrt(float x) { return ::sqrtf(x); }
 GK_INLINE double sqrt(double x) { return ::sqrt(x); }
 GK_INLINE float fma(float a, float b, float c) { return ::fmaf(a, b, c); }

@@ -23,8 +23,17 @@ GK_INLINE auto with_indices(const Call& f) {
   return with_constants(f, std::make_integer_sequence<int, N>());
 }
 
-// `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed. Such a term
-// has value_at_zero(the others) and gradient_at_zero(the others), in force where easy_at_zero() says so.
+// `static constexpr bool kEasyIfFew = true`: the value of small counts takes less. Such a term has value_of_few(take),
+// a formula in steps (math/scalar.h), which may be taken where easy() and easy_as_few(all) say so.
+template <class Term, class = void>
+inline constexpr bool kEasyIfFew = false;
+template <class Term>
+inline constexpr bool kEasyIfFew<Term, std::void_t<decltype(Term::kEasyIfFew)>> = Term::kEasyIfFew;
+
+// `static constexpr bool kEasyAtZero = true`: most first numbers are 0, of which little is to be computed, and most
+// others few. Such a term has value_at_zero(take) and gradient_at_zero(take), formulas in steps of the other numbers,
+// in force where easy_at_zero() says so; value_of_few(all) and gradient_of_few(all), which may be taken where
+// easy_as_few(all) says so.
 template <class Term, class = void>
 inline constexpr bool kEasyAtZero = false;
 template <class Term>
@@ -49,21 +58,42 @@ struct TermTiles {
       with_indices<N>([&](auto... k) { (in[k].fetch(s), ...); });
     }
 
-    // hard(term, place, numbers...) for all elements; where zeros are easy, easy(term, place, the other numbers...) for
-    // all, then the former where the first number is not 0.
-    template <class Hard, class Easy>
-    GK_DEVICE void each(const typename E::Span& s, const Hard& hard, const Easy& easy) {
-      if constexpr (kEasyAtZero<Term<F>>) {
-        if (term.easy_at_zero()) {
-          GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-              with_indices<N - 1>([&](auto... k) { easy(term, i, F(in[k + 1][i])...); });
-          E::each_nonzero(s, in[0],
-                          [&](auto i) { with_indices<N>([&](auto... k) { hard(term, i, F(in[k][i])...); }); });
-          return;
-        }
-      }
+    // f(place, numbers of `also`..., the numbers...) for all elements.
+    template <class Call, class... Also>
+    GK_DEVICE void each(const typename E::Span& s, const Call& f, const Also&... also) {
       GK_TILE for (int64_t i = 0; i < s.n; i += E::lanes)
-          with_indices<N>([&](auto... k) { hard(term, i, F(in[k][i])...); });
+          with_indices<N>([&](auto... k) { f(i, F(also[i])..., F(in[k][i])...); });
+    }
+    // set(i, numbers of `also`..., what the steps make) for all elements; steps(take) are a formula of the inputs from
+    // `first` on.
+    template <int first, class Set, class Steps, class... Also>
+    GK_DEVICE void in_steps(const typename E::Span& s, const Set& set, const Steps& steps, const Also&... also) {
+      const auto numbers = [&](int64_t i, const auto& f) {
+        return with_indices<N - first>([&](auto... k) { return f(F(in[k + first][i])...); });
+      };
+      steps([&](const auto&... step) {
+        E::in_steps(s, numbers, [&](int64_t i, const auto& made) { set(i, F(also[i])..., made); }, step...);
+      });
+    }
+    // What `few` makes in steps where `easy` says so, else `any`.
+    template <class Set, class Easy, class Few, class Any>
+    GK_DEVICE void few_apart(const typename E::Span& s, const Set& set, const Easy& easy, const Few& few,
+                             const Any& any) {
+      const auto picked = [&](auto i, auto... x) {
+        few([&](const auto&... step) {
+          set(i, all_steps<F>([&](const auto& f) { return f(x...); }, Before(), step...));
+        });
+      };
+      with_indices<N>(
+          [&](auto... k) { E::each_apart(s, easy, [&] { in_steps<0>(s, set, few); }, picked, any, in[k]...); });
+    }
+    // Where zeros are easy, what `zero` makes in steps for all; then, where the first number is not 0, `few` if `easy`
+    // says so, else `any`.
+    template <class Set, class Zero, class Easy, class Few, class Any, class... Also>
+    GK_DEVICE void by_kind(const typename E::Span& s, const Set& set, const Zero& zero, const Easy& easy,
+                           const Few& few, const Any& any, const Also&... also) {
+      in_steps<1>(s, set, zero, also...);
+      with_indices<N>([&](auto... k) { E::each_nonzero(s, in[0], easy, few, any, also..., in[k]...); });
     }
 
    private:
@@ -80,9 +110,21 @@ struct TermTiles {
 
     GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
       this->fetch(s);
-      this->each(
-          s, [&](const auto& term, auto i, auto... x) { value->set(i, term.value(x...)); },
-          [&](const auto& term, auto i, auto... x) { value->set(i, term.value_at_zero(x...)); });
+      const auto set = [&](auto i, const F& v) { value->set(i, v); };
+      const auto any = [&](auto i, auto... x) { set(i, this->term.value(F(x)...)); };
+      if constexpr (kEasyAtZero<Term<F>>) {
+        if (this->term.easy_at_zero())
+          return this->by_kind(
+              s, set, [&](const auto& take) { this->term.value_at_zero(take); },
+              [&](auto... x) { return this->term.easy_as_few(x...); },
+              [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
+      } else if constexpr (kEasyIfFew<Term<F>> && !E::kOneCopy) {
+        if (this->term.easy())
+          return this->few_apart(
+              s, set, [&](auto... x) { return this->term.easy_as_few(x...); },
+              [&](const auto& take) { this->term.value_of_few(take); }, any);
+      }
+      this->each(s, any);
     }
   };
 
@@ -100,9 +142,7 @@ struct TermTiles {
       this->fetch(s);
       grad.fetch(s);
       with_indices<N>([&](auto... k) { (d[k].prepare(s), ...); });
-      this->each(
-          s, [&](const auto& term, auto i, auto... x) { set(i, term.gradient(x...)); },
-          [&](const auto& term, auto i, auto... x) { set(i, term.gradient_at_zero(x...)); });
+      compute(s);
       with_indices<N>([&](auto... k) { (d[k].commit(s), ...); });
     }
 
@@ -111,10 +151,25 @@ struct TermTiles {
     GK_DEVICE Backward(const TermsBackward<N>& a, std::integer_sequence<int, k...>)
         : Inputs<E>(a), grad(a.grad), factor(typename E::T(a.factor)), d{a.d[k]...} {}
 
+    GK_DEVICE void compute(const typename E::Span& s) {
+      const auto set = [&](auto i, F of_loss, const Numbers<F, N>& by) {
+        const F g = of_loss * factor;
+        with_indices<N>([&](auto... k) { (put(i, d[k], g * by.of[k]), ...); });
+      };
+      const auto any = [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient(F(x)...)); };
+      if constexpr (kEasyAtZero<Term<F>>)
+        if (this->term.easy_at_zero())
+          return this->by_kind(
+              s, set, [&](const auto& take) { this->term.gradient_at_zero(take); },
+              [&](auto, auto... x) { return this->term.easy_as_few(x...); },
+              [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient_of_few(F(x)...)); }, any,
+              grad);
+      this->each(s, any, grad);
+    }
+    // Picked elements are stored one by one, if at all.
     template <class Place>
-    GK_DEVICE void set(Place i, const Numbers<F, N>& by) {
-      const F g = grad[i] * factor;
-      with_indices<N>([&](auto... k) { (d[k].set(i, g * by.of[k]), ...); });
+    GK_DEVICE void put(Place i, typename E::Output& to, F v) {
+      if (std::is_same_v<Place, int64_t> || to) to.set(i, v);
     }
   };
 };
