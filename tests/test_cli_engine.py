@@ -95,7 +95,7 @@ def test_a_device_that_is_not_there_is_refused(genkern, folder, tmp_path, monkey
         (["--precision", "8"], "--precision: expected one of 32, bf16, 16, got '8'"),
         (["--processes", "0"], "--processes: expected at least 1, and none under torchrun, got 0"),
         (["--workers", "-1"], "--workers: expected at least 0, got -1"),
-        (["--clip", "-1"], "--clip: expected at least 0, got -1.0"),
+        (["--clip", "0"], "--clip: expected a positive number, got 0.0"),
         (["--rate-warmup", "-1"], "--rate-warmup: expected at least 0, got -1"),
         (["--ema", "1"], "--ema: expected a number from 0 to below 1, got 1.0"),
     ],

@@ -44,8 +44,8 @@ class RunSettings:
     def __post_init__(self) -> None:
         self.require_at_least(1, "size", "batch_size", "interval")
         self.require_at_least(0, "learning_rate", "rate_warmup", "cosine")
-        if self.clip is not None:
-            self.require_at_least(0, "clip")
+        if self.clip is not None and not self.clip > 0:
+            raise CommandError(f"--clip: expected a positive number, got {self.clip}")
         if not 0 <= self.ema < 1:
             raise CommandError(f"--ema: expected a number from 0 to below 1, got {self.ema}")
         self.require_one_of(tuple(PRECISIONS), "precision")
