@@ -38,7 +38,7 @@ nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"torch\..*")]  # another site, which is not asked
 
 # Markdown as GitHub reads it, and mathematics.
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "tasklist"]
 myst_heading_anchors = 4
 highlight_language = "default"
 
