@@ -39,7 +39,8 @@ struct Engine {
     steps_from(s, numbers, set, [](int64_t) { return Before(); }, steps...);
   }
   // Of the places where x is not 0, few(places, numbers...) for those where easy(numbers...) says so, else f(places,
-  // numbers...). The numbers are those of the inputs, of which x is one. Few may be called for others besides.
+  // numbers...), which comes later: few may be called for others, whose result it replaces. The numbers are those of
+  // the inputs, of which x is one.
   template <class Easy, class Few, class Call, class... Inputs>
   static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
                                      const Inputs&... in) {
@@ -60,9 +61,9 @@ struct Engine {
         in...);
     others.each([&](Places<T> places, int64_t, auto... numbers) { f(places, numbers...); }, in...);
   }
-  // few_of_all() where most elements are few, of which easy(numbers...) tells, and f(places, numbers...) besides where
-  // they are not; else f(place, numbers...) of all and few(places, numbers...). What an element gets does not depend on
-  // the others.
+  // Each element by one of two formulas, few where easy(numbers...) says so, else f. The one that most elements take
+  // computes all of them, few by few_of_all(); then the other replaces what is its own. What an element gets does not
+  // depend on the others.
   template <class Easy, class All, class Few, class Call, class... Inputs>
   static GK_INLINE void each_apart(const Span& s, const Easy& easy, const All& few_of_all, const Few& few,
                                    const Call& f, const Inputs&... in) {

@@ -106,7 +106,7 @@ struct Poisson {
     if (log_rate) return {{d_x, exp(rate) - count}};
     const auto infinite = abs(rate) == F(T(__builtin_huge_val()));
     const F slope = select(infinite, F(1) - F(0) * count, (rate - count) / rate);
-    return {{d_x, select(x == F(0), F(1), slope)}};
+    return {{d_x, select((x == F(0)) & (rate == F(0)), F(1), slope)}};
   }
 
  private:
@@ -197,7 +197,8 @@ struct NegativeBinomial {
   static constexpr T kMost = static_cast<T>(sizeof(T) == 8 ? 1e150 : 1e30);  // inverse dispersion
   MeanParam param;
   bool log_dispersion, by_x;
-  // Bounds of few: the product is a normal number, and what belongs to t alone has not vanished.
+  // Bounds of few: the product is a normal number, and the terms of the gradient by t do not cancel. There are none
+  // where a gradient by x is asked for.
   T least_mean, most_mean, least_dispersion, most_dispersion;
 
   GK_INLINE explicit NegativeBinomial(const TermOptions& o)
@@ -371,7 +372,7 @@ struct ZeroInflated {
            const F found = elementary::log_one_plus(odds);
            if (!Masks<F>::any(tiny)) return found;
            const F largest = max(logit, -b), other = log1p_unit(exp(-abs(logit + b)));
-           return select(tiny, select(largest == -none, none, softplus(logit) - (largest + other)), found);
+           return select(tiny, select(largest == -none, b - logit, softplus(logit) - (largest + other)), found);
          });
   }
   template <class Take>

@@ -361,7 +361,7 @@ GK_INLINE F log1p(F x) {
   }
 }
 
-// log(1 + x) for x >= 0, a number or nan; and what it has besides x / (1 + x), given that, without cancellation.
+// log(1 + x) for x >= 0, a number or nan; and what it has besides x / (1 + x), given that; little cancels.
 template <class F>
 struct LogOnePlus {
   F value, besides;
