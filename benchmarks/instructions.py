@@ -49,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(*faults, sep="\n", end="\n" if faults else "", file=sys.stderr)
         print(f"{len(rows)} counts, {len(faults)} of them not within {TOLERANCE:.0%} of what is kept")
         return 1 if faults else 0
-    counted = {_case_of(row) for row in rows}
-    rows = [row for row in kept.get("rows", []) if _case_of(row) not in counted] + rows
+    counted = {_case_of(row): row for row in rows}
+    rows = [counted.pop(_case_of(row), row) for row in kept.get("rows", [])]  # in their order
+    rows += counted.values()
     where = {"machine": {**machine.describe(), "isa": ISA}, "run": machine.describe_run(), **_environment()}
     results.write(_path(options.results), json.dumps({**where, "rows": rows}, indent=1) + "\n")
     print(f"{_path(options.results)}\ntables: python -m benchmarks.report")

@@ -125,7 +125,9 @@ def test_binarized_images_are_white_with_the_intensity_for_a_probability(monkeyp
     assert torch.equal(held_out[torch.tensor([1, 0])], held_out[:][[1, 0]])  # whoever reads them, in any order
     mean = torch.stack([images.held_out.binarized(gk.random.key(n))[:] for n in range(400)]).mean(dim=0)
     assert (mean - images.held_out[:]).abs().max() < 5 * 0.5 / 400**0.5
+    assert set(trainer.images.train[:].unique().tolist()) == {0.0, 1.0}  # what the examination compares with
     assert "black and white" in evaluate(trainer)["measure"]
+    assert "black and white" in examine(trainer, 4, untracked)["held_out"]["measure"]
 
 
 def test_binarized_images_have_a_bernoulli_likelihood():

@@ -81,12 +81,15 @@ def fit(
             at_interval, signum = trainer.advance(stopped)
             advanced(at_interval)
             if at_interval or signum or trainer.step == steps:
-                state, seen = trainer.state(), []
-                try:
-                    seen = [look(trainer) for look in watch] if at_interval else []
-                finally:
-                    save = partial(_save, trainer, state, out, keep, seen, resumed)
-                    trainer.engine.together(save)
+                engine, seen = trainer.engine, list[Callable[[], None]]()
+                save = partial(_save, trainer, trainer.state(), out, keep, resumed, seen)
+                if at_interval and (engine.is_first or engine.shards):
+                    try:
+                        seen += [look(trainer) for look in watch]
+                    except BaseException:
+                        save()  # alone: in a model's parts the others may wait for this one
+                        raise
+                engine.together(save)
             if signum and trainer.step < steps:
                 raise Interrupted(signum, trainer.step, path)
 
@@ -96,8 +99,8 @@ def _save(
     state: tuple[dict[str, Tensor], dict[str, Any]],
     out: Path,
     keep: str,
-    seen: Sequence[Callable[[], None]],
     resumed: bool,
+    seen: Sequence[Callable[[], None]],
 ) -> None:
     if not trainer.engine.is_first:
         return

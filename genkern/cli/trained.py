@@ -73,7 +73,7 @@ def load(checkpoint: Path) -> Trained:
         model: Model = build_gan(settings, images) if gan else build_vae(settings, images)
         prefix = "gan." if gan else "average."
         model.load_state_dict({key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, CommandError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CommandError(f"{path}: not a checkpoint of a run of this version ({reason})") from error
     return Trained(model.eval().requires_grad_(False), (channels, height, width), classes)

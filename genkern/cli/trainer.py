@@ -76,7 +76,7 @@ class Trainer(ABC, Generic[SettingsT]):
         """The trainer of a `state`, to be looked at; its images are at `data` if not where its settings say."""
         try:
             settings = cls.settings_type(**metadata["settings"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, CommandError) as error:
             raise CommandError(f"{where}: its settings are not those of a run of this version ({error})") from error
         images = settings.changed(data=data).load(cache=cache)
         if metadata.get("data") != images.fingerprint:

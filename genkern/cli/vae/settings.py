@@ -35,7 +35,7 @@ class VAESettings(RunSettings):
     rate_warmup: int = 100
     likelihood: Annotated[str, Option(help=f"Likelihood of a pixel: {', '.join(LIKELIHOODS)}.")] = "gaussian"
     binarize: Annotated[
-        bool, Option("--binarize", help="Black and white pixels, drawn anew at every step by their intensities.")
+        bool, Option("--binarize", help="Of --likelihood bernoulli: black and white pixels, drawn anew at every step.")
     ] = False
     sigma: Annotated[
         str, Option(help="Scale of the likelihoods that have one: learned, decoder, a number; gaussian also: optimal.")

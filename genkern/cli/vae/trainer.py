@@ -40,7 +40,7 @@ class VAETrainer(Trainer[VAESettings]):
     legend = "ELBO = log p(x|z) − KL, nats per image; held out: the averaged model on images it never saw"
     draws: ClassVar[tuple[str, ...]] = ("order", "augmentation", "encoder_noise", "latents", "held_out")
     draws += ("elbo", "log_likelihood", "samples", "aggregate_posterior", "parzen", "quality")
-    draws += ("binarization", "held_out_binarization")
+    draws += ("binarization", "held_out_binarization", "train_binarization")
 
     def __init__(self, settings: VAESettings, images: Images, engine: Engine | None = None) -> None:
         if settings.model == "hierarchical":
@@ -49,9 +49,12 @@ class VAETrainer(Trainer[VAESettings]):
         super().__init__(settings, images, engine)
         if self.engine.count > 1 and settings.of_the_batch():
             raise CommandError(f"{settings.of_the_batch()}: expected one process, its loss is no mean over images")
-        if settings.binarize:
-            held_out = self.images.held_out.binarized(self.key("held_out_binarization"))
-            self.images = dataclasses.replace(self.images, held_out=held_out)
+        if settings.binarize:  # once, for what measures; a step draws anew
+            held_out, train = (
+                part.binarized(self.key(f"{name}_binarization"))
+                for name, part in (("held_out", self.images.held_out), ("train", self.images.train))
+            )
+            self.images = dataclasses.replace(self.images, train=train, held_out=held_out)
         vae = build_vae(settings, images)
         self.average = self.engine.prepared(copy.deepcopy(vae).eval().requires_grad_(False))
         self.vae = self.engine.prepared(vae, vae.encoder, vae.decoder)
