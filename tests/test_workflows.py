@@ -30,7 +30,7 @@ def test_each_make_target_exists(workflow):
 
 
 def test_the_targets_of_ci_are_called():
-    ci = re.findall(r"^section make ([a-z-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    ci = re.findall(r"^ *section make ([a-z-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     every = " ".join(command for workflow in WORKFLOWS for command in commands(workflow))
     assert {"test", "lint", "sanitize"} <= set(ci)
     assert [target for target in ci if f"make {target}" not in every] == []
