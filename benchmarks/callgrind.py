@@ -91,12 +91,11 @@ def count(families: Sequence[str], isa: str) -> list[tuple[Case, Counts]]:
         )
         if done.returncode:
             raise RuntimeError(f"the counted process failed:\n{done.stderr[-2000:]}")
-        dumps = [readable(folder / f"out.{n}") for n, _ in enumerate(_cases(families), start=1)]
-        return [(case, parse(dump)) for case, dump in zip(_cases(families), dumps, strict=True)]
+        return [(case, parse(readable(folder / f"out.{n}"))) for n, case in enumerate(_cases(families), start=1)]
 
 
 def readable(dump: Path) -> str:
-    """With names of functions as objdump has them: Valgrind leaves those of some lambdas as the compiler made them."""
+    """The dump with the names that objdump gives functions; Valgrind itself cannot demangle those of some lambdas."""
     with dump.open() as text:
         return subprocess.run(["c++filt"], stdin=text, capture_output=True, text=True, check=True).stdout
 

@@ -26,6 +26,11 @@ def given(args: Sequence[Any]) -> bool:
     return module is not None and any(isinstance(a, module.DTensor) for a in args)
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor, whole on each rank; of a DTensor all ranks ask for it together."""
+    return tensor.full_tensor() if given([tensor]) else tensor  # type: ignore[attr-defined]
+
+
 def call(op: Any, args: Sequence[Any]) -> Any:
     """`op` (a `genkern._library.Operation`) with a DTensor among its arguments; its results are DTensors of its mesh.
 

@@ -288,7 +288,7 @@ SHARDED = {
 
 @pytest.fixture
 def mesh():
-    """Of two processes, the second of which is not there: nothing is sent."""
+    """A mesh of two processes. The second does not exist, and nothing is sent to it."""
     distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
     yield init_device_mesh("cpu", (2,))
     distributed.destroy_process_group()

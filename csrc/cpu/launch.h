@@ -38,9 +38,9 @@ struct Engine {
   static GK_INLINE void in_steps(const Span& s, const Arguments& numbers, const Set& set, const Steps&... steps) {
     steps_from(s, numbers, set, [](int64_t) { return Before(); }, steps...);
   }
-  // Of the places where x is not 0, few(places, numbers...) for those where easy(numbers...) says so, else f(places,
-  // numbers...), which comes later: few may be called for others, whose result it replaces. The numbers are those of
-  // the inputs, of which x is one.
+  // Calls few(places, numbers...) for elements where x is not 0 and easy(numbers...) is true, then f(places,
+  // numbers...) for the others where x is not 0. The first may be called for some of the others too; f replaces what it
+  // gave them. The numbers are those of the inputs, of which x is one.
   template <class Easy, class Few, class Call, class... Inputs>
   static GK_INLINE void each_nonzero(const Span& s, const Input& x, const Easy& easy, const Few& few, const Call& f,
                                      const Inputs&... in) {

@@ -273,8 +273,9 @@ struct NegativeBinomial {
     const FewTerms few = few_terms(x, mean, dispersion);
     return few.at_zero - elementary::log_normal(few.product);
   }
-  // By t it is log(1 + r) + (x - m) / (t + m) less the sum of 1 / (t + k). Where t is small the second is nearly 1 / t,
-  // and both are one quotient, in whose numerator (x - 1) t - m - m t the first difference is rounded once.
+  // The gradient by t is log(1 + r) + (x - m) / (t + m) less the sum of 1 / (t + k). Where t is small the second is
+  // nearly 1 / t, and both are one quotient, in whose numerator (x - 1) t - m - m t the first difference is rounded
+  // once.
   GK_INLINE Numbers<F, 3> gradient_of_few(F x, F mean, F dispersion) const {
     const Terms t = terms(mean, dispersion);
     F slope(T(0)), product(T(1));
@@ -419,10 +420,14 @@ struct ZeroInflated {
     return {{d.of[0], d.of[1], d.of[2], sigmoid(logit)}};
   }
 
-  // With e = exp(-|logit|), 1 + e times: 1, s, (1 - s) exp(-b), their sum, which is the mass at 0, and what the mass
-  // lacks, (1 - s) (1 - exp(-b)). A mass that is all but 0, or nan, is taken by logarithms.
+  // The parts of the mass at 0, each times 1 + e, with e = exp(-|logit|). A mass that is nearly 0, or nan, is taken by
+  // logarithms.
   struct Zero {
-    F all, lost, kept, mass, missing;
+    F all;      // 1
+    F lost;     // s
+    F kept;     // (1 - s) exp(-b)
+    F mass;     // the sum of the two
+    F missing;  // (1 - s) (1 - exp(-b)), which the mass lacks
   };
   GK_INLINE Zero zero(F b, F logit) const {
     const F e = elementary::decay(abs(logit)).left;

@@ -361,7 +361,7 @@ GK_INLINE F log1p(F x) {
   }
 }
 
-// log(1 + x) for x >= 0, a number or nan; and what it has besides x / (1 + x), given that; little cancels.
+// For x >= 0 or nan: log(1 + x), and log(1 + x) - x / (1 + x), for which the quotient is given.
 template <class F>
 struct LogOnePlus {
   F value, besides;

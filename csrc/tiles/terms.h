@@ -75,25 +75,25 @@ struct TermTiles {
         E::in_steps(s, numbers, [&](int64_t i, const auto& made) { set(i, F(also[i])..., made); }, step...);
       });
     }
-    // What `few` makes in steps where `easy` says so, else `any`.
-    template <class Set, class Easy, class Few, class Any>
+    // An element gets what `few` makes in steps if `easy` says so, else the result of `general`.
+    template <class Set, class Easy, class Few, class General>
     GK_DEVICE void few_apart(const typename E::Span& s, const Set& set, const Easy& easy, const Few& few,
-                             const Any& any) {
+                             const General& general) {
       const auto picked = [&](auto i, auto... x) {
         few([&](const auto&... step) {
           set(i, all_steps<F>([&](const auto& f) { return f(x...); }, Before(), step...));
         });
       };
       with_indices<N>(
-          [&](auto... k) { E::each_apart(s, easy, [&] { in_steps<0>(s, set, few); }, picked, any, in[k]...); });
+          [&](auto... k) { E::each_apart(s, easy, [&] { in_steps<0>(s, set, few); }, picked, general, in[k]...); });
     }
-    // Where zeros are easy, what `zero` makes in steps for all; then, where the first number is not 0, `few` if `easy`
-    // says so, else `any`.
-    template <class Set, class Zero, class Easy, class Few, class Any, class... Also>
+    // All elements get what `zero` makes in steps. Then those whose first number is not 0 get another result, that of
+    // `few` if `easy` says so, else that of `general`.
+    template <class Set, class Zero, class Easy, class Few, class General, class... Also>
     GK_DEVICE void by_kind(const typename E::Span& s, const Set& set, const Zero& zero, const Easy& easy,
-                           const Few& few, const Any& any, const Also&... also) {
+                           const Few& few, const General& general, const Also&... also) {
       in_steps<1>(s, set, zero, also...);
-      with_indices<N>([&](auto... k) { E::each_nonzero(s, in[0], easy, few, any, also..., in[k]...); });
+      with_indices<N>([&](auto... k) { E::each_nonzero(s, in[0], easy, few, general, also..., in[k]...); });
     }
 
    private:
@@ -111,20 +111,20 @@ struct TermTiles {
     GK_DEVICE void operator()(const typename E::Span& s, typename E::Values* value) {
       this->fetch(s);
       const auto set = [&](auto i, const F& v) { value->set(i, v); };
-      const auto any = [&](auto i, auto... x) { set(i, this->term.value(F(x)...)); };
+      const auto general = [&](auto i, auto... x) { set(i, this->term.value(F(x)...)); };
       if constexpr (kEasyAtZero<Term<F>>) {
         if (this->term.easy_at_zero())
           return this->by_kind(
               s, set, [&](const auto& take) { this->term.value_at_zero(take); },
               [&](auto... x) { return this->term.easy_as_few(x...); },
-              [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, any);
+              [&](auto i, auto... x) { set(i, this->term.value_of_few(F(x)...)); }, general);
       } else if constexpr (kEasyIfFew<Term<F>> && !E::kOneCopy) {
         if (this->term.easy())
           return this->few_apart(
               s, set, [&](auto... x) { return this->term.easy_as_few(x...); },
-              [&](const auto& take) { this->term.value_of_few(take); }, any);
+              [&](const auto& take) { this->term.value_of_few(take); }, general);
       }
-      this->each(s, any);
+      this->each(s, general);
     }
   };
 
@@ -156,17 +156,18 @@ struct TermTiles {
         const F g = of_loss * factor;
         with_indices<N>([&](auto... k) { (put(i, d[k], g * by.of[k]), ...); });
       };
-      const auto any = [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient(F(x)...)); };
+      const auto general = [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient(F(x)...)); };
       if constexpr (kEasyAtZero<Term<F>>)
         if (this->term.easy_at_zero())
           return this->by_kind(
               s, set, [&](const auto& take) { this->term.gradient_at_zero(take); },
               [&](auto, auto... x) { return this->term.easy_as_few(x...); },
-              [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient_of_few(F(x)...)); }, any,
-              grad);
-      this->each(s, any, grad);
+              [&](auto i, auto of_loss, auto... x) { set(i, F(of_loss), this->term.gradient_of_few(F(x)...)); },
+              general, grad);
+      this->each(s, general, grad);
     }
-    // Picked elements are stored one by one, if at all.
+    // A vector or a picked element; the latter are stored one by one, so it is asked first whether the gradient is
+    // wanted.
     template <class Place>
     GK_DEVICE void put(Place i, typename E::Output& to, F v) {
       if (std::is_same_v<Place, int64_t> || to) to.set(i, v);

@@ -18,7 +18,7 @@ _SIDE = 8
 
 
 def looks(kind: str | None, out: Path) -> list[Look]:
-    """What is written at the end of every interval: the history, where it is asked for, and samples."""
+    """The looks of a run: samples, and before them the history if a kind of log is asked for."""
     if kind not in (None, *LOGS):
         raise CommandError(f"--log: expected one of {', '.join(LOGS)}, got {kind!r}")
     samples: Look = partial(_sampled, out / "progress")

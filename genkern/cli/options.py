@@ -65,7 +65,8 @@ def command(
 
         @functools.wraps(function)
         def call(**given: Any) -> None:
-            how, more = ({name: given.pop(name) for name in names if name in given} for names in (run, extra))
+            how = {name: given.pop(name) for name in run if name in given}
+            more = {name: given.pop(name) for name in extra}
             function(RunOptions(**how), given, **more)
 
         call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ KEEP = ("best", "last")
 _RESUME = ("auto", "never")
 TrainerT = TypeVar("TrainerT", bound=Trainer[Any])
 Look = Callable[[Trainer[Any]], Callable[[], None]]
-"""What all processes make of a trainer together, and the first one then writes."""
+"""What looks at a trainer, on all processes if its model is sharded, and gives what the first process then calls."""
 
 
 class Interrupted(Exception):
@@ -87,7 +87,7 @@ def fit(
                     try:
                         seen += [look(trainer) for look in watch]
                     except BaseException:
-                        save()  # alone: in a model's parts the others may wait for this one
+                        save()  # not `together`: the others may be waiting for this one's shard
                         raise
                 engine.together(save)
             if signum and trainer.step < steps:

@@ -14,7 +14,7 @@ from genkern import _dtensor
 from genkern.nn import ResidualBlock
 
 _CALLED = ("elbo", "loss", "sample")
-"""What is called of a model on all processes together."""
+"""The methods of a model that all processes call together."""
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
@@ -33,13 +33,8 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
         register_fsdp_forward_method(model, method)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """The tensor itself of a shard; all processes ask for it together."""
-    return tensor.full_tensor() if _dtensor.given([tensor]) else tensor  # type: ignore[attr-defined]
-
-
 def part(tensor: Tensor, like: Tensor | None) -> Tensor:
-    """This process's shard of a whole tensor, where `like`, of the same shape, is one; else the tensor."""
+    """The tensor, or this process's shard of it if `like`, of the same shape, is sharded."""
     if like is None or not _dtensor.given([like]) or tensor.shape != like.shape:
         return tensor
     from torch.distributed.tensor import distribute_tensor

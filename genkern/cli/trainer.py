@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genkern import random
+from genkern import _dtensor, random
 from genkern.cli.batches import Batches, stream
 from genkern.cli.data import Images
 from genkern.cli.engine import Engine, started
 from genkern.cli.errors import CommandError
 from genkern.cli.sampling import Model, drawn, rows_of_classes
 from genkern.cli.settings import RunSettings
-from genkern.cli.sharding import part, whole
+from genkern.cli.sharding import part
 
 _UNNAMED = "vae"
 SettingsT = TypeVar("SettingsT", bound=RunSettings)
@@ -152,7 +152,7 @@ class Trainer(ABC, Generic[SettingsT]):
         for name, source in self._parts().items():
             state = _adam_state(source) if isinstance(source, Optimizer) else source.state_dict()
             for key, value in state.items():
-                gathered = whole(value)
+                gathered = _dtensor.whole(value)
                 if self.engine.is_first:
                     tensors[f"{name}.{key}"] = gathered.cpu()
         tensors["history"] = torch.tensor(self.history, dtype=torch.float64).view(-1, len(self.columns()))

@@ -113,4 +113,4 @@ def clip_or_skip(
 def _norm(parameters: list[Tensor]) -> float:
     gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([g.to(_checks.compute_dtype(g)) for g in gradients])
-    return float(norm.full_tensor() if _dtensor.given([norm]) else norm)  # type: ignore[attr-defined]
+    return float(_dtensor.whole(norm))

@@ -457,7 +457,7 @@ def test_updates_are_clipped_or_left_out(weight: Tensor) -> None:
 
 @pytest.fixture
 def mesh() -> Iterator[DeviceMesh]:
-    """Of one process."""
+    """A mesh of one process."""
     distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
     yield init_device_mesh("cpu", (1,))
     distributed.destroy_process_group()

@@ -139,7 +139,7 @@ def _stop_at(found: Iterable[tuple[str, object]], bad: str) -> None:
 
 @dataclass(frozen=True)
 class _Each:
-    """What is made of the content of each file, or the reason why nothing is."""
+    """A data set: `make` of the content of each file, or a str that says why the file is unreadable."""
 
     names: Sequence[str]
     read: Callable[[str], bytes]

@@ -29,7 +29,7 @@ class Pixels:
     places: np.ndarray
     """Which of the stored images these are, in their order."""
     device: torch.device | None = None
-    """Where they come to, the CPU by default."""
+    """The device of what is indexed; None is the CPU."""
     classes: np.ndarray | None = None
     """The number of the class of each stored image, if they have any."""
 

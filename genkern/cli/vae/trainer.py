@@ -50,10 +50,8 @@ class VAETrainer(Trainer[VAESettings]):
         if self.engine.count > 1 and settings.of_the_batch():
             raise CommandError(f"{settings.of_the_batch()}: expected one process, its loss is no mean over images")
         if settings.binarize:  # once, for what measures; a step draws anew
-            held_out, train = (
-                part.binarized(self.key(f"{name}_binarization"))
-                for name, part in (("held_out", self.images.held_out), ("train", self.images.train))
-            )
+            train = self.images.train.binarized(self.key("train_binarization"))
+            held_out = self.images.held_out.binarized(self.key("held_out_binarization"))
             self.images = dataclasses.replace(self.images, train=train, held_out=held_out)
         vae = build_vae(settings, images)
         self.average = self.engine.prepared(copy.deepcopy(vae).eval().requires_grad_(False))
