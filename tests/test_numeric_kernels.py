@@ -117,6 +117,18 @@ OF_DOUBLES = {
         [exponentials(-700, -5), exponentials(5, 30)],
         1.5,
     ),
+    "exp less two terms, beside the root": (
+        lambda x: gk.gaussian_kl(torch.zeros_like(x), x),
+        lambda x: (mpmath.expm1(x) - x) / 2,
+        [doubles(-700, 709.7), doubles(-4, 4), doubles(-0.1, 0.1)],
+        2.5,
+    ),
+    "exp less two terms": (
+        lambda x: gk.gaussian_kl(torch.zeros_like(x), x, torch.zeros_like(x), torch.zeros_like(x)),
+        lambda x: (mpmath.expm1(x) - x) / 2,
+        [doubles(-700, 709.7), doubles(-4, 4), doubles(-0.1, 0.1)],
+        2.0,
+    ),
     "softplus": (
         lambda x: sigma(x, "softplus"),
         lambda x: mpmath.log1p(mpmath.exp(x)),

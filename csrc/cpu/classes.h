@@ -176,7 +176,7 @@ class ClassNoise {
  public:
   explicit ClassNoise(const GumbelSoftmax& a)
       : a_(a),
-        key_(a.noise.key.resolve()),
+        source_(a.noise.key.resolve()),
         given_(a.eps, a),
         made_(a.eps ? 0 : a.classes * Vec<T>::lanes),
         uniform_(a.eps ? 0 : a.classes * Vec<T>::lanes) {}
@@ -190,7 +190,7 @@ class ClassNoise {
       // One run of classes after classes where nothing lies behind them, else one of elements for each class.
       const int64_t n = a_.inner == 1 ? b.n : least(a_.inner - place, b.n - at);
       if (a_.inner == 1) {
-        const T* u = fill<Uniform>(key_, index, n * a_.classes, uniform_.data);
+        const T* u = source_.fill<Uniform>(index, n * a_.classes, uniform_.data);
         int64_t k = 0;
         for (; n == lanes && k < a_.classes; k += lanes) {
           if (k + lanes > a_.classes && a_.classes >= lanes) k = a_.classes - lanes;  // over classes that are done
@@ -200,7 +200,7 @@ class ClassNoise {
           for (int64_t j = 0; j < n; ++j) made_.data[k * lanes + j] = u[j * a_.classes + k];
       } else {
         for (int64_t k = 0; k < a_.classes; ++k) {
-          const T* u = fill<Uniform>(key_, index + static_cast<uint64_t>(k * a_.inner), n, uniform_.data);
+          const T* u = source_.fill<Uniform>(index + static_cast<uint64_t>(k * a_.inner), n, uniform_.data);
           for (int64_t j = 0; j < n; ++j) made_.data[k * lanes + at + j] = u[j];
         }
       }
@@ -214,7 +214,7 @@ class ClassNoise {
 
  private:
   const GumbelSoftmax& a_;
-  Key key_;
+  Source source_;
   ClassInput<T> given_;
   ClassBuffer<T> made_, uniform_;
 };

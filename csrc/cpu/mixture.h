@@ -32,8 +32,8 @@ struct MixtureLoops {
       const F before = F::load(max + i * lanes);
       F top = before;
       for (const F& t : terms) top = genkern::GENKERN_ISA::max(t, top);
-      F total = F::load(sum + i * lanes) * exp(before - top);
-      for (const F& t : terms) total = total + exp(t - top);
+      F total = F::load(sum + i * lanes) * tail_exp(before - top);
+      for (const F& t : terms) total = total + tail_exp(t - top);
       top.store(max + i * lanes);
       total.store(sum + i * lanes);
     }
@@ -188,7 +188,7 @@ struct MixtureLoops {
     const F of_lanes = F::load(maxima);
     max = kLowest;
     for (int i = 0; i < lanes; ++i) max = maxima[i] > max ? maxima[i] : max;
-    sum = genkern::GENKERN_ISA::sum(F::load(sums) * exp(of_lanes - F(max)));
+    sum = genkern::GENKERN_ISA::sum(F::load(sums) * tail_exp(of_lanes - F(max)));
   }
   static void merge(const T* maxima, const T* sums, int64_t stride, int64_t n, T& max, T& sum) {
     max = kLowest, sum = T(0);
@@ -285,7 +285,7 @@ struct MixtureLoops {
       const F joint(value_for_shares(static_cast<const T*>(a.joint)[point]));
       const F grad(static_cast<const T*>(a.grad_joint)[point]);
       for (int k = 0; k < kBlock; ++k)
-        posterior[k] = exp(posterior[k] + (components.whole_bias(c, k) + weights[k]) - joint) * grad;
+        posterior[k] = tail_exp(posterior[k] + (components.whole_bias(c, k) + weights[k]) - joint) * grad;
     }
     for (int k = 0; k < kBlock; ++k) d_weights[k] = posterior[k];
     for (int64_t d = 0; d < a.dims; ++d) {
@@ -300,7 +300,7 @@ struct MixtureLoops {
         const Component<F> m = components.at(d, c, k);
         F weight = posterior[k];
         if (kMarginals) {
-          const F own = exp(log_density(m, F(z[d])) + weights[k] - marginal) * by_marginal;
+          const F own = tail_exp(log_density(m, F(z[d])) + weights[k] - marginal) * by_marginal;
           weight = weight + own;
           d_weights[k] = d_weights[k] + own;
         }

@@ -10,7 +10,7 @@ void random_fill(const RandomFill& a, Parallel parallel) {
   const Extent extent{1, 1, a.numel};
   const Operand out{a.out, a.dtype, a.numel, a.numel, 1};
   const Chunks chunks(extent);
-  const Key key = a.key.resolve();
+  const Source source(a.key.resolve());
   run(parallel, chunks.count(), kChunk, [&](int64_t begin, int64_t end) {
     NoiseBuffer<T> noise;
     for (int64_t chunk = begin; chunk < end; ++chunk)
@@ -18,8 +18,8 @@ void random_fill(const RandomFill& a, Parallel parallel) {
         const uint64_t index = a.element_offset + s.first;
         const bool in_place = a.dtype == kNative<T> && index % kEach<T> == 0 && s.n % kNoiseBlock<T> == 0;
         T* to = in_place ? static_cast<T*>(a.out) + s.first : noise.data;
-        const T* made = a.distribution == Distribution::normal ? fill<Normal>(key, index, s.n, to)
-                                                               : fill<Uniform>(key, index, s.n, to);
+        const T* made = a.distribution == Distribution::normal ? source.fill<Normal>(index, s.n, to)
+                                                               : source.fill<Uniform>(index, s.n, to);
         if (!in_place) store_runs(out, 0, Runs{s.first, 1, s.n, 0}, made);
       });
   });

@@ -162,39 +162,37 @@ template <class T>
 struct Halves {
   Vec<T> low, high;
 };
+// The lanes of two vectors in another order: lane i comes from at(i), those of b counted on after those of a.
+#if defined(__clang__)
+template <class T, class At, int... i>
+GK_INLINE Vec<T> shuffle_lanes(Vec<T> a, Vec<T> b, At at, std::integer_sequence<int, i...>) {
+  return Vec<T>(__builtin_shufflevector(a.v, b.v, at(i)...));
+}
+template <class T, class At>
+GK_INLINE Vec<T> shuffle(Vec<T> a, Vec<T> b, At at) {
+  return shuffle_lanes(a, b, at, std::make_integer_sequence<int, Vec<T>::lanes>());
+}
+#else
+template <class T, class At>
+GK_INLINE Vec<T> shuffle(Vec<T> a, Vec<T> b, At at) {
+  typename Vec<T>::Int from;
+  for (int i = 0; i < Vec<T>::lanes; ++i) from[i] = at(i);
+  return Vec<T>(__builtin_shuffle(a.v, b.v, from));
+}
+#endif
+
 // a0 b0 a1 b1 ... of units of numbers, part by part of a vector: of each part the first half, and the second.
 template <int kUnit, int kPart, int kLanes>
 constexpr int interleaved(int i) {
   const int part = i / kPart * kPart, unit = i % kPart / kUnit;
   return part + unit / 2 * kUnit + i % kUnit + unit % 2 * kLanes;
 }
-#if defined(__clang__)
-template <int kUnit, int kPart, class T, int... i>
-GK_INLINE Halves<T> interleave_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, i...>) {
+template <int kUnit, int kPart, class T>
+GK_INLINE Halves<T> interleave_parts(Vec<T> a, Vec<T> b) {
   constexpr int lanes = Vec<T>::lanes;
-  return {Vec<T>(__builtin_shufflevector(a.v, b.v, interleaved<kUnit, kPart, lanes>(i)...)),
-          Vec<T>(__builtin_shufflevector(a.v, b.v, (interleaved<kUnit, kPart, lanes>(i) + kPart / 2)...))};
+  return {shuffle(a, b, [](int i) { return interleaved<kUnit, kPart, lanes>(i); }),
+          shuffle(a, b, [](int i) { return interleaved<kUnit, kPart, lanes>(i) + kPart / 2; })};
 }
-template <int kUnit, int kPart, class T>
-GK_INLINE Halves<T> interleave_parts(Vec<T> a, Vec<T> b) {
-  return interleave_lanes<kUnit, kPart>(a, b, std::make_integer_sequence<int, Vec<T>::lanes>());
-}
-#else
-template <int kUnit, int kPart, class T>
-GK_INLINE Halves<T> interleave_parts(Vec<T> a, Vec<T> b) {
-  typename Vec<T>::Int low, high;
-  for (int i = 0; i < Vec<T>::lanes; ++i) {
-    low[i] = interleaved<kUnit, kPart, Vec<T>::lanes>(i);
-    high[i] = low[i] + kPart / 2;
-  }
-  return {Vec<T>(__builtin_shuffle(a.v, b.v, low)), Vec<T>(__builtin_shuffle(a.v, b.v, high))};
-}
-#endif
-template <class T>
-GK_INLINE Halves<T> interleave(Vec<T> a, Vec<T> b) {
-  return interleave_parts<1, Vec<T>::lanes>(a, b);
-}
-
 // Of as many rows, `apart` apart, as a part has units, the units become columns: each interleaving turns an index by
 // one bit. (Arrays of the compiler's own vectors: GCC copies those of a class by way of memory.)
 template <class T, int kUnit, int kPart>
@@ -314,7 +312,16 @@ struct Lanes<GENKERN_ISA::F32> {
   using F32 = GENKERN_ISA::F32;
   using Int = F32::Int;
   static constexpr int32_t kSign = INT32_MIN;
-  static GK_INLINE F32::Mask negative(Int i) { return i < 0; }
+  // a where i is negative, else b. AVX2 has an instruction, before which GCC would put a comparison with 0.
+  static GK_INLINE F32 where_negative(Int i, F32 a, F32 b) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+    F32::Native chosen;
+    asm("vblendvps %3, %2, %1, %0" : "=x"(chosen) : "x"(b.v), "x"(a.v), "x"(i));
+    return chosen;
+#else
+    return select(i < 0, a, b);
+#endif
+  }
   static GK_INLINE Int bits(F32 x) { return GENKERN_ISA::bits(x); }
   static GK_INLINE F32 from_bits(Int i) { return GENKERN_ISA::from_bits<float>(i); }
   static GK_INLINE F32 to_float(Int i) { return F32(__builtin_convertvector(i, F32::Native)); }
@@ -332,7 +339,15 @@ struct Lanes<GENKERN_ISA::F64> {
   using F64 = GENKERN_ISA::F64;
   typedef uint64_t Int __attribute__((vector_size(GENKERN_VECTOR_BYTES)));
   static constexpr uint64_t kSign = uint64_t{1} << 63;
-  static GK_INLINE F64::Mask negative(Int i) { return (F64::Int)i < 0; }
+  static GK_INLINE F64 where_negative(Int i, F64 a, F64 b) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+    F64::Native chosen;
+    asm("vblendvpd %3, %2, %1, %0" : "=x"(chosen) : "x"(b.v), "x"(a.v), "x"(i));
+    return chosen;
+#else
+    return select((F64::Int)i < 0, a, b);
+#endif
+  }
   static GK_INLINE Int bits(F64 x) { return (Int)x.v; }
   static GK_INLINE F64 from_bits(Int i) { return (F64::Native)i; }
 #if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64

@@ -83,8 +83,12 @@ struct SoftmaxSums {
   GK_INLINE F entropy() const { return log_total() - weighted / total(); }
 };
 
-// exp(x) - 1 and exp(x) - 1 - x for |x| < kNear, by the series alone.
+// exp(x) - 1 - x and exp(x) - 1 for |x| < kNear, by the series alone.
 inline constexpr float kNear = 0.25f;
+template <class F>
+struct Expm1 {
+  F minus_x, value;
+};
 template <class F>
 GK_INLINE Expm1<F> near_expm1(F x) {
   constexpr int terms = sizeof(scalar_t<F>) == 8 ? 12 : 6;

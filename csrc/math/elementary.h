@@ -9,17 +9,16 @@
 
 namespace genkern {
 
-// exp(x) - 1 - x and exp(x) - 1, each accurate near 0.
+// Half of exp(x) - 1 - x and half of exp(x) - 1, each accurate near 0.
 template <class F>
-struct Expm1 {
+struct HalfExpm1 {
   F minus_x, value;
 };
 
 // exp(x / 2), and the above of x: one reduction for both.
 template <class F>
 struct ExpRoot {
-  F root;
-  Expm1<F> square;
+  F root, minus_x, value;
 };
 
 namespace elementary {
@@ -50,18 +49,18 @@ GK_INLINE F polynomial(F x, const scalar_t<F> (&c)[N]) {
   return y;
 }
 
-// factor x to the nearest integer, as a number and as bits: adding 1.5 * 2^23, or 2^52, leaves the integer in the low
-// bits.
+// factor x to the nearest integer, as a number and, in float, as the lowest bits of another: adding 1.5 * 2^23, or
+// 2^52, leaves it there. Of what lies above these nothing is left where they are shifted to the exponent.
 template <class F>
 struct Rounded {
   F value;
-  typename Lanes<F>::Int integer;
+  typename Lanes<F>::Int low;
 };
 template <class F>
 GK_INLINE Rounded<F> round(F x, F factor) {
   const F magic = number<F>(0x1.8p52, 0x1.8p23f);
   const F shifted = fma(x, factor, magic);
-  return {shifted - magic, Lanes<F>::bits(shifted) - Lanes<F>::bits(magic)};
+  return {shifted - magic, Lanes<F>::bits(shifted)};
 }
 
 // magnitude >= 0 with the sign of x, in double.
@@ -89,20 +88,11 @@ GK_INLINE Reduced<F> reduce_exp(F x) {
     const F high = fma(n.value, F(-kLn2High), x), r = fma(n.value, F(-kLn2Low), high);
     const F lost = fma(n.value, F(-kLn2Low), high - r);
     if constexpr (kToZero) {
-      constexpr double p[] = {0.5,
-                              0.16666666666666664,
-                              0.04166666666666666,
-                              0.0083333333333350852,
-                              0.0013888888888891246,
-                              0.00019841269838354014,
-                              2.480158729864439e-5,
-                              2.7557321303598484e-6,
-                              2.7557320973129245e-7,
-                              2.5051387551147583e-8,
-                              2.0876223437176213e-9,
-                              1.617890309907213e-10,
-                              1.155140377309236e-11};
-      return {n, r, fma(polynomial(r, p), r * r, lost)};
+      constexpr double p[] = {0.16666666666666664,   0.04166666666666666,    0.0083333333333350852,
+                              0.0013888888888891246, 0.00019841269838354014, 2.480158729864439e-5,
+                              2.7557321303598484e-6, 2.7557320973129245e-7,  2.5051387551147583e-8,
+                              2.0876223437176213e-9, 1.617890309907213e-10,  1.155140377309236e-11};
+      return {n, r, fma(F(0.5) * r, r, fma(r * r * r, polynomial(r, p), lost))};  // r^2 / 2 rounds once
     } else {
       constexpr double p[] = {0.5,
                               0.16666666666666671,
@@ -132,6 +122,15 @@ GK_INLINE F power_of_2(F n) {
   return Lanes<F>::from_bits((Lanes<F>::bits(n + F(0x1.8p52)) + 1023) << 52);
 }
 
+// 2^n for -126 <= n <= 127 (-1022 <= n <= 1023).
+template <class F>
+GK_INLINE F normal_power_of_2(Rounded<F> n) {
+  if constexpr (kWide<F>)
+    return power_of_2(n.value);
+  else
+    return Lanes<F>::from_bits((n.low << 23) + 0x3F800000);
+}
+
 // m 2^n for -252 <= n <= 254 (-2044 <= n <= 2046), by two factors that are normal numbers: right where the result is
 // not.
 template <class F>
@@ -142,10 +141,19 @@ GK_INLINE F times_power_of_2(F m, Rounded<F> n) {
     const F half = round(n.value, F(0.5)).value;
     return m * power_of_2(half) * power_of_2(n.value - half);
   } else {
-    const auto half = n.integer >> 1;
+    const auto half = n.low >> 1;
     return m * Lanes<F>::from_bits((half << 23) + 0x3F800000) *
-           Lanes<F>::from_bits(((n.integer - half) << 23) + 0x3F800000);
+           Lanes<F>::from_bits(((n.low - half) << 23) + 0x3F800000);
   }
+}
+
+// The same where the result is a normal number too.
+template <class F>
+GK_INLINE F times_normal_power_of_2(F m, Rounded<F> n) {
+  if constexpr (Lanes<F>::kScales)
+    return Lanes<F>::scale(m, n.value);
+  else
+    return m * normal_power_of_2(n);
 }
 
 template <class F>
@@ -155,14 +163,14 @@ GK_INLINE F exp(F x) {
   return times_power_of_2((e.tail + e.r) + F(1), e.n);
 }
 
-// exp(x), but 0 below the normal range, 1.2e-38 (2.2e-308), where an operation may take a hundred cycles: what is so
-// far out in a tail is nothing beside what it is added to.
+// exp(x) for x <= 0, or above it by what was rounded, but 0 below the normal range, 1.2e-38 (2.2e-308), where an
+// operation may take a hundred cycles: what is so far out in a tail is nothing beside what it is added to.
 template <class F>
 inline constexpr scalar_t<F> kTailEnd = static_cast<scalar_t<F>>(kWide<F> ? -708.0 : -87.0);
 template <class F>
 GK_INLINE F tail_exp(F x) {
-  const Reduced<F> e = reduce_exp(min(number<F>(710.0, 89.0f), max(F(kTailEnd<F>), x)));
-  return select(x < F(kTailEnd<F>), F(0), times_power_of_2((e.tail + e.r) + F(1), e.n));
+  const Reduced<F> e = reduce_exp(max(F(kTailEnd<F>), x));
+  return select(x < F(kTailEnd<F>), F(0), times_normal_power_of_2((e.tail + e.r) + F(1), e.n));
 }
 
 // exp(-x) for x >= 0, 0 from the tail's end on as above, and 1 - exp(-x), accurate near 0.
@@ -173,50 +181,43 @@ struct Decay {
 template <class F>
 GK_INLINE Decay<F> decay(F x) {
   const Reduced<F> e = reduce_exp<true>(max(F(kTailEnd<F>), -x));
-  const F value = e.r + e.tail;
-  F s;
-  if constexpr (kWide<F>)
-    s = power_of_2(e.n.value);
-  else
-    s = Lanes<F>::from_bits((e.n.integer + 127) << 23);
+  const F value = e.r + e.tail, s = normal_power_of_2(e.n);
   return {select(x > F(-kTailEnd<F>), F(0), fma(s, value, s)), fma(-s, value, F(1) - s)};
 }
 
-// exp(x) - 1 and exp(x) - 1 - x from x = n ln 2 + r and tail = exp(r) - 1 - r. With s = 2^n they are
+// The halves of exp(x) - 1 and exp(x) - 1 - x from x = n ln 2 + r and tail = exp(r) - 1 - r. With s = 2^n these are
 // (s - 1) + s (r + tail) and (s - 1 - n ln 2) + (s - 1) r + s tail, where the first terms vanish exactly for n = 0 and
-// cancel little elsewhere. With half_s = s / 2, all by halves, so that s = 2^128 (2^1024) is a number too.
+// cancel little elsewhere. half_s = s / 2 is a number where s = 2^128 (2^1024) is none.
 template <class F>
-GK_INLINE Expm1<F> expm1_from(F half_s, F n, F r, F tail) {
+GK_INLINE HalfExpm1<F> half_expm1_from(F half_s, F n, F r, F tail) {
   const F base = half_s - F(0.5f);
   const F value = fma(half_s, r + tail, base);
   if constexpr (kWide<F>) {
     const F low = fma(n, F(-0.5 * kLn2Low), half_s * tail);
-    const F minus_x = fma(n, F(-0.5 * kLn2High), base) + fma(base, r, low);
-    return {minus_x + minus_x, value + value};
+    return {fma(n, F(-0.5 * kLn2High), base) + fma(base, r, low), value};
   } else {
-    const F minus_x = fma(n, F(-0.34657359028f), base) + fma(base, r, half_s * tail);
-    return {minus_x + minus_x, value + value};
+    return {fma(n, F(-0.34657359028f), base) + fma(base, r, half_s * tail), value};
   }
 }
 
-// Where exp(x) overflows, both are infinite; correction is what a bound on x took from exp(x) - 1 - x.
+// y, but infinite where exp(x) overflows.
 template <class F>
-GK_INLINE Expm1<F> or_infinite(F x, Expm1<F> e, F correction) {
-  const auto over = x > number<F>(709.782712893384, 88.72283935546875f);
-  const F inf(kInfinity);
-  return {select(over, inf, e.minus_x + correction), select(over, inf, e.value)};
+GK_INLINE F or_infinite(F x, F y) {
+  return select(x > number<F>(709.782712893384, 88.72283935546875f), F(kInfinity), y);
 }
 
+// What the bound on x takes from exp(x) - 1 - x is put back, here and below.
 template <class F>
-GK_INLINE Expm1<F> expm1_terms(F x) {
+GK_INLINE HalfExpm1<F> half_expm1(F x) {
   const F bounded = min(number<F>(709.8, 89.0f), max(F(-80.0f), x));
   const Reduced<F> e = reduce_exp<true>(bounded);
   F half_s;
   if constexpr (kWide<F>)
     half_s = power_of_2(e.n.value - F(1));
   else
-    half_s = Lanes<F>::from_bits((e.n.integer + 126) << 23);
-  return or_infinite(x, expm1_from(half_s, e.n.value, e.r, e.tail), bounded - x);
+    half_s = Lanes<F>::from_bits((e.n.low << 23) + 0x3F000000);
+  const HalfExpm1<F> t = half_expm1_from(half_s, e.n.value, e.r, e.tail);
+  return {or_infinite(x, t.minus_x + F(0.5f) * (bounded - x)), or_infinite(x, t.value)};
 }
 
 // The reduction is that of x / 2 = n ln 2 + h; then exp(x) has 2n, r = 2h, and with q = exp(h) - 1 the tail 2 tail +
@@ -224,7 +225,7 @@ GK_INLINE Expm1<F> expm1_terms(F x) {
 template <bool kTail, class F>
 GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   const F lowest = kTail ? F(scalar_t<F>(0.5) * kTailEnd<F> - scalar_t<F>(0.5)) : number<F>(-746.0, -105.0f);
-  const F bounded = min(number<F>(710.0, 89.0f), max(lowest, F(0.5f) * x));
+  const F half = F(0.5f) * x, bounded = min(number<F>(710.0, 89.0f), max(lowest, half));
   const Reduced<F> e = reduce_exp<true>(bounded);
   const F q = e.r + e.tail, n = e.n.value + e.n.value;
   F half_s;
@@ -233,20 +234,24 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   } else if constexpr (Lanes<F>::kScales) {
     half_s = Lanes<F>::scale(F(0.5f), n);
   } else {
-    // 2^-60 is 0 beside 1; above 128 the result is replaced. A shift wraps, where n is that of nan.
-    const typename Lanes<F>::Int even = e.n.integer << 1, zero{}, most = even > 128 ? zero + 128 : even;
-    half_s = Lanes<F>::from_bits(((most < -60 ? zero - 60 : most) + 126) << 23);
+    // 2^-60 is 0 beside 1; above 128 the result is replaced.
+    const typename Lanes<F>::Int zero = Lanes<F>::bits(F(0x1.8p23f)), least = zero - 30, most = zero + 64;
+    const auto low = e.n.low > most ? most : e.n.low;
+    half_s = Lanes<F>::from_bits(((low < least ? least : low) << 24) + 0x3F000000);
   }
   const F twice = e.r + e.r;
-  F tail;
+  F tail = e.tail + e.tail;
   if constexpr (kWide<F>)
-    tail = fma(e.r, e.r, fma(e.tail, twice + e.tail, e.tail + e.tail));  // q^2 without q's rounding
+    tail = fma(e.r, e.r, fma(e.tail, twice + e.tail, tail));  // q^2 without q's rounding
   else
-    tail = fma(q, q, e.tail + e.tail);
-  const Expm1<F> t = expm1_from(half_s, n, twice, tail);
-  F root = times_power_of_2(q + F(1), e.n);
-  if constexpr (kTail) root = select(x < F(kTailEnd<F>), F(0), root);
-  return {root, or_infinite(x, t, bounded + bounded - x)};
+    tail = fma(q, q, tail);
+  const HalfExpm1<F> t = half_expm1_from(half_s, n, twice, tail);
+  F root;
+  if constexpr (kTail)
+    root = select(x < F(kTailEnd<F>), F(0), times_normal_power_of_2(q + F(1), e.n));
+  else
+    root = times_power_of_2(q + F(1), e.n);
+  return {root, or_infinite(x, t.minus_x + (bounded - half)), or_infinite(x, t.value)};
 }
 
 // a - b modulo 2^32: of what is replaced later, as the logarithm of -0, the difference may be none of the integers.
@@ -260,7 +265,8 @@ GK_INLINE Int wrapping_difference(Int a, Other b) {
 }
 
 // log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error
-// stays small as f goes to 0; in double by 2 artanh(s), s = f / (2 + f), as
+// stays small as f goes to 0, and with e in units of 2^-23, as the bits have it; in double by 2 artanh(s),
+// s = f / (2 + f), as
 //   f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + ...),
 // in fdlibm's order (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
 template <class F>
@@ -279,8 +285,8 @@ GK_INLINE LogTerms<F> log_terms(F e, F f) {
     const F f2 = f * f;
     constexpr float p[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
                            -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
-    const F tail = fma(F(-0.5f), f2, fma(polynomial(f, p), f * f2, e * F(-2.12194440e-4f)));
-    return {fma(e, F(0.693359375f), f + tail), tail};
+    const F tail = fma(F(-0.5f), f2, fma(polynomial(f, p), f * f2, e * F(-2.12194440e-4f * 0x1p-23f)));
+    return {fma(e, F(0.693359375f * 0x1p-23f), f + tail), tail};
   }
 }
 template <class F>
@@ -288,7 +294,7 @@ GK_INLINE F log_from(F e, F f) {
   return log_terms(e, f).value;
 }
 
-// A positive normal number as 2^e m, m in [sqrt(1/2), sqrt(2)).
+// A positive normal number as 2^e m, m in [sqrt(1/2), sqrt(2)), with e as above.
 template <class F>
 struct Binary {
   F e, m;
@@ -301,8 +307,8 @@ GK_INLINE Binary<F> binary(F x) {
             Lanes<F>::from_bits((shifted & 0x000FFFFFFFFFFFFFu) + 0x3FE6A09E667F3BCDu)};
   } else {
     const auto shifted = wrapping_difference(Lanes<F>::bits(x), 0x3F3504F3);
-    return {Lanes<F>::to_float(shifted >> 23),
-            Lanes<F>::from_bits(wrapping_difference(Lanes<F>::bits(x), shifted & -0x800000))};
+    const auto exponent = shifted & -0x800000;
+    return {Lanes<F>::to_float(exponent), Lanes<F>::from_bits(wrapping_difference(Lanes<F>::bits(x), exponent))};
   }
 }
 
@@ -316,14 +322,15 @@ GK_INLINE F log_normal(F x, F exponent_bias = F(0)) {
 template <class F>
 GK_INLINE F log(F x) {
   const auto tiny = x < number<F>(0x1p-1022, 0x1p-126f);
-  F y = log_normal(select(tiny, x * number<F>(0x1p52, 0x1p23f), x), select(tiny, number<F>(52.0, 23.0f), F(0)));
+  F y =
+      log_normal(select(tiny, x * number<F>(0x1p52, 0x1p23f), x), select(tiny, number<F>(52.0, 23.0f * 0x1p23f), F(0)));
   y = select(x < F(kInfinity), y, x + x);  // inf and nan
   y = select(x == F(0), F(-kInfinity), y);
   return select(x < F(0), F(kNaN), y);
 }
 
-// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f): what rounding took from u is put back into f,
-// which is then x itself where e is 0.
+// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f), e as above: what rounding took from u is put back
+// into f, which is then x itself where e is 0.
 template <class F>
 struct SumTerms {
   F e, f;
@@ -338,7 +345,7 @@ GK_INLINE SumTerms<F> sum_terms(F x, F u) {
     using L = Lanes<F>;
     const auto shifted = wrapping_difference(L::bits(u), 0x3F3504F3), exponent = shifted & -0x800000;
     const F m = L::from_bits(wrapping_difference(L::bits(u), exponent)), scale = L::from_bits(0x3F800000 - exponent);
-    return {L::to_float(shifted >> 23), fma(lost, scale, m - F(1))};
+    return {L::to_float(exponent), fma(lost, scale, m - F(1))};
   }
 }
 template <class F>
@@ -419,10 +426,9 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
   // bit, the cosine where the two differ.
   using L = Lanes<F>;
   constexpr int top = 8 * sizeof(scalar_t<F>) - 1;
-  const auto quadrant = L::bits(shifted), first = quadrant << top, second = quadrant << (top - 1);
-  const auto odd = L::negative(first);
-  return {L::from_bits(L::bits(select(odd, s, c)) ^ ((first ^ second) & L::kSign)),
-          L::from_bits(L::bits(select(odd, c, s)) ^ (second & L::kSign))};
+  const auto quadrant = L::bits(shifted), odd = quadrant << top, sign = (quadrant << (top - 1)) & L::kSign;
+  return {L::from_bits(L::bits(L::where_negative(odd, s, c)) ^ (odd ^ sign)),
+          L::from_bits(L::bits(L::where_negative(odd, c, s)) ^ sign)};
 }
 
 }  // namespace elementary
@@ -436,7 +442,7 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
   GK_INLINE F log_unit(F x) { return elementary::log_normal(x); }                           \
   GK_INLINE F log1p(F x) { return elementary::log1p(x); }                                   \
   GK_INLINE F log1p_unit(F x) { return elementary::log1p_unit(x); }                         \
-  GK_INLINE Expm1<F> expm1_terms(F x) { return elementary::expm1_terms(x); }                \
+  GK_INLINE HalfExpm1<F> half_expm1(F x) { return elementary::half_expm1(x); }              \
   GK_INLINE ExpRoot<F> exp_root_terms(F x) { return elementary::exp_root_terms<false>(x); } \
   GK_INLINE ExpRoot<F> tail_root_terms(F x) { return elementary::exp_root_terms<true>(x); } \
   GK_INLINE Pair<F> cos_sin_2pi(F u) { return elementary::cos_sin_2pi(u); }

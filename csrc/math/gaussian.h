@@ -12,24 +12,24 @@ struct Divergence {
   F value;
   F per_distance;  // 1 / sigma_p, but a number where delta is 0
   F delta;
-  F expm1;  // exp(d) - 1
+  F half_expm1;  // (exp(d) - 1) / 2
 };
 
 template <class F>
-GK_INLINE Divergence<F> divergence(const Expm1<F>& d, F distance, F inverse_sigma_p) {
+GK_INLINE Divergence<F> divergence(const HalfExpm1<F>& d, F distance, F inverse_sigma_p) {
   const F per_distance = finite_at_zero(distance, inverse_sigma_p), delta = distance * per_distance;
-  return {F(0.5f) * fma(delta, delta, d.minus_x), per_distance, delta, d.value};
+  return {fma(F(0.5f) * delta, delta, d.minus_x), per_distance, delta, d.value};
 }
 
 // The divergence from N(0, I), or from a Gaussian with a scale of its own.
 template <class F>
 GK_INLINE Divergence<F> divergence(const Scale<F>& q, F delta) {
-  return {F(0.5f) * fma(delta, delta, q.variance.minus_x), F(1), delta, q.variance.value};
+  return {fma(F(0.5f) * delta, delta, q.variance.minus_x), F(1), delta, q.variance.value};
 }
 
 template <class F, bool kPlain>
 GK_INLINE Divergence<F> divergence(const ScaleMap<F, kPlain>& map, const Scale<F>& q, F delta, const Scale<F>& p) {
-  return divergence(expm1_terms(map.log_variance_ratio(q, p)), delta, map.inverse_sigma(p));
+  return divergence(half_expm1(map.log_variance_ratio(q, p)), delta, map.inverse_sigma(p));
 }
 
 // Derivatives of the divergence by loc (and minus that by prior_loc), and by the two log variances, times a factor each
@@ -41,9 +41,9 @@ struct DivergenceGradient {
 
 template <class F>
 GK_INLINE DivergenceGradient<F> gradient(const Divergence<F>& kl, F to_q, F to_p) {
-  const F half = F(0.5f) * kl.expm1, p_delta = to_p * kl.delta;
-  return {to_q * kl.delta * kl.per_distance, -(p_delta * kl.per_distance), to_q * half,
-          -fma(F(0.5f) * p_delta, kl.delta, to_p * half)};
+  const F p_delta = to_p * kl.delta;
+  return {to_q * kl.delta * kl.per_distance, -(p_delta * kl.per_distance), to_q * kl.half_expm1,
+          -fma(F(0.5f) * p_delta, kl.delta, to_p * kl.half_expm1)};
 }
 
 inline constexpr double kLog2Pi = 1.8378770664093454835606594728112;

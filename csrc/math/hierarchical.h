@@ -11,7 +11,7 @@ namespace genkern {
 
 template <class F>
 struct Residual {
-  Divergence<F> kl;  // kl.value; kl.delta = mu_d / sigma_p, kl.expm1 = sigma_d^2 - 1
+  Divergence<F> kl;  // kl.value; kl.delta = mu_d / sigma_p, kl.half_expm1 = (sigma_d^2 - 1) / 2
   F u;               // (z - mu_p) / sigma_p = mu_d / sigma_p + sigma_d e
   F log_q, log_p;    // without -1/2 log 2 pi
 };
@@ -20,7 +20,11 @@ template <class F, bool kPlain>
 GK_INLINE Residual<F> residual(const ScaleMap<F, kPlain>& map, const Scale<F>& p, const Scale<F>& d, F mu_d, F e) {
   const Divergence<F> kl = divergence(d.variance, mu_d, map.inverse_sigma(p));
   const F u = fma(d.sigma, e, kl.delta);
-  return {kl, u, -gaussian_nll(e, p.logvar + d.logvar), -gaussian_nll(u, p.logvar)};
+  // Field by field, as GCC copies a struct that goes into another by way of memory.
+  return {{kl.value, kl.per_distance, kl.delta, kl.half_expm1},
+          u,
+          -gaussian_nll(e, p.logvar + d.logvar),
+          -gaussian_nll(u, p.logvar)};
 }
 
 template <class F>

@@ -130,7 +130,7 @@ GK_INLINE BinMass<F> normal_mass(const Bin<F>& bin, F log_w, F g) {
   const auto point = (bin.w < F(T(sizeof(T) == 8 ? 1e-8 : 1e-4))) & narrow;
   const auto inside = (bin.a < F(0)) & !narrow;
   const ExpRoot<F> fall = tail_root_terms(F(-2) * y);
-  const F ratio = fall.root * fall.root, fallen = -fall.square.value;
+  const F ratio = fall.root * fall.root, fallen = F(-2) * fall.value;
   const F beyond_a = scaled_tail(abs(bin.a)), beyond_b = ratio * scaled_tail(abs(bin.b));
   const F density = tail_exp(F(-0.5f) * select(narrow, bin.w * bin.w, bin.a * bin.a));
   const F outside = density * (beyond_a + beyond_b), rest = F(1) - outside;
@@ -167,7 +167,7 @@ GK_INLINE BinMass<F> tanh_mass(const Bin<F>& bin, F log_w, F g) {
   const F gap = select(bin.tail, nothing, min(nothing, per_w * w));
   const F g_a = s * a * fma(c, a2, F(1)), g_b = select(bin.tail, nothing, s * b * fma(c, b2, F(1)));
   const ExpRoot<F> fall = tail_root_terms(-gap);
-  const F ratio = fall.root * fall.root, fallen = -fall.square.value;
+  const F ratio = fall.root * fall.root, fallen = F(-2) * fall.value;
   const F e_a = tail_exp(-abs(g_a)), e_b = tail_exp(-abs(g_b));
   const F by_a = F(1) / (F(1) + e_a), by_b = F(1) / (F(1) + e_b);
   const auto left = g_a < F(0);

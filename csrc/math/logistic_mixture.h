@@ -35,7 +35,7 @@ template <class F>
 GK_INLINE LogisticMass<F> logistic_mass(const LogisticBin<F>& bin, F inverse_scale, F log_width) {
   const F e_a = tail_exp(-abs(bin.a)), e_b = tail_exp(-abs(bin.b));
   const ExpRoot<F> fall = tail_root_terms(-bin.gap);
-  const F ratio = fall.root * fall.root, fallen = -fall.square.value;
+  const F ratio = fall.root * fall.root, fallen = F(-2) * fall.value;
   // log(1 - ratio): near 0 from the accurate difference, else as log1p(-ratio), by the factor that undoes a rounding.
   const F rounded = F(1) - ratio;
   const auto near = bin.gap < F(0.7f);

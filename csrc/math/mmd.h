@@ -24,7 +24,7 @@ struct MmdKernel {
   GK_INLINE F value(F d) const {
     F sum(T(0));
     GK_NO_UNROLL
-    for (int i = 0; i < scales; ++i) sum = sum + (kInverse ? F(scale[i]) / (F(scale[i]) + d) : exp(-(d * F(rate[i]))));
+    for (int i = 0; i < scales; ++i) sum = sum + (kInverse ? F(scale[i]) / (F(scale[i]) + d) : tail_exp(-(d * F(rate[i]))));
     return sum;
   }
 
@@ -38,7 +38,7 @@ struct MmdKernel {
         const F r = F(T(1)) / (F(scale[i]) + d);
         sum = fma(F(scale[i]) * r, r, sum);
       } else {
-        sum = fma(exp(-(d * F(rate[i]))), F(rate[i]), sum);
+        sum = fma(tail_exp(-(d * F(rate[i]))), F(rate[i]), sum);
       }
     }
     return sum;

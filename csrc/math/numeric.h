@@ -113,7 +113,7 @@ struct Tanh {
 template <class F>
 GK_INLINE Tanh<F> tanh_terms(F x) {
   const F e = exp(F(-2) * abs(x));
-  const F minus = expm1_terms(F(-2) * abs(x)).value;
+  const F minus = F(2) * half_expm1(F(-2) * abs(x)).value;
   const F value = abs(minus) / (F(1) + e);  // of 0 it is 0, not -0
   return {select(x < F(0), -value, value), F(4) * e / ((F(1) + e) * (F(1) + e))};
 }

@@ -95,13 +95,13 @@ struct Lanes<float> {
 #endif
   }
   static GK_INLINE float to_float(Int i) { return static_cast<float>(i); }
-  static GK_INLINE bool negative(Int i) { return i < 0; }
+  static GK_INLINE float where_negative(Int i, float a, float b) { return i < 0 ? a : b; }
 };
 template <>
 struct Lanes<double> {
   using Int = uint64_t;
   static constexpr uint64_t kSign = uint64_t{1} << 63;
-  static GK_INLINE bool negative(Int i) { return static_cast<int64_t>(i) < 0; }
+  static GK_INLINE double where_negative(Int i, double a, double b) { return static_cast<int64_t>(i) < 0 ? a : b; }
   static constexpr bool kScales = false;
   static GK_INLINE Int bits(double x) {
 #ifdef __CUDA_ARCH__

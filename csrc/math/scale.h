@@ -10,7 +10,7 @@ namespace genkern {
 template <class F>
 struct Scale {
   F sigma, logvar;
-  Expm1<F> variance;  // of logvar: sigma^2 - 1 - logvar and sigma^2 - 1
+  HalfExpm1<F> variance;  // of logvar: half of sigma^2 - 1 - logvar and of sigma^2 - 1
   F d_sigma, d_logvar;
   F slope;  // of the clamp
 };
@@ -112,7 +112,7 @@ struct ScaleMap {
       case ScaleParam::logvar: {
         const ExpRoot<F> e = exp_root_terms(raw);
         s.sigma = e.root;
-        s.variance = e.square;
+        s.variance = {e.minus_x, e.value};
         s.d_sigma = F(0.5f) * s.sigma;
         s.logvar = raw;
         s.d_logvar = F(1);
@@ -152,7 +152,7 @@ struct ScaleMap {
       if (param_ == ScaleParam::logvar) alone(raw > F(2) * F(kLogLargest<F>), F(1));
       if (param_ == ScaleParam::logstd) alone(raw > F(kLogLargest<F>), F(2));
     }
-    if (!kPlain && !(logarithmic() && param_ == ScaleParam::logvar)) s.variance = expm1_terms(s.logvar);
+    if (!kPlain && !(logarithmic() && param_ == ScaleParam::logvar)) s.variance = half_expm1(s.logvar);
     return s;
   }
 };
