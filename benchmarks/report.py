@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import highlights, page, plot, predictions, results, tables
+from benchmarks import highlights, page, plot, predictions, results, tables, verdicts
 from benchmarks.chapter import Chapter, Measured
 from benchmarks.chapters import CHAPTERS
 from benchmarks.results import FOLDER, Results
@@ -80,6 +80,7 @@ def _pages(
         (performance, tables.summaries(machines), BEGIN, END),
         (performance, tables.short(machines), "<!-- operations:start -->", "<!-- operations:end -->"),
         (performance, tables.moved(), "<!-- bytes:start -->", "<!-- bytes:end -->"),
+        (performance, verdicts.block(machines), verdicts.BEGIN, verdicts.END),
         (every, tables.full(machines, of_machine), BEGIN, END),
         (every.with_name("cuda.md"), predictions.table(machines), predictions.BEGIN, predictions.END),
     ]

@@ -12,13 +12,13 @@ from benchmarks.problems import families, family, longest, others, problems, rat
 from benchmarks.results import Results, Row, format_time, speedup
 
 _SHORT_SHAPES = ((128, 10), (8192, 512), (65536, 512), (1024, 1024, 64), (2048, 2048, 64))
-_MODES = {"forward": "Forward", "forward_backward": "Forward and backward"}
-NAMES = ("family", "operation", "shape", "mode", "machine", "date", "commit")
+MODES = {"forward": "Forward", "forward_backward": "Forward and backward"}
+NAMES = ("family", "operation", "rows", "dtype", "shape", "mode", "target", "machine", "date", "commit")
 """Columns of words; all others hold figures."""
 UNCLEAR = "unclear"
 _NAMED = 10
 """So many cases that are slower are named, of more their number is told."""
-_NONE = "–"
+NONE = "–"
 _LAUNCHES = (
     "Operations of one call in float32 as torch dispatches them, without views: on a GPU each is a launch or more. Of "
     "`torch.compile`, the kernels that it generates, forward and backward."
@@ -101,7 +101,7 @@ def sections(results: Results) -> list[Section]:
     for threads in sorted({row.threads for row in results.rows}):
         where = with_threads(results, threads)
         own = [row for row in results.rows if row.threads == threads]
-        for mode, name in _MODES.items():
+        for mode, name in MODES.items():
             if rows := [row for row in own if row.mode == mode]:
                 found.append(Section(f"{name}{where}", provenance(results, rows), _speeds(rows)))
         if rows := [row for row in own if row.peak_memory is not None]:
@@ -161,13 +161,13 @@ def _slower(results: Results, rival: str) -> str:
     if unclear := len(found) - len(stated):
         told += f" ({unclear} more {UNCLEAR}, not counted)"
     if 0 < len(behind) <= _NAMED:
-        told += ": " + "; ".join(f"{_operation(own)} {shape(own.shape)} {_MODES[own.mode].lower()}" for own in behind)
+        told += ": " + "; ".join(f"{_operation(own)} {shape(own.shape)} {MODES[own.mode].lower()}" for own in behind)
     return f"{told}."
 
 
 def moved() -> str:
     """The bytes that the floor counts."""
-    lines = [[f"`{op.name}`", *(str(4 * n) if n else _NONE for n in op.moved)] for op in OPERATIONS if not op.of_pairs]
+    lines = [[f"`{op.name}`", *(str(4 * n) if n else NONE for n in op.moved)] for op in OPERATIONS if not op.of_pairs]
     return Table(["operation", "forward", "backward"], lines).markdown
 
 
@@ -178,7 +178,7 @@ def runs(machines: Sequence[Results]) -> Table:
         [
             title(results.machine),
             run["date"],
-            f"`{run['commit']}`" if run["commit"] else _NONE,
+            f"`{run['commit']}`" if run["commit"] else NONE,
             *(run["versions"][name] for name in ("genkern", "torch", "python")),
             f"{run['load_before']:g}",
             str(sum(row.run == date for row in results.rows)),
@@ -242,7 +242,7 @@ def _memory(rows: Sequence[Row]) -> Table:
     for contestants in problems(rows):
         own = contestants[GENKERN]
         shown = [size(contestants.get(name)) for name in (GENKERN, *names)]
-        lines.append([_operation(own), shape(own.shape), _MODES[own.mode].lower(), *shown])
+        lines.append([_operation(own), shape(own.shape), MODES[own.mode].lower(), *shown])
         of.append(family(own))
     return Table(["operation", "shape", "mode", GENKERN, *names], lines, of)
 
@@ -259,7 +259,7 @@ def _launches(rows: Sequence[Row]) -> Table:
     for (operation, mode), groups in found.items():
         for counts, own_rows in groups.items():
             shapes = "all" if len(groups) == 1 else ", ".join(shape(row.shape) for row in own_rows)
-            lines.append([operation, shapes, _MODES[mode].lower(), *counts])
+            lines.append([operation, shapes, MODES[mode].lower(), *counts])
             of.append(family(own_rows[0]))
     return Table(["operation", "shape", "mode", GENKERN, *names], lines, of)
 
@@ -280,7 +280,7 @@ def shape(sizes: Sequence[int]) -> str:
 
 def ratio(own: Row, rival: Row | None) -> str:
     if rival is None or rival.median is None:
-        return _NONE
+        return NONE
     ratio = speedup(own, rival)
     return UNCLEAR if ratio is None else _times(ratio)
 
@@ -289,7 +289,7 @@ def _median(found: Sequence[float | None]) -> str:
     stated = [ratio for ratio in found if ratio is not None]
     unclear = len(found) - len(stated)
     if not stated:
-        return f"{unclear} {UNCLEAR}" if unclear else _NONE
+        return f"{unclear} {UNCLEAR}" if unclear else NONE
     return _times(statistics.median(stated)) + (f" ({unclear} {UNCLEAR})" if unclear else "")
 
 
@@ -298,21 +298,21 @@ def _times(ratio: float) -> str:
 
 
 def _per_cent(share: float | None) -> str:
-    return _NONE if share is None else f"{share:.0f} %"
+    return NONE if share is None else f"{share:.0f} %"
 
 
 def _per_element(row: Row) -> str:
     if row.median is None:
-        return _NONE
+        return NONE
     ns = row.median / row.numel * 1e9
     return f"{ns:.0f}" if ns >= 100 else f"{ns:.3g}"
 
 
 def size(row: Row | None) -> str:
     if row is None or row.peak_memory is None:
-        return _NONE
+        return NONE
     return f"{row.peak_memory / 2**20:.1f} MiB"
 
 
 def _count(row: Row | None) -> str:
-    return _NONE if row is None or row.launches is None else str(row.launches)
+    return NONE if row is None or row.launches is None else str(row.launches)

@@ -11,10 +11,23 @@ from typing import Any
 import pytest
 from support.measured import DROP_IN, MACHINE, MEMORY, RUN, results_of, row_of, write
 
-from benchmarks import drop_in, highlights, machine, measure, memory, predictions, report, results, single_cell, tables
-from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE, cases
+from benchmarks import (
+    drop_in,
+    highlights,
+    machine,
+    measure,
+    memory,
+    predictions,
+    report,
+    results,
+    single_cell,
+    tables,
+    verdicts,
+)
+from benchmarks.cases import APART, COMPILE, EAGER, GENKERN, MAX_AUTOTUNE, OPERATIONS, cases
 from benchmarks.chapters import CHAPTERS
-from benchmarks.results import Results
+from benchmarks.results import Results, Row
+from benchmarks.targets import FLOOR, REASONS, TARGETS, Reason, Target, Which
 
 PAGES = ("README.md", "docs/performance.md", "benchmarks/results/README.md")
 
@@ -114,6 +127,61 @@ def test_fused_operations_that_are_slower_than_their_parts_are_told_beside() -> 
         "Slower than eager: 0 of 1 cases in float32, 1 thread. Slower than genkern, apart: 1 of 1 cases in float32, "
         "1 thread: `gaussian_kl` [8192, 512] forward and backward."
     )
+
+
+def test_targets_count_the_rows_that_meet_them_and_list_the_others_by_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unclear row counts for nothing, unless the best of its spread falls short, too; nor does one without rival."""
+    twice = Target("of all", Which(families=("gaussian",)), EAGER, 2)
+    floor = Target("of the floor", Which(("gaussian_kl",)), FLOOR, 70)
+    elsewhere = Target("elsewhere", Which(), EAGER, 1, isa="avx512")
+    monkeypatch.setattr(verdicts, "TARGETS", (twice, floor, elsewhere))
+    known = Reason("Because.", Which(dtypes=("float16",)), (EAGER,))
+    monkeypatch.setattr(verdicts, "REASONS", (known,))
+
+    def pair(dims: int, dtype: str, eager: float, spread: float = 0.0) -> list[Row]:
+        rows = [row_of(GENKERN, 1.0), row_of(EAGER, eager, spread)]
+        return [dataclasses.replace(row, op="gaussian_nll", shape=(1, dims), dtype=dtype) for row in rows]
+
+    rows = [
+        *pair(1, "float16", 2.0),
+        *pair(2, "float16", 1.999),
+        *pair(3, "float16", 1.25),
+        *pair(4, "float16", 1.2, spread=2.0),
+        *pair(5, "float32", 1.2, spread=0.8),
+        *pair(6, "float32", 3.0)[:1],
+        *(dataclasses.replace(row, threads=2) for row in pair(7, "float32", 1.0)),
+        dataclasses.replace(row_of(GENKERN, 1.0), op="gaussian_nll", shape=(1, 8), median=None, reason="no memory"),
+        row_of(GENKERN, 1.0),
+    ]
+    here, there = results_of(*rows), Results({**MACHINE, "isa": "avx512"}, {RUN["date"]: RUN}, tuple(rows[2:4]))
+    told = verdicts.block([here, there])
+    assert "- **A CPU, 2 cores, avx2**: 1 of 5 (1 more unclear)\n" in told
+    assert "| of all | all | both | 2 × eager | 1 of 4 (1 more unclear) | 0 of 1 |" in told
+    assert "| of the floor | all | both | 70 % of the floor | 0 of 1 | – |" in told
+    assert "| elsewhere | all | both | 1 × eager | – | 1 of 1 |" in told
+    with_reason, _, without = told.partition("Because.")[2].partition("**No reason yet.**")
+    nll = "| `gaussian_nll` | {} | {} | forward and backward | 2 × eager | {} |"
+    assert nll.format("float16", "[1, 2], [1, 3]", "1.25 – 1.99 | 1.99") in with_reason
+    assert nll.format("float32", "[1, 5]", "≤ 1.60") in without
+    assert "| `gaussian_kl` | float32 | [8192, 512] | forward and backward | 70 % of the floor | 50.0 |" in without
+    assert verdicts.block([]) == verdicts.block([results_of()]) == tables.NOTHING
+
+
+def test_a_machine_on_which_nothing_misses_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdicts, "TARGETS", (Target("of all", Which(), EAGER, 2),))
+    cases = [(results_of(row_of(GENKERN, 1.0), row_of(EAGER, *eager))) for eager in ((1.5,), (2.5,), (2.5, 4.0))]
+    cases = [dataclasses.replace(case, machine={**MACHINE, "cores": n}) for n, case in enumerate(cases, 1)]
+    assert "| 2 × eager | 1.50 | met | unclear |" in verdicts.block(cases)
+    assert "misse" not in verdicts.block(cases[1:])
+
+
+def test_targets_and_reasons_name_what_is_measured() -> None:
+    operations, families = {op.name for op in OPERATIONS}, {op.family for op in OPERATIONS}
+    shapes = {shape for op in OPERATIONS for sizes in op.shapes.values() for shape in sizes}
+    for which in (known.rows for known in (*TARGETS, *REASONS)):
+        assert operations.issuperset(which.operations) and families.issuperset(which.families)
+        assert shapes.issuperset(which.shapes)
+    assert len({(target.name, target.goal, target.rows) for target in TARGETS}) == len(TARGETS)
 
 
 def test_tables_tell_which_floors_are_of_exponentials() -> None:
@@ -309,6 +377,7 @@ def root(tmp_path: Path) -> Path:
     blocks = {name: [(report.BEGIN, report.END)] for name in PAGES}
     for name in ("operations", "bytes"):
         blocks["docs/performance.md"].append((f"<!-- {name}:start -->", f"<!-- {name}:end -->"))
+    blocks["docs/performance.md"].append((verdicts.BEGIN, verdicts.END))
     blocks["benchmarks/results/cuda.md"] = [(predictions.BEGIN, predictions.END)]
     for chapter in CHAPTERS:
         blocks.setdefault(chapter.page, []).append((chapter.begin, chapter.end))
