@@ -3,8 +3,8 @@
     python docs/fit.py
 
 scaled_tail (numeric.h): (1 + t) exp(t² / 2) Q(t), a polynomial in (t − k)/(t + k) (Shepherd & Laframboise 1981). In
-double (elementary.h): exp and expm1, (exp(r) − 1 − r)/r²; log, what 2 artanh(s)/s has besides 2, over s², in s²; sine
-and cosine of r π/2, sin/r and (cos − 1)/r², in r². stirling_error (counts.h): z times it, and z² times its derivative,
+double (elementary.h): exp and expm1, (exp(r) − 1 − r)/r², of which expm1 takes the first term, 1/2, by itself; log, what
+2 artanh(s)/s has besides 2, over s², in s²; sine and cosine of r π/2, sin/r and (cos − 1)/r², in r². stirling_error (counts.h): z times it, and z² times its derivative,
 in 2/z − 1.
 """
 
