@@ -48,6 +48,11 @@ def artanh_tail(s2: mpf) -> mpf:
     return (2 * mp.atanh(s) / s - 2) / s2
 
 
+def tanh_lacking(h2: mpf) -> mpf:
+    h = mp.sqrt(h2)
+    return (1 - mp.tanh(h) / h) / h2
+
+
 def sine(r2: mpf) -> mpf:
     r = mp.sqrt(r2)
     return mp.sin(r * mp.pi / 2) / r
@@ -116,6 +121,9 @@ def main() -> None:
     show("expm1", expm1_tail, -log2 * beyond, log2 * beyond, 12)
     largest = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
     show("log", artanh_tail, mpf(0), largest**2 * beyond, 6)
+    show("artanh, float", artanh_tail, mpf(0), largest**2 * beyond, 2, digits=10)
+    show("tanh, float", tanh_lacking, mpf(0), mpf(1) / 64, 2, digits=10)
+    show("tanh, double", tanh_lacking, mpf(0), mpf(1) / 64, 5)
     show("sine", sine, mpf(0), mpf(1) / 4, 6)
     show("cosine", cosine, mpf(0), mpf(1) / 4, 6)
     for name, f, narrow, wide in (("Stirling", stirling_error, 6, 21), ("Stirling's slope", stirling_slope, 8, 23)):

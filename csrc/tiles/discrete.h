@@ -19,6 +19,7 @@ struct CategoricalInputs {
   const Categorical& a;
   typename E::ClassInput q{a.q, a}, p{a.p, a};
   typename E::ClassScratch mass_q{a}, mass_p{a, a.divergence};  // exp(logit - the largest)
+  typename E::ClassScratch shifted{a, a.divergence};
 
   GK_DEVICE explicit CategoricalInputs(const Categorical& a) : a(a) {}
   GK_DEVICE void seek(const typename E::Block& b) {
@@ -33,11 +34,11 @@ struct CategoricalInputs {
     for (int64_t k = 0; k < a.classes; ++k) top = max(top, q[k]);
     SoftmaxSums<F> sums(top);
     GK_NO_UNROLL
-    for (int64_t k = 0; k < a.classes; ++k) sums.add(q[k] - top, mass_q.set(k, tail_exp(q[k] - top)));
+    for (int64_t k = 0; k < a.classes; ++k) sums.add(q[k] - top, mass_q.set(k, falling_tail_exp(q[k] - top)));
     return sums;
   }
   GK_DEVICE F mass(const SoftmaxSums<F>& sums, int64_t k) const {
-    return mass_q.get(k, [&] { return tail_exp(q[k] - sums.top); });
+    return mass_q.get(k, [&] { return falling_tail_exp(q[k] - sums.top); });
   }
 
   GK_DEVICE PairMap<F> pair() {
@@ -53,14 +54,16 @@ struct CategoricalInputs {
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const F logit_q = q[k], logit = logit_p(k);
-      sums.add(logit_q, logit, mass_q.set(k, exp(logit_q - top_q)), mass_p.set(k, tail_exp(logit - top_p)));
+      sums.add(shifted.set(k, sums.shifted(logit_q, logit)), mass_q.set(k, falling_exp(logit_q - top_q)),
+               mass_p.set(k, falling_tail_exp(logit - top_p)));
     }
     return PairMap<F>(sums, T(a.unimix), T(a.classes));
   }
   GK_DEVICE PairTerm<F> term(const PairMap<F>& pair, int64_t k) const {
     const F logit_q = q[k], logit = logit_p(k);
-    return pair(logit_q, logit, mass_q.get(k, [&] { return exp(logit_q - pair.sums.top_q); }),
-                mass_p.get(k, [&] { return tail_exp(logit - pair.sums.top_p); }));
+    return pair(logit_q, logit, shifted.get(k, [&] { return pair.sums.shifted(logit_q, logit); }),
+                mass_q.get(k, [&] { return falling_exp(logit_q - pair.sums.top_q); }),
+                mass_p.get(k, [&] { return falling_tail_exp(logit - pair.sums.top_p); }));
   }
 };
 
@@ -196,7 +199,7 @@ struct GumbelInputs {
     return top + (missing + (top - top));
   }
   // The largest is taken off before the division, which then overflows to -inf alone.
-  GK_DEVICE F new_mass(int64_t k, F top) { return tail_exp(((*this)(k)-top) / tau); }
+  GK_DEVICE F new_mass(int64_t k, F top) { return falling_tail_exp(((*this)(k)-top) / tau); }
   GK_DEVICE F old_mass(int64_t k, F top) {
     return mass.get(k, [&] { return new_mass(k, top); });
   }
