@@ -134,23 +134,17 @@ struct MassRatio {
 // q and p of a divergence: largest logits, then sums over the classes.
 template <class F>
 struct PairSums {
-  F top_q, top_p, tops;        // and how far apart the largest are
+  F top_q, top_p;
   F p_at_top;                  // p's logit where that of q is largest
   F total_q, total_p, excess;  // of exp(logit - top), and of the difference of the two
 
   GK_INLINE PairSums(F top_q, F top_p, F p_at_top)
-      : top_q(top_q),
-        top_p(top_p),
-        tops(abs(top_q - top_p)),
-        p_at_top(p_at_top),
-        total_q(F(0)),
-        total_p(F(0)),
-        excess(F(0)) {}
+      : top_q(top_q), top_p(top_p), p_at_top(p_at_top), total_q(F(0)), total_p(F(0)), excess(F(0)) {}
   // log(q / p) but for the normalisers, of the two logits and the largest two: those are subtracted first that are
   // nearer to each other, so that neither nearly equal logits nor large ones lose the digits that matter.
   GK_INLINE F shifted(F logit_q, F logit_p) const {
-    const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p;
-    return select(abs(apart) < -(from_q + from_p) - tops, apart - (top_q - top_p), from_q - from_p);
+    const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p, tops = top_q - top_p;
+    return select(abs(apart) < -(from_q + from_p) - abs(tops), apart - tops, from_q - from_p);
   }
   // q = exp(logit_q - top_q), and p likewise.
   GK_INLINE void add(F shifted, F q, F p) {
@@ -198,10 +192,11 @@ struct PairMap {
     const F difference = select(near, both * over_both.difference, q - p);
     if (mixes) {
       const F mixed_q = fma(keep, q, floor), mixed_p = fma(keep, p, floor), inverse = F(1) / mixed_p;
-      const MassRatio<F> ratio(mixed_q, mixed_p, keep * difference, inverse);
+      const F mixed_difference = keep * difference;
+      t.by_p = p * (mixed_difference * inverse);
+      const MassRatio<F> ratio(mixed_q, mixed_p, mixed_difference, inverse);
       t.log_ratio = ratio.log;
       t.value = ratio.value;
-      t.by_p = p * (keep * difference * inverse);
       t.lost = F(0);
     } else {
       const F minus_infinity(kMinusInfinity);

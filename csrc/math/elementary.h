@@ -176,7 +176,7 @@ GK_INLINE F tail_exp(F x) {
   return select(x < F(kTailEnd<F>), F(0), times_power_of_2((e.tail + e.r) + F(1), e.n));
 }
 
-// The same two for x <= 0 or nan, where the power of 2 is one factor, but for exp in the tail.
+// The same two for x <= 0 or nan, where the power of 2 is one factor, but for exp in the tail, which few vectors meet.
 template <class F>
 GK_INLINE F falling_tail_exp(F x) {
   const Reduced<F> e = reduce_exp(max(F(kTailEnd<F>), x));
@@ -186,8 +186,9 @@ template <class F>
 GK_INLINE F falling_exp(F x) {
   const Reduced<F> e = reduce_exp(max(number<F>(-746.0, -105.0f), x));
   const F m = (e.tail + e.r) + F(1);
-  if (!Lanes<F>::kScales && Masks<F>::any(x < F(kTailEnd<F>))) return times_power_of_2(m, e.n);
-  return times_normal_power_of_2(m, e.n);
+  if constexpr (sizeof(F) > sizeof(scalar_t<F>) && !Lanes<F>::kScales)
+    if (!Masks<F>::any(x < F(kTailEnd<F>))) return times_normal_power_of_2(m, e.n);
+  return times_power_of_2(m, e.n);
 }
 
 // exp(-x) for x >= 0, 0 from the tail's end on as above, and 1 - exp(-x), accurate near 0.
