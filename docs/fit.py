@@ -3,9 +3,10 @@
     python docs/fit.py
 
 scaled_tail (numeric.h): (1 + t) exp(t² / 2) Q(t), a polynomial in (t − k)/(t + k) (Shepherd & Laframboise 1981). In
-double (elementary.h): exp and expm1, (exp(r) − 1 − r)/r², of which expm1 takes the first term, 1/2, by itself; log, what
-2 artanh(s)/s has besides 2, over s², in s²; sine and cosine of r π/2, sin/r and (cos − 1)/r², in r². stirling_error (counts.h): z times it, and z² times its derivative,
-in 2/z − 1.
+double (elementary.h): exp and expm1, (exp(r) − 1 − r)/r², whose first term, 1/2, expm1 takes by itself; log, what
+2 artanh(s)/s has besides 2, over s², in s², and in float too; sine and cosine of r π/2, sin/r and (cos − 1)/r², in r².
+near_masses (discrete.h): 1 − tanh(h)/h over h², in h². stirling_error (counts.h): z times it, and z² times its
+derivative, in 2/z − 1.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ def expm1_tail(r: mpf) -> mpf:
 def artanh_tail(s2: mpf) -> mpf:
     s = mp.sqrt(s2)
     return (2 * mp.atanh(s) / s - 2) / s2
+
+
+def tanh_lacking(h2: mpf) -> mpf:
+    h = mp.sqrt(h2)
+    return (1 - mp.tanh(h) / h) / h2
 
 
 def sine(r2: mpf) -> mpf:
@@ -116,6 +122,9 @@ def main() -> None:
     show("expm1", expm1_tail, -log2 * beyond, log2 * beyond, 12)
     largest = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
     show("log", artanh_tail, mpf(0), largest**2 * beyond, 6)
+    show("log's artanh, float", artanh_tail, mpf(0), largest**2 * beyond, 2, digits=10)
+    show("tanh, float", tanh_lacking, mpf(0), mpf(1) / 64, 2, digits=10)
+    show("tanh, double", tanh_lacking, mpf(0), mpf(1) / 64, 5)
     show("sine", sine, mpf(0), mpf(1) / 4, 6)
     show("cosine", cosine, mpf(0), mpf(1) / 4, 6)
     for name, f, narrow, wide in (("Stirling", stirling_error, 6, 21), ("Stirling's slope", stirling_slope, 8, 23)):

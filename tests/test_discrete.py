@@ -386,6 +386,36 @@ def test_divergence_of_logits_of_any_size(unimix: float, dtype: torch.dtype, eve
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("distance", [1.0, 0.3, 1e-2, 1e-4])
+def test_a_mixed_divergence_of_near_logits_keeps_its_digits(
+    distance: float, dtype: torch.dtype, every_isa: Backend
+) -> None:
+    numbers = torch.Generator().manual_seed(6)
+    for unimix in (0.01, 0.5) * 10:
+        logits = 2 * torch.randn(5, generator=numbers, dtype=torch.float64)
+        q = logits.to(dtype).requires_grad_()
+        p = (q.detach() + distance * torch.randn(5, generator=numbers, dtype=torch.float64)).to(dtype).requires_grad_()
+        value = gk.categorical_kl(q, p, unimix=unimix)
+        exact, *slopes = exact_divergence(q.tolist(), p.tolist(), unimix)
+        eps = torch.finfo(dtype).eps
+        # Five classes, each within a few ulp; the shift between the two normalisers adds as much.
+        assert abs(value.item() - exact) <= 32 * eps * exact
+        for grad, slope in zip(torch.autograd.grad(value, (q, p)), slopes, strict=True):
+            right = torch.tensor(slope, dtype=torch.float64)
+            assert (grad.double() - right).abs().max() <= 64 * eps * right.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_share_of_the_uniform_distribution_that_is_no_normal_number_is_none(
+    dtype: torch.dtype, native: Backend
+) -> None:
+    q, p = (2 * normal((2, 5), seed).to(dtype) for seed in (0, 1))
+    p[0, 0] = -INF
+    unimix = torch.finfo(dtype).tiny
+    assert torch.equal(gk.categorical_kl(q, p, unimix=unimix), gk.categorical_kl(q, p))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_logits_at_both_ends_of_the_range(dtype: torch.dtype, every_isa: Backend) -> None:
     most = torch.finfo(dtype).max
     one = torch.tensor([[most], [-most], [-most]], dtype=dtype)

@@ -83,55 +83,74 @@ struct SoftmaxSums {
   GK_INLINE F entropy() const { return log_total() - weighted / total(); }
 };
 
-// exp(x) - 1 - x and exp(x) - 1 for |x| < kNear, by the series alone.
+// Masses q and p near each other, |r| < kNear for r = log(q / p). Over q + p: q - p, which is tanh(r / 2), and
+// p - q + q r, from what tanh(h) lacks of h, so that nothing cancels; the series are Chebyshev expansions
+// (docs/fit.py).
 inline constexpr float kNear = 0.25f;
 template <class F>
-struct Expm1 {
-  F minus_x, value;
+struct NearMasses {
+  F difference, value;
 };
 template <class F>
-GK_INLINE Expm1<F> near_expm1(F x) {
-  constexpr int terms = sizeof(scalar_t<F>) == 8 ? 12 : 6;
-  constexpr auto coefficient = inverse_factorials<scalar_t<F>, terms>();
-  F series = F(coefficient.value[terms - 1]);
-  GK_UNROLL
-  for (int k = terms - 2; k >= 0; --k) series = fma(series, x, F(coefficient.value[k]));
-  series = series * x * x;
-  return {series, x + series};
+GK_INLINE NearMasses<F> near_masses(F r) {
+  const F h = F(0.5f) * r, h2 = h * h;
+  F lacking;  // 1 - tanh(h) / h
+  if constexpr (elementary::kWide<F>) {
+    constexpr double c[] = {0.33333333333333332,   -0.13333333333328661,  0.053968253933338287,
+                            -0.021869478990403162, 0.0088620549527335167, -0.003524697168870862};
+    lacking = h2 * elementary::polynomial(h2, c);
+  } else {
+    constexpr float c[] = {0.3333333308f, -0.1333303594f, 0.05345944909f};
+    lacking = h2 * elementary::polynomial(h2, c);
+  }
+  const F difference = fma(-h, lacking, h);
+  return {difference, h * (lacking + difference)};
 }
 
 // q - p, without cancellation where log(q / p) is near 0; nan of two infinite logits is not.
 template <class F>
 GK_INLINE F mass_difference(F q, F p, F log_ratio) {
-  return select(abs(log_ratio) < F(kNear), -(q * near_expm1(-log_ratio).value), q - p);
+  return select(abs(log_ratio) < F(kNear), (q + p) * near_masses(log_ratio).difference, q - p);
 }
+
+// log(q / p) and p - q + q log(q / p) of normal numbers, whose difference is given, and 1 / p. With q / p = 2^e m the
+// logarithm of m is 2 artanh(s), s = (m - 1) / (m + 1). Where e is 0, s is (q - p) / (q + p), and the second one is
+// (q - p) (s + (1 + s) (artanh(s) / s - 1)), where nothing cancels.
+template <class F>
+struct MassRatio {
+  F log, value;
+
+  GK_INLINE MassRatio(F q, F p, F difference, F inverse_p) {
+    using elementary::number;
+    const elementary::Binary<F> ratio = elementary::binary(q * inverse_p);
+    const auto near = ratio.e == F(0);
+    const F s = select(near, difference, ratio.m - F(1)) / select(near, q + p, ratio.m + F(1));
+    const F s2 = s * s, tail = s2 * elementary::artanh_tail(s2), low = number<F>(elementary::kLn2Low, -2.12194440e-4f);
+    log = fma(ratio.e, number<F>(elementary::kLn2High, 0.693359375f), fma(ratio.e, low, fma(s, tail, s + s)));
+    value = select(near, difference * fma(fma(F(0.5f), s, F(0.5f)), tail, s), fma(q, log, p - q));
+  }
+};
 
 // q and p of a divergence: largest logits, then sums over the classes.
 template <class F>
 struct PairSums {
-  F top_q, top_p, tops;        // and how far apart the largest are
+  F top_q, top_p;
   F p_at_top;                  // p's logit where that of q is largest
   F total_q, total_p, excess;  // of exp(logit - top), and of the difference of the two
 
   GK_INLINE PairSums(F top_q, F top_p, F p_at_top)
-      : top_q(top_q),
-        top_p(top_p),
-        tops(abs(top_q - top_p)),
-        p_at_top(p_at_top),
-        total_q(F(0)),
-        total_p(F(0)),
-        excess(F(0)) {}
+      : top_q(top_q), top_p(top_p), p_at_top(p_at_top), total_q(F(0)), total_p(F(0)), excess(F(0)) {}
   // log(q / p) but for the normalisers, of the two logits and the largest two: those are subtracted first that are
   // nearer to each other, so that neither nearly equal logits nor large ones lose the digits that matter.
   GK_INLINE F shifted(F logit_q, F logit_p) const {
-    const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p;
-    return select(abs(apart) < -(from_q + from_p) - tops, apart - (top_q - top_p), from_q - from_p);
+    const F apart = logit_q - logit_p, from_q = logit_q - top_q, from_p = logit_p - top_p, tops = top_q - top_p;
+    return select(abs(apart) < -(from_q + from_p) - abs(tops), apart - tops, from_q - from_p);
   }
   // q = exp(logit_q - top_q), and p likewise.
-  GK_INLINE void add(F logit_q, F logit_p, F q, F p) {
+  GK_INLINE void add(F shifted, F q, F p) {
     total_q = total_q + q;
     total_p = total_p + p;
-    excess = excess + mass_difference(q, p, shifted(logit_q, logit_p));
+    excess = excess + mass_difference(q, p, shifted);
   }
 };
 
@@ -160,41 +179,43 @@ struct PairMap {
         u(F(unimix)),
         keep(F(1 - unimix)),
         floor(F(unimix / classes)),
-        mixes(unimix != 0) {}
+        mixes(unimix / classes >= kSmallest<F>) {}
 
   // The term of one class. Its masses are those that the sums were given.
-  GK_INLINE PairTerm<F> operator()(F logit_q, F logit_p, F mass_q, F mass_p) const {
-    const F minus_infinity(kMinusInfinity);
-    const auto none_p = logit_p == minus_infinity;
-    const auto without = (logit_q == minus_infinity) | none_p;
-    // A number, whose product with a mass of 0 is 0.
-    F r = select(without, F(0), within(sums.shifted(logit_q, logit_p) - shift, F(kLargest<F>)));
+  GK_INLINE PairTerm<F> operator()(F logit_q, F logit_p, F shifted, F mass_q, F mass_p) const {
     PairTerm<F> t;
-    F q = t.softmax_q = mass_q * inverse_q;
-    F p = t.softmax_p = mass_p * inverse_p;
-    const auto near = (abs(r) < F(kNear)) & !without;
-    const Expm1<F> fall = near_expm1(-r);  // p / q - 1
-    const F difference = select(near, -(q * fall.value), q - p);
+    const F q = t.softmax_q = mass_q * inverse_q;
+    const F p = t.softmax_p = mass_p * inverse_p;
+    const F both = q + p, r = shifted - shift;
+    const auto near = abs(r) < F(kNear);  // neither of them without mass, where r is infinite or nan
+    const NearMasses<F> over_both = near_masses(r);
+    const F difference = select(near, both * over_both.difference, q - p);
     if (mixes) {
-      q = fma(keep, q, floor);
-      p = fma(keep, p, floor);
-      const F inverse = F(1) / p, relative = keep * difference * inverse;
-      r = log_of_ratio(q * inverse, relative);
-      t.value = select(abs(r) < F(kNear), q * near_expm1(-r).minus_x, fma(q, r, p - q));
-      t.by_p = t.softmax_p * relative;
+      const F mixed_q = fma(keep, q, floor), mixed_p = fma(keep, p, floor), inverse = F(1) / mixed_p;
+      const F mixed_difference = keep * difference;
+      t.by_p = p * (mixed_difference * inverse);
+      const MassRatio<F> ratio(mixed_q, mixed_p, mixed_difference, inverse);
+      t.log_ratio = ratio.log;
+      t.value = ratio.value;
       t.lost = F(0);
     } else {
-      t.value = select(near, q * fall.minus_x, fma(q, r, p - q));
+      const F minus_infinity(kMinusInfinity);
+      const auto none_p = logit_p == minus_infinity;
+      const auto without = (logit_q == minus_infinity) | none_p;
+      // A number, whose product with a mass of 0 is 0.
+      t.log_ratio = select(without, F(0), within(r, F(kLargest<F>)));
       t.lost = select(none_p, q, F(0));
+      t.value = select(near, both * over_both.value, fma(q, t.log_ratio, p - q));
       t.value = select(t.lost > F(0), -minus_infinity, t.value);
       t.by_p = select(none_p, F(0), difference);
     }
-    t.log_ratio = r;
     return t;
   }
   // log(q / p) of q's largest class.
   GK_INLINE F at_top() const {
-    return (*this)(sums.top_q, sums.p_at_top, F(1), tail_exp(sums.p_at_top - sums.top_p)).log_ratio;
+    return (*this)(sums.top_q, sums.p_at_top, sums.shifted(sums.top_q, sums.p_at_top), F(1),
+                   tail_exp(sums.p_at_top - sums.top_p))
+        .log_ratio;
   }
 };
 

@@ -173,6 +173,16 @@ GK_INLINE F tail_exp(F x) {
   return select(x < F(kTailEnd<F>), F(0), times_normal_power_of_2((e.tail + e.r) + F(1), e.n));
 }
 
+// exp(x) for x <= 0 as well, with all of its range: two factors are taken where a vector reaches into the tail.
+template <class F>
+GK_INLINE F falling_exp(F x) {
+  const Reduced<F> e = reduce_exp(max(number<F>(-746.0, -105.0f), x));
+  const F m = (e.tail + e.r) + F(1);
+  if constexpr (sizeof(F) > sizeof(scalar_t<F>) && !Lanes<F>::kScales)
+    if (!Masks<F>::any(x < F(kTailEnd<F>))) return times_normal_power_of_2(m, e.n);
+  return times_power_of_2(m, e.n);
+}
+
 // exp(-x) for x >= 0, 0 from the tail's end on as above, and 1 - exp(-x), accurate near 0.
 template <class F>
 struct Decay {
@@ -264,11 +274,25 @@ GK_INLINE Int wrapping_difference(Int a, Other b) {
   }
 }
 
+// (2 artanh(s) / s - 2) / s^2 from s^2, for the s = (m - 1) / (m + 1) of an m in [sqrt(1/2), sqrt(2)]: by Chebyshev
+// expansions (docs/fit.py).
+template <class F>
+GK_INLINE F artanh_tail(F s2) {
+  if constexpr (kWide<F>) {
+    constexpr double p[] = {0.66666666666666697, 0.39999999999898945, 0.28571428626200962, 0.22222211101577205,
+                            0.18182891336237831, 0.15331653799225821, 0.14617229114009047};
+    return polynomial(s2, p);
+  } else {
+    constexpr float p[] = {6.666668516e-1f, 3.998874745e-1f, 2.958110197e-1f};
+    return polynomial(s2, p);
+  }
+}
+
 // log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error
 // stays small as f goes to 0, and with e in units of 2^-23, as the bits have it; in double by 2 artanh(s),
 // s = f / (2 + f), as
 //   f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + ...),
-// in fdlibm's order (Sun Microsystems 1993), the series by a Chebyshev expansion (docs/fit.py).
+// in fdlibm's order (Sun Microsystems 1993).
 template <class F>
 struct LogTerms {
   F value, besides;
@@ -277,9 +301,7 @@ template <class F>
 GK_INLINE LogTerms<F> log_terms(F e, F f) {
   if constexpr (kWide<F>) {
     const F s = f / (F(2) + f), s2 = s * s, half = F(0.5) * f * f;
-    constexpr double p[] = {0.66666666666666697, 0.39999999999898945, 0.28571428626200962, 0.22222211101577205,
-                            0.18182891336237831, 0.15331653799225821, 0.14617229114009047};
-    const F less = half - fma(s, fma(s2, polynomial(s2, p), half), e * F(kLn2Low));
+    const F less = half - fma(s, fma(s2, artanh_tail(s2), half), e * F(kLn2Low));
     return {fma(e, F(kLn2High), f - less), -less};
   } else {
     const F f2 = f * f;
@@ -438,6 +460,7 @@ GK_INLINE Pair<F> cos_sin_2pi(F u) {
 #define GENKERN_ELEMENTARY(F)                                                               \
   GK_INLINE F exp(F x) { return elementary::exp(x); }                                       \
   GK_INLINE F tail_exp(F x) { return elementary::tail_exp(x); }                             \
+  GK_INLINE F falling_exp(F x) { return elementary::falling_exp(x); }                       \
   GK_INLINE F log(F x) { return elementary::log(x); }                                       \
   GK_INLINE F log_unit(F x) { return elementary::log_normal(x); }                           \
   GK_INLINE F log1p(F x) { return elementary::log1p(x); }                                   \

@@ -24,7 +24,8 @@ struct MmdKernel {
   GK_INLINE F value(F d) const {
     F sum(T(0));
     GK_NO_UNROLL
-    for (int i = 0; i < scales; ++i) sum = sum + (kInverse ? F(scale[i]) / (F(scale[i]) + d) : tail_exp(-(d * F(rate[i]))));
+    for (int i = 0; i < scales; ++i)
+      sum = sum + (kInverse ? F(scale[i]) / (F(scale[i]) + d) : tail_exp(-(d * F(rate[i]))));
     return sum;
   }
 

@@ -19,6 +19,7 @@ struct CategoricalInputs {
   const Categorical& a;
   typename E::ClassInput q{a.q, a}, p{a.p, a};
   typename E::ClassScratch mass_q{a}, mass_p{a, a.divergence};  // exp(logit - the largest)
+  typename E::ClassScratch shifted{a, a.divergence};
 
   GK_DEVICE explicit CategoricalInputs(const Categorical& a) : a(a) {}
   GK_DEVICE void seek(const typename E::Block& b) {
@@ -53,13 +54,15 @@ struct CategoricalInputs {
     GK_NO_UNROLL
     for (int64_t k = 0; k < a.classes; ++k) {
       const F logit_q = q[k], logit = logit_p(k);
-      sums.add(logit_q, logit, mass_q.set(k, exp(logit_q - top_q)), mass_p.set(k, tail_exp(logit - top_p)));
+      sums.add(shifted.set(k, sums.shifted(logit_q, logit)), mass_q.set(k, falling_exp(logit_q - top_q)),
+               mass_p.set(k, tail_exp(logit - top_p)));
     }
     return PairMap<F>(sums, T(a.unimix), T(a.classes));
   }
   GK_DEVICE PairTerm<F> term(const PairMap<F>& pair, int64_t k) const {
     const F logit_q = q[k], logit = logit_p(k);
-    return pair(logit_q, logit, mass_q.get(k, [&] { return exp(logit_q - pair.sums.top_q); }),
+    return pair(logit_q, logit, shifted.get(k, [&] { return pair.sums.shifted(logit_q, logit); }),
+                mass_q.get(k, [&] { return falling_exp(logit_q - pair.sums.top_q); }),
                 mass_p.get(k, [&] { return tail_exp(logit - pair.sums.top_p); }));
   }
 };
