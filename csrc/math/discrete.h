@@ -121,12 +121,12 @@ struct MassRatio {
   F log, value;
 
   GK_INLINE MassRatio(F q, F p, F difference, F inverse_p) {
-    using elementary::number;
+    using Exponent = elementary::Exponent<F>;
     const elementary::Binary<F> ratio = elementary::binary(q * inverse_p);
     const auto near = ratio.e == F(0);
     const F s = select(near, difference, ratio.m - F(1)) / select(near, q + p, ratio.m + F(1));
-    const F s2 = s * s, tail = s2 * elementary::artanh_tail(s2), low = number<F>(elementary::kLn2Low, -2.12194440e-4f);
-    log = fma(ratio.e, number<F>(elementary::kLn2High, 0.693359375f), fma(ratio.e, low, fma(s, tail, s + s)));
+    const F s2 = s * s, tail = s2 * elementary::artanh_tail(s2);
+    log = fma(ratio.e, F(Exponent::kLn2High), fma(ratio.e, F(Exponent::kLn2Low), fma(s, tail, s + s)));
     value = select(near, difference * fma(fma(F(0.5f), s, F(0.5f)), tail, s), fma(q, log, p - q));
   }
 };

@@ -288,9 +288,17 @@ GK_INLINE F artanh_tail(F s2) {
   }
 }
 
+// An exponent e in its unit, and ln 2 over that unit in two parts: in float the unit is 2^23, as the bits have it.
+template <class F>
+struct Exponent {
+  static constexpr bool kWide = elementary::kWide<F>;
+  static constexpr scalar_t<F> kUnit = kWide ? 1.0 : 0x1p23;
+  static constexpr scalar_t<F> kLn2High = kWide ? elementary::kLn2High : 0.693359375 * 0x1p-23;
+  static constexpr scalar_t<F> kLn2Low = kWide ? elementary::kLn2Low : -2.12194440e-4 * 0x1p-23;
+};
+
 // log(2^e (1 + f)) and, for e = 0, what it has besides f: in float by Cephes' logf polynomial, whose relative error
-// stays small as f goes to 0, and with e in units of 2^-23, as the bits have it; in double by 2 artanh(s),
-// s = f / (2 + f), as
+// stays small as f goes to 0; in double by 2 artanh(s), s = f / (2 + f), as
 //   f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + ...),
 // in fdlibm's order (Sun Microsystems 1993).
 template <class F>
@@ -301,14 +309,14 @@ template <class F>
 GK_INLINE LogTerms<F> log_terms(F e, F f) {
   if constexpr (kWide<F>) {
     const F s = f / (F(2) + f), s2 = s * s, half = F(0.5) * f * f;
-    const F less = half - fma(s, fma(s2, artanh_tail(s2), half), e * F(kLn2Low));
-    return {fma(e, F(kLn2High), f - less), -less};
+    const F less = half - fma(s, fma(s2, artanh_tail(s2), half), e * F(Exponent<F>::kLn2Low));
+    return {fma(e, F(Exponent<F>::kLn2High), f - less), -less};
   } else {
     const F f2 = f * f;
     constexpr float p[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
                            -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
-    const F tail = fma(F(-0.5f), f2, fma(polynomial(f, p), f * f2, e * F(-2.12194440e-4f * 0x1p-23f)));
-    return {fma(e, F(0.693359375f * 0x1p-23f), f + tail), tail};
+    const F tail = fma(F(-0.5f), f2, fma(polynomial(f, p), f * f2, e * F(Exponent<F>::kLn2Low)));
+    return {fma(e, F(Exponent<F>::kLn2High), f + tail), tail};
   }
 }
 template <class F>
@@ -316,7 +324,7 @@ GK_INLINE F log_from(F e, F f) {
   return log_terms(e, f).value;
 }
 
-// A positive normal number as 2^e m, m in [sqrt(1/2), sqrt(2)), with e as above.
+// A positive normal number as 2^e m, m in [sqrt(1/2), sqrt(2)).
 template <class F>
 struct Binary {
   F e, m;
@@ -344,14 +352,14 @@ GK_INLINE F log_normal(F x, F exponent_bias = F(0)) {
 template <class F>
 GK_INLINE F log(F x) {
   const auto tiny = x < number<F>(0x1p-1022, 0x1p-126f);
-  F y =
-      log_normal(select(tiny, x * number<F>(0x1p52, 0x1p23f), x), select(tiny, number<F>(52.0, 23.0f * 0x1p23f), F(0)));
+  F y = log_normal(select(tiny, x * number<F>(0x1p52, 0x1p23f), x),
+                   select(tiny, F(Exponent<F>::kUnit * number<scalar_t<F>>(52.0, 23.0f)), F(0)));
   y = select(x < F(kInfinity), y, x + x);  // inf and nan
   y = select(x == F(0), F(-kInfinity), y);
   return select(x < F(0), F(kNaN), y);
 }
 
-// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f), e as above: what rounding took from u is put back
+// log(u) for u = 1 + x rounded, positive and normal, as 2^e (1 + f): what rounding took from u is put back
 // into f, which is then x itself where e is 0.
 template <class F>
 struct SumTerms {
