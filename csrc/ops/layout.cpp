@@ -196,7 +196,7 @@ bool Layout::collapse(Extent& extent) {
 }
 
 // Lets the launch sum the gradients of what was broadcast; false: not in so little memory, or not on this device. What
-// varies with the rows has one sum for each, so its parts are whole rows. The parts follow from the shapes alone.
+// varies with the rows is summed once for all parts, which are whole rows then. Parts follow from the shapes alone.
 bool Layout::sum_in_parts(Extent& extent) {
   int64_t sums = 0;
   bool any = false, by_row = false;
@@ -210,7 +210,9 @@ bool Layout::sum_in_parts(Extent& extent) {
   const Chunks chunks(extent);
   const auto divided = [](int64_t n, int64_t by) { return (n + by - 1) / by; };
   const int64_t useful = std::min(kMostParts, divided(chunks.count(), kLeastChunks));
-  const int64_t parts = sums == 0 ? useful : std::min(useful, extent.numel() / (kElementsOfSum * sums));
+  int64_t parts = useful;
+  if (sums > 0) parts = std::min(parts, extent.numel() / (kElementsOfSum * sums));
+  if (by_row) parts = std::min(parts, extent.rows);
   if (parts < std::min(useful, kFewParts)) return false;
   extent.chunks_a_part = divided(chunks.count(), parts);
   if (by_row) extent.chunks_a_part = divided(extent.chunks_a_part, chunks.pieces) * chunks.pieces;
