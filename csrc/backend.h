@@ -11,9 +11,11 @@ namespace genkern::GK_BACKEND {
   KERNEL(name, Arguments)
 #include "kernels.def"
 
-constexpr Kernels make_kernels(const char* backend, int64_t (*workspace)(const Extent&, Reduction, int losses)) {
+constexpr Kernels make_kernels(const char* backend, bool sums,
+                               int64_t (*workspace)(const Extent&, Reduction, int losses)) {
   return {
       backend,
+      sums,
       workspace,
 #define KERNEL(name, Arguments) name,
 #define WORKSPACE(name, Arguments) name##_workspace, name,

@@ -17,16 +17,20 @@ enum class DType : uint8_t { f32, f64, bf16, f16, i16, i32, i64 };
 // tensors need: chunks of a packed tensor, one value a channel, channels-last.
 struct Extent {
   int64_t rows = 1, runs = 1, length = 1;
+  int64_t chunks_a_part = 1;  // of a CPU; each part has its own sums of an operand that is summed
   constexpr int64_t event() const { return runs * length; }
   constexpr int64_t numel() const { return rows * event(); }
 };
 
-// A tensor over an extent; strides in elements, 0 where it is broadcast. No data: the argument is absent.
+// A tensor over an extent; strides in elements, 0 where it is broadcast. No data: the argument is absent. Elements of a
+// broadcast result are added to doubles, where the backend can do that.
 struct Operand {
   void* data = nullptr;
   DType dtype = DType::f32;
   int64_t row = 0, run = 0, elem = 0;
+  int64_t part = -1;  // stride from the sums of a part of the extent to those of the next; negative: no sums
   constexpr explicit operator bool() const { return data != nullptr; }
+  constexpr bool summed() const { return part >= 0; }
 };
 
 // The gradient of a loss, or what else has the type of arithmetic whatever the other operands have.
@@ -477,6 +481,7 @@ struct KeySplit {
 // One backend: an implementation of everything above.
 struct Kernels {
   const char* name;
+  bool sums;  // whether results may be summed (Operand::part)
   // Doubles that a reduction to that many losses needs besides its results.
   int64_t (*workspace)(const Extent&, Reduction, int losses);
 #define KERNEL(name, Arguments) Status (*name)(const Arguments&, const Launch&);

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import genkern as gk
+from benchmarks.measure import peak_memory
 from genkern._library import Operation
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -321,3 +322,55 @@ def test_the_gradient_of_a_broadcast_argument_is_one_sum_for_every_number_of_thr
         # Terms are rounded three times; within 512 of them sums are in float32.
         bound = torch.finfo(dtype).eps * exact.abs() + 2e-6 * (terms.square().sum_to_size(sizes).sqrt() + 1e-3)
         assert ((seen[0].double() - exact).abs() <= bound).all(), sizes
+
+
+GENES = (256, 6003)
+
+
+@pytest.mark.parametrize("options", [{}, {"event_ndim": 0}, {"event_ndim": 2}, {"reduction": "sum"}], ids=text)
+@pytest.mark.parametrize("theta", [(), (6003,), (256, 1), (1, 6003)], ids=str)
+def test_dispersions_of_genes_or_of_cells_have_one_gradient_for_every_number_of_threads(
+    theta: Shape, options: Options, native: Backend
+) -> None:
+    """Parts of the cells have sums of their own, also where the mean is one for all cells besides."""
+    x, mean = normal(GENES, 1, torch.float32).abs().floor(), normal(GENES, 2, torch.float32).exp()
+    inverse_dispersion = normal(theta, 3, torch.float32).exp()
+
+    def gradients(*values: Tensor) -> tuple[Tensor, ...]:
+        leaves = [value.clone().requires_grad_() for value in values]
+        return torch.autograd.grad(gk.negative_binomial_nll(x, *leaves, **options).sum(), leaves)
+
+    for of_mean in (mean, mean[0]):
+        seen = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            seen.append(gradients(of_mean, inverse_dispersion))
+        for other in seen[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(seen[0], other, strict=True))
+        of_elements = gradients(of_mean.expand(GENES), inverse_dispersion.expand(GENES))
+        for terms, got in zip(of_elements, seen[0], strict=True):
+            exact, spread = (t.double().sum_to_size(got.shape) for t in (terms, terms.square()))
+            # Within 512 terms sums are in float32.
+            assert ((got - exact).abs() <= 6e-8 * exact.abs() + 2e-6 * spread.sqrt()).all()
+
+
+BROADCAST: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "negative_binomial_nll": lambda x, value: gk.negative_binomial_nll(x, x + 1, value.exp()),
+    "bernoulli_nll": lambda x, value: gk.bernoulli_nll(x.clamp(max=1), value),
+    "gaussian_nll": lambda x, value: gk.gaussian_nll(x, value, value),
+    "gaussian_kl": lambda x, value: gk.gaussian_kl(value, value, x, x),
+}
+
+
+@pytest.mark.parametrize("sizes", [(), (4000,), (512, 1)], ids=str)
+@pytest.mark.parametrize("op", BROADCAST)
+def test_the_gradient_of_a_broadcast_argument_takes_no_tensor_of_all_elements(
+    op: str, sizes: Shape, native: Backend
+) -> None:
+    x = normal((512, 4000), 1, torch.float32).abs().floor()
+    value = normal(sizes, 2, torch.float32).requires_grad_()
+    loss = BROADCAST[op](x, value)
+    peak = peak_memory(lambda: torch.autograd.grad(loss.sum(), value, retain_graph=True))
+    if peak is None:
+        pytest.skip("the system does not tell a process its peak memory")
+    assert peak < x.nbytes / 2

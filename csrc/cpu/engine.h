@@ -17,13 +17,13 @@ namespace genkern::GENKERN_ISA {
 
 inline constexpr int64_t kTile = 512;  // elements; a few such buffers fit the L1 cache
 
-// Consecutive elements [first, first + n) and where they lie in the extent.
+// Consecutive elements [first, first + n) and where they lie in the extent, and the part of it that they belong to.
 struct Span {
   const Extent& extent;
   int64_t first, n;
-  int64_t row, run, elem;
+  int64_t row, run, elem, part;
 
-  Span(const Extent& e, int64_t first, int64_t n) : extent(e), first(first), n(n) {
+  Span(const Extent& e, int64_t first, int64_t n, int64_t part = 0) : extent(e), first(first), n(n), part(part) {
     row = first / e.event();
     const int64_t within = first - row * e.event();
     run = within / e.length;
@@ -165,7 +165,7 @@ class Input {
   Buffer<T> buffer_;
 };
 
-// A result's tile: in place, or scattered by commit().
+// A result's tile: in place, or scattered by commit(), or added by it to the sums of a part.
 template <class T>
 class Output {
  public:
@@ -173,7 +173,7 @@ class Output {
   explicit operator bool() const { return static_cast<bool>(operand_); }
 
   void prepare(const Span& s, int64_t shift = 0) {
-    T* direct = operand_ ? in_place<T>(s, operand_, shift) : nullptr;
+    T* direct = operand_ && !operand_.summed() ? in_place<T>(s, operand_, shift) : nullptr;
     at_ = direct ? direct : buffer_.data;
   }
   GK_INLINE void set(int64_t i, Vec<T> v) { v.store(at_ + i); }
@@ -185,12 +185,34 @@ class Output {
   const T* data() const { return at_; }
   void commit(const Span& s, int64_t shift = 0) {
     if (!operand_ || at_ != buffer_.data) return;
+    if (operand_.summed()) return add(s);
     if (side_by_side(s, operand_))
       return store_runs(operand_, shift, Runs{place_of(s, operand_), 1, s.n, 0}, buffer_.data);
     s.each_runs(operand_, [&](int64_t at, const Runs& runs) { store_runs(operand_, shift, runs, buffer_.data + at); });
   }
 
  private:
+  void add(const Span& s) {
+    double* const sums = static_cast<double*>(operand_.data) + s.part * operand_.part;
+    const int64_t elem = operand_.elem;
+    if (operand_.row == 0 && operand_.run == 0 && elem == 0) {
+      *sums += sum(buffer_.data, s.n);
+      return;
+    }
+    s.each_run(operand_, [&](int64_t at, int64_t index, int64_t n) {
+      const T* from = buffer_.data + at;
+      double* to = sums + index;
+      if (elem == 0) {
+        *to += sum(from, n);
+        return;
+      }
+      int64_t i = 0;
+      if (elem == 1)
+        for (; i + F64::lanes <= n; i += F64::lanes) (F64::load(to + i) + load_as<double>(from + i)).store(to + i);
+      for (; i < n; ++i) to[i * elem] += static_cast<double>(from[i]);
+    });
+  }
+
   const Operand& operand_;
   T* at_ = nullptr;
   Buffer<T> buffer_;
@@ -296,9 +318,17 @@ using TailsOf = std::conditional_t<kFlushes<Tile>, FlushToZero<T>, KeepsSubnorma
 // f(span) for every tile of a chunk.
 template <class F>
 void each_tile(const Extent& extent, const Chunks& chunks, int64_t chunk, const F& f) {
-  const int64_t last = chunks.last(chunk);
+  const int64_t last = chunks.last(chunk), part = chunk / extent.chunks_a_part;
   for (int64_t first = chunks.first(chunk); first < last; first += kTile)
-    f(Span(extent, first, least(kTile, last - first)));
+    f(Span(extent, first, least(kTile, last - first), part));
+}
+
+// work(begin, end) for the chunks of an extent; those of a part are one thread's.
+template <class Work>
+void run_chunks(const Parallel& parallel, const Extent& extent, const Chunks& chunks, const Work& work) {
+  const int64_t each = extent.chunks_a_part, count = chunks.count();
+  run(parallel, (count + each - 1) / each, each * kChunk,
+      [&](int64_t begin, int64_t end) { work(begin * each, least(end * each, count)); });
 }
 
 // Elementwise: each thread makes one `Tile(arguments)`, which is called with every span of its chunks.
@@ -306,7 +336,7 @@ template <class Tile, class T, class Arguments>
 Status map_tiles(const Arguments& a, const Launch& launch) {
   const Chunks chunks(a.extent);
   if (a.extent.numel() == 0) return nullptr;
-  run(launch.parallel, chunks.count(), kChunk, [&](int64_t begin, int64_t end) {
+  run_chunks(launch.parallel, a.extent, chunks, [&](int64_t begin, int64_t end) {
     [[maybe_unused]] const TailsOf<Tile, T> tails{};
     Tile tile(a);
     for (int64_t chunk = begin; chunk < end; ++chunk)
@@ -342,7 +372,7 @@ Status reduce_tiles(const Arguments& a, const Loss* const (&losses)[kLosses], co
   };
   const int64_t count = chunks.count();
   if (a.extent.numel() == 0) return nullptr;
-  run(launch.parallel, count, kChunk, [&](int64_t begin, int64_t end) {
+  run_chunks(launch.parallel, a.extent, chunks, [&](int64_t begin, int64_t end) {
     [[maybe_unused]] const TailsOf<Tile, T> tails{};
     Tile tile(a);
     Values<T> values[kLosses];

@@ -10,5 +10,5 @@
 
 namespace genkern {
 extern const Kernels GENKERN_TABLE;
-const Kernels GENKERN_TABLE = GENKERN_ISA::make_kernels(GENKERN_ISA_NAME, workspace_size);
+const Kernels GENKERN_TABLE = GENKERN_ISA::make_kernels(GENKERN_ISA_NAME, true, workspace_size);
 }  // namespace genkern

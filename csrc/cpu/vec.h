@@ -242,6 +242,25 @@ GK_INLINE Vec<T> first_lanes(int64_t n, Vec<T> v) {
   return select(lane < Vec<T>(static_cast<T>(n)), v, Vec<T>(T(0)));
 }
 
+// table[i % 8] in each lane.
+template <class T, class Int>
+GK_INLINE Vec<T> look_up(const T (&table)[8], Int i) {
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4)
+    return (F32::Native)_mm512_maskz_permutexvar_ps(0xFFFF, (__m512i)i,
+                                                    _mm512_maskz_broadcast_f32x8(0xFFFF, _mm256_loadu_ps(table)));
+  else
+    return (F64::Native)_mm512_maskz_permutexvar_pd(0xFF, (__m512i)i, _mm512_loadu_pd(table));
+#else
+#if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == 4) return (F32::Native)_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)i);
+#endif
+  Vec<T> found;
+  for (int k = 0; k < Vec<T>::lanes; ++k) found.v[k] = table[i[k] & 7];
+  return found;
+#endif
+}
+
 // a b + c, rounded once where the machine can. The compiler is told not to fuse on its own: which products it fuses
 // would change from kernel to kernel, and with them the last bit of a sample.
 GK_INLINE F32 fma(F32 a, F32 b, F32 c) {
@@ -324,6 +343,7 @@ struct Lanes<GENKERN_ISA::F32> {
   }
   static GK_INLINE Int bits(F32 x) { return GENKERN_ISA::bits(x); }
   static GK_INLINE F32 from_bits(Int i) { return GENKERN_ISA::from_bits<float>(i); }
+  static GK_INLINE F32 look_up(const float (&table)[8], Int i) { return GENKERN_ISA::look_up(table, i); }
   static GK_INLINE F32 to_float(Int i) { return F32(__builtin_convertvector(i, F32::Native)); }
 #if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
   static constexpr bool kScales = true;
@@ -350,6 +370,7 @@ struct Lanes<GENKERN_ISA::F64> {
   }
   static GK_INLINE Int bits(F64 x) { return (Int)x.v; }
   static GK_INLINE F64 from_bits(Int i) { return (F64::Native)i; }
+  static GK_INLINE F64 look_up(const double (&table)[8], Int i) { return GENKERN_ISA::look_up(table, i); }
 #if defined(__x86_64__) && GENKERN_VECTOR_BYTES == 64
   static constexpr bool kScales = true;
   static GK_INLINE F64 scale(F64 x, F64 n) {

@@ -5,7 +5,7 @@
 namespace genkern {
 
 const Kernels& cuda_kernels() {
-  static constexpr Kernels kernels = cuda::make_kernels("cuda", cuda::workspace_size);
+  static constexpr Kernels kernels = cuda::make_kernels("cuda", false, cuda::workspace_size);
   return kernels;
 }
 

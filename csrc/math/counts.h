@@ -76,7 +76,7 @@ struct Poisson {
     const F near = fma(away, v, F(-2) * t.x * v * v2 * artanh_tail(v2)) + f.rest;
     return select((v2 < F(0.01f)) & (t.x >= F(9)), near, without_factorial(t) + f.value);
   }
-  // Few: the product of m / k over k = 1 ... x or, beside x l, of 1 / k, is a normal number.
+  // Few: m^x / x! or, beside x l, 1 / x! is a normal number, from powers m, m^2, m^4 and m^8.
   GK_INLINE bool easy() const { return full; }
   GK_INLINE auto easy_as_few(F x, F rate) const {
     const F by = log_rate ? F(1) : rate;
@@ -86,10 +86,14 @@ struct Poisson {
   GK_INLINE void value_of_few(const Take& take) const {
     take(
         [&](Before, F x, F rate) {
-          const F by = log_rate ? F(1) : rate;
-          F product(T(1));
+          static constexpr T inverse[] = {1,          1,           T(1. / 2),   T(1. / 6),
+                                          T(1. / 24), T(1. / 120), T(1. / 720), T(1. / 5040)};  // of 0 ... 7
+          const auto n = elementary::round(x, F(1)).integer;
+          F product = Lanes<F>::look_up(inverse, n), power = log_rate ? F(1) : rate;
           GK_UNROLL
-          for (int k = 1; k <= kFew; ++k) product = select(x >= F(T(k)), product * (by * F(T(1. / k))), product);
+          for (int bit = 1; bit <= 4; bit *= 2, power = power * power)
+            product = select((n & bit) != 0, product * power, product);
+          product = select((n & 8) != 0, power * F(T(1. / 40320)), product);
           return Numbers<F, 1>{{product}};
         },
         [&](const Numbers<F, 1>& product, F x, F rate) {

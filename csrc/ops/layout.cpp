@@ -1,11 +1,22 @@
 #include "ops/layout.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <numeric>
 
+#include "cpu/chunks.h"
+#include "cpu/dispatch.h"
+
 namespace genkern {
+namespace {
+
+// Parts of an extent, each with sums of its own: as many as threads may share, in a quarter of one tensor at most. A
+// part takes at least two chunks, as another thread does.
+constexpr int64_t kMostParts = 64, kFewParts = 8, kLeastChunks = 2, kElementsOfSum = 8;
+
+}  // namespace
 
 DType storage_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
@@ -41,9 +52,10 @@ void Layout::out(Operand& operand, const at::Tensor& tensor) { add(operand, tens
 
 void Layout::gradient(Operand& operand, const at::Tensor& tensor) {
   if (!tensor.defined()) return;
-  if (tensor.sizes() == at::IntArrayRef(shape_)) return add(operand, tensor, true);
-  add(operand, at::empty(shape_, tensor.options().dtype(arithmetic(slots_))), true);
+  if (tensor.numel() == c10::multiply_integers(shape_)) return add(operand, tensor, true);
+  add(operand, at::empty(tensor.sizes(), tensor.options()), true);  // its strides are those of the sums
   slots_.back().target = tensor;
+  slots_.back().is_summed = true;
 }
 
 void Layout::row_sums(Loss& sums, const at::Tensor& gradient, at::ScalarType type) {
@@ -93,6 +105,7 @@ bool Layout::fits() {
 
 Extent Layout::resolve() {
   Extent extent;
+  if (c10::multiply_integers(shape_) == 0) make_whole();
   if (all_contiguous()) {
     for (size_t d = 0; d < shape_.size(); ++d)
       (static_cast<int64_t>(d) < batch_ndim_ ? extent.rows : extent.length) *= shape_[d];
@@ -103,10 +116,13 @@ Extent Layout::resolve() {
     }
   } else {
     if (any_order_) follow_memory();
-    if (!collapse(extent)) {
-      for (Slot& s : slots_)
-        if (!simple(s)) densify(s);
-      TORCH_INTERNAL_ASSERT(collapse(extent));
+    if (!collapse(extent) || !sum_in_parts(extent)) {
+      make_whole();
+      if (!collapse(extent)) {
+        for (Slot& s : slots_)
+          if (!simple(s)) densify(s);
+        TORCH_INTERNAL_ASSERT(collapse(extent));
+      }
     }
   }
   for (Slot& s : slots_) {
@@ -179,6 +195,44 @@ bool Layout::collapse(Extent& extent) {
   return true;
 }
 
+// Lets the launch sum the gradients of what was broadcast; false: not in so little memory, or not on this device. What
+// varies with the rows is summed once for all parts, which are whole rows then. Parts follow from the shapes alone.
+bool Layout::sum_in_parts(Extent& extent) {
+  int64_t sums = 0;
+  bool any = false, by_row = false;
+  for (const Slot& s : slots_) {
+    any |= s.is_summed;
+    by_row |= s.is_summed && s.operand->row != 0;
+    if (s.is_summed && s.operand->row == 0) sums += s.tensor.numel();
+  }
+  if (!any) return true;
+  if (!slots_[0].tensor.is_cpu() || !cpu_kernels().sums) return false;
+  const Chunks chunks(extent);
+  const auto divided = [](int64_t n, int64_t by) { return (n + by - 1) / by; };
+  const int64_t useful = std::min(kMostParts, divided(chunks.count(), kLeastChunks));
+  int64_t parts = useful;
+  if (sums > 0) parts = std::min(parts, extent.numel() / (kElementsOfSum * sums));
+  if (by_row) parts = std::min(parts, extent.rows);
+  if (parts < std::min(useful, kFewParts)) return false;
+  extent.chunks_a_part = divided(chunks.count(), parts);
+  if (by_row) extent.chunks_a_part = divided(extent.chunks_a_part, chunks.pieces) * chunks.pieces;
+  for (Slot& s : slots_) {
+    if (!s.is_summed) continue;
+    const bool has_row = s.operand->row != 0;
+    s.operand->part = has_row ? 0 : s.tensor.numel();
+    at::DimVector sizes(s.tensor.sizes().begin(), s.tensor.sizes().end());
+    sizes.insert(sizes.begin(), has_row ? 1 : divided(chunks.count(), extent.chunks_a_part));
+    s.tensor = at::zeros(sizes, s.tensor.options().dtype(at::kDouble));
+  }
+  return true;
+}
+
+// Makes those gradients element by element, to be summed in finish().
+void Layout::make_whole() {
+  for (Slot& s : slots_)
+    if (s.is_summed) densify(s);
+}
+
 // Put the dimensions of the event into the order in which the first operand that has them all lies in memory.
 void Layout::follow_memory() {
   const auto batch = batch_ndim_;
@@ -216,18 +270,19 @@ bool Layout::simple(const Slot& slot) const {
 }
 
 void Layout::densify(Slot& slot) {
+  const auto options = slot.tensor.options().dtype(slot.is_summed ? arithmetic(slots_) : slot.tensor.scalar_type());
   // The tensor is made in the original order of dimensions, then permuted as the strides are.
   c10::SmallVector<int64_t, 6> inverse(order_.size(), 0);
   for (size_t d = 0; d < order_.size(); ++d) inverse[order_[d]] = static_cast<int64_t>(d);
   at::Tensor dense, logical;
   if (slot.channel_dim < 0) {
-    dense = at::empty(shape_, slot.tensor.options());
+    dense = at::empty(shape_, options);
     logical = order_.empty() ? dense : dense.permute(inverse);
   } else {
     // Channel by channel, each as above.
     at::DimVector sizes(shape_.begin(), shape_.end());
     sizes.insert(sizes.begin(), slot.tensor.size(slot.channel_dim));
-    dense = at::empty(sizes, slot.tensor.options());
+    dense = at::empty(sizes, options);
     at::DimVector dims{0};
     for (size_t d = 0; d < shape_.size(); ++d)
       dims.push_back(1 + (order_.empty() ? static_cast<int64_t>(d) : inverse[d]));

@@ -42,6 +42,7 @@ class Layout {
     c10::SmallVector<int64_t, 6> strides;  // over the shape
     int64_t channel_dim = -1;              // of the tensor; -1: none
     int64_t* channel_stride = nullptr;
+    bool is_summed = false;  // the gradient of what was broadcast
   };
 
   void add(Operand& operand, const at::Tensor& tensor, bool is_output, int64_t channel_dim = -1,
@@ -49,6 +50,8 @@ class Layout {
   bool all_contiguous() const;
   bool collapse(Extent& extent);
   void follow_memory();
+  bool sum_in_parts(Extent& extent);
+  void make_whole();
   bool simple(const Slot& slot) const;
   void densify(Slot& slot);
 
