@@ -88,7 +88,7 @@ struct Poisson {
         [&](Before, F x, F rate) {
           static constexpr T inverse[] = {1,          1,           T(1. / 2),   T(1. / 6),
                                           T(1. / 24), T(1. / 120), T(1. / 720), T(1. / 5040)};  // of 0 ... 7
-          const auto n = elementary::round(x, F(1)).integer;
+          const auto n = elementary::round(x, F(1)).low;
           F product = Lanes<F>::look_up(inverse, n), power = log_rate ? F(1) : rate;
           GK_UNROLL
           for (int bit = 1; bit <= 4; bit *= 2, power = power * power)
