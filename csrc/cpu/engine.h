@@ -199,18 +199,30 @@ class Output {
       *sums += sum(buffer_.data, s.n);
       return;
     }
-    s.each_run(operand_, [&](int64_t at, int64_t index, int64_t n) {
-      const T* from = buffer_.data + at;
-      double* to = sums + index;
-      if (elem == 0) {
-        *to += sum(from, n);
-        return;
+    s.each_runs(operand_, [&](int64_t at, const Runs& runs) {
+      T* from = buffer_.data + at;
+      double* to = sums + runs.index;
+      const int64_t n = runs.n, count = runs.apart == 0 ? fold(from, n, runs.count) : runs.count;
+      for (int64_t k = 0; k < count; ++k, from += n, to += runs.apart) {
+        if (elem == 0) {
+          *to += sum(from, n);
+          continue;
+        }
+        int64_t i = 0;
+        if (elem == 1)
+          for (; i + F64::lanes <= n; i += F64::lanes) (F64::load(to + i) + load_as<double>(from + i)).store(to + i);
+        for (; i < n; ++i) to[i * elem] += static_cast<double>(from[i]);
       }
-      int64_t i = 0;
-      if (elem == 1)
-        for (; i + F64::lanes <= n; i += F64::lanes) (F64::load(to + i) + load_as<double>(from + i)).store(to + i);
-      for (; i < n; ++i) to[i * elem] += static_cast<double>(from[i]);
     });
+  }
+  // Adds up runs of n, the later half to the earlier one until a single run is left.
+  static int64_t fold(T* x, int64_t n, int64_t count) {
+    for (int64_t half; count > 1; count -= half) {
+      half = count / 2;
+      const T* later = x + (count - half) * n;
+      for (int64_t i = 0; i < half * n; ++i) x[i] += later[i];
+    }
+    return 1;
   }
 
   const Operand& operand_;
