@@ -256,11 +256,6 @@ def _genes(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     return x, mean.requires_grad_(), theta.requires_grad_(), _leaf(shape, dtype, 6)
 
 
-def _counts(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Most of them small, with rates."""
-    return _leaf(shape, dtype, 4, 3.0).detach().abs().floor(), _leaf(shape, dtype, 2).detach().exp().requires_grad_()
-
-
 def _grey_levels(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Of 256 in [-1, 1], a few at the ends, with means and log variances of a diffusion model's last step."""
     x = (_leaf(shape, dtype, 4, 64.0).detach().round() * (2 / 255) + 1 / 255).clamp(-1, 1)
@@ -460,14 +455,15 @@ OPERATIONS = (
     Operation(
         "poisson_nll",
         "counts",
-        _counts,
+        lambda shape, dtype: _genes(shape, dtype)[:2],
         lambda x, rate: (gk.poisson_nll(x, rate),),
         {
             EAGER: lambda x, rate: ((rate - torch.xlogy(x, rate) + torch.lgamma(x + 1)).sum(dim=1),),
             DISTRIBUTIONS: lambda x, rate: (-torch.distributions.Poisson(rate).log_prob(x).sum(dim=1),),
         },
         moved=(2, 3),
-        exps=(1, 0),  # the logarithm of a product, where a count is small
+        exps=(0.2, 0),  # the logarithm of a product, where a count is small and not 0
+        **GENES,
     ),
     Operation(
         "negative_binomial_nll",

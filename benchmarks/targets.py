@@ -138,7 +138,7 @@ TARGETS = (
     ),
     *(
         Target(
-            "negative binomial counts, [128, 4000] and [1024, 2000]",
+            "counts, [128, 4000] and [1024, 2000]",
             Which((), ("counts",), _FLOAT32, _BACKWARD, shapes=((128, 4000), (1024, 2000))),
             rival,
             least,
@@ -168,7 +168,7 @@ TARGETS = (
 
 _NOISE = """\
 **Noise beside other work.** About half of the time of a sample with its KL goes into noise, which is bound by
-arithmetic: a number takes nearly twice as many instructions on AVX2 as on AVX-512
+arithmetic: a number takes more than twice as many instructions on AVX2 as on AVX-512
 ([how many](#what-bounds-the-cpu-kernels)). Backward makes the noise again, and the gradients of large batches are
 [new pages](#cost-growth) each time. At [256, 64] the noise takes more than the calls that are spared."""
 
