@@ -177,6 +177,13 @@ REASONS = (
     Reason(_NOISE, Which(_SAMPLE_KL[2:]), (EAGER,)),
     Reason(
         """\
+**Residuals beside `torch.compile`.** The lead is in the noise, which a compiled loop draws a number at a time. The four
+exponentials of a residual's two scales are vectors on both sides.""",
+        Which(_SAMPLE_KL[2:]),
+        (COMPILE,),
+    ),
+    Reason(
+        """\
 **A sample alone.** Eager keeps the noise; here backward makes it again. Drawn twice, it is about half of the
 instructions, which are no fewer for numbers of 16 bits.""",
         Which(("gaussian_rsample",)),
@@ -191,6 +198,13 @@ calls, which at [256, 64] take less than the arithmetic that is the same for all
         "**KL of large batches.** Two gradients are [new pages](#cost-growth) on both sides.",
         Which(("gaussian_kl",), (), _FLOAT32, _BACKWARD, _LARGE),
         (EAGER,),
+    ),
+    Reason(
+        """\
+**KL beside `torch.compile`.** Its loop takes an exponential as the formula is written. exp(d) − 1 − d that
+[keeps its digits](numerics.md#expx--1--x) is more arithmetic, which no memory hides in the forward pass.""",
+        Which(("gaussian_kl",), (), ("float32", "float64"), _FORWARD, _LARGE),
+        (COMPILE,),
     ),
     Reason(
         "**KL beside its floor.** Its exponential takes longer than the 8 bytes of an element do.",
@@ -221,6 +235,17 @@ less memory there is to wait for, as in 16 bits and in batches that the cache ho
         Which(_CLASSES),
     ),
     Reason(
+        "**Probabilities beside their floor.** Logarithms that are right at masses of 0, and a division, for 8 bytes.",
+        Which(("discrete_entropy", "discrete_kl"), (), _FLOAT32),
+        (FLOOR,),
+    ),
+    Reason(
+        """\
+**Mixtures of logistics.** A bin's mass is exact in both tails by several forms, as with grey levels, and components are
+weighted as they come: arithmetic for 4 bytes a parameter.""",
+        Which(("discretized_logistic_mixture_nll",), (), _FLOAT32),
+    ),
+    Reason(
         "**KL of discrete probabilities.** Eager's temporaries are memory that the allocator keeps.",
         Which(("discrete_kl",), (), _FLOAT32),
         (EAGER,),
@@ -232,9 +257,10 @@ In 16 bits backward makes the sample again, since the gradient of a rounded one 
         Which(("gumbel_softmax",)),
     ),
     Reason(
-        "**Marginals of mixtures.** An exponential for each pair and dimension is what both sides spend.",
-        Which(("gaussian_mixture_log_prob_marginals",)),
-        (COMPILE,),
+        """\
+**Marginals of mixtures.** An exponential for each pair and dimension is what all sides spend; AVX2 takes twice as many
+instructions for it as AVX-512.""",
+        Which(("gaussian_mixture_log_prob_marginals", "total_correlation")),
     ),
     Reason(
         "**Deviation of a minibatch.** Each group is read three times, for a variance that loses no digits.",
@@ -245,6 +271,18 @@ In 16 bits backward makes the sample again, since the gradient of a rounded one 
         "**Averages of small tensors.** Buffers and one launch are what `ema_update_` adds.",
         Which(("ema_update_",), sizes=_SMALL),
         (OWN,),
+    ),
+    Reason("**Averages of large tensors.** Both sides wait for memory.", Which(("ema_update_",)), (OWN,)),
+    Reason(
+        """\
+**32 MiB of float64.** Results of this size are [new pages](#cost-growth) in every call, on all sides, and take most of
+the time.""",
+        Which(
+            ("gradient_norm_penalty", "random_uniform", "gaussian_nll_one_scale"),
+            (),
+            ("float64",),
+            shapes=((8192, 512),),
+        ),
     ),
     Reason(
         """\
