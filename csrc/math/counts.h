@@ -64,6 +64,9 @@ struct Poisson {
   static constexpr bool kFlushes = false;
   static constexpr bool kEasyIfFew = true;
   using T = scalar_t<F>;
+  // Of 0 ... 7.
+  static constexpr T kInverseFactorials[] = {1,          1,           T(1. / 2),   T(1. / 6),
+                                             T(1. / 24), T(1. / 120), T(1. / 720), T(1. / 5040)};
   bool log_rate, full, by_x;
 
   GK_INLINE explicit Poisson(const TermOptions& o) : log_rate(o.log_rate), full(o.full), by_x(o.by_x) {}
@@ -86,10 +89,8 @@ struct Poisson {
   GK_INLINE void value_of_few(const Take& take) const {
     take(
         [&](Before, F x, F rate) {
-          static constexpr T inverse[] = {1,          1,           T(1. / 2),   T(1. / 6),
-                                          T(1. / 24), T(1. / 120), T(1. / 720), T(1. / 5040)};  // of 0 ... 7
           const auto n = elementary::round(x, F(1)).low;
-          F product = Lanes<F>::look_up(inverse, n), power = log_rate ? F(1) : rate;
+          F product = Lanes<F>::look_up(kInverseFactorials, n), power = log_rate ? F(1) : rate;
           GK_UNROLL
           for (int bit = 1; bit <= 4; bit *= 2, power = power * power)
             product = select((n & bit) != 0, product * power, product);

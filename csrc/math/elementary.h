@@ -122,13 +122,29 @@ GK_INLINE F power_of_2(F n) {
   return Lanes<F>::from_bits((Lanes<F>::bits(n + F(0x1.8p52)) + 1023) << 52);
 }
 
+// a - b modulo 2^32: of what is replaced later, as the logarithm of -0, the difference may be none of the integers.
+template <class Int, class Other>
+GK_INLINE Int wrapping_difference(Int a, Other b) {
+  if constexpr (std::is_same_v<Int, int32_t>) {
+    return static_cast<Int>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+  } else {
+    return a - b;
+  }
+}
+
+// 2^(n + bias - 127) as the bits of a float, from the low bits of n, which are any where n is that of nan.
+template <class Int>
+GK_INLINE Int bits_of_power(Int low, int bias = 127) {
+  return wrapping_difference(low << 23, -(bias << 23));
+}
+
 // 2^n for -126 <= n <= 127 (-1022 <= n <= 1023).
 template <class F>
 GK_INLINE F normal_power_of_2(Rounded<F> n) {
   if constexpr (kWide<F>)
     return power_of_2(n.value);
   else
-    return Lanes<F>::from_bits((n.low << 23) + 0x3F800000);
+    return Lanes<F>::from_bits(bits_of_power(n.low));
 }
 
 // m 2^n for -252 <= n <= 254 (-2044 <= n <= 2046), by two factors that are normal numbers: right where the result is
@@ -142,8 +158,7 @@ GK_INLINE F times_power_of_2(F m, Rounded<F> n) {
     return m * power_of_2(half) * power_of_2(n.value - half);
   } else {
     const auto half = n.low >> 1;
-    return m * Lanes<F>::from_bits((half << 23) + 0x3F800000) *
-           Lanes<F>::from_bits(((n.low - half) << 23) + 0x3F800000);
+    return m * Lanes<F>::from_bits(bits_of_power(half)) * Lanes<F>::from_bits(bits_of_power(n.low - half));
   }
 }
 
@@ -225,7 +240,7 @@ GK_INLINE HalfExpm1<F> half_expm1(F x) {
   if constexpr (kWide<F>)
     half_s = power_of_2(e.n.value - F(1));
   else
-    half_s = Lanes<F>::from_bits((e.n.low << 23) + 0x3F000000);
+    half_s = Lanes<F>::from_bits(bits_of_power(e.n.low, 126));
   const HalfExpm1<F> t = half_expm1_from(half_s, e.n.value, e.r, e.tail);
   return {or_infinite(x, t.minus_x + F(0.5f) * (bounded - x)), or_infinite(x, t.value)};
 }
@@ -262,16 +277,6 @@ GK_INLINE ExpRoot<F> exp_root_terms(F x) {
   else
     root = times_power_of_2(q + F(1), e.n);
   return {root, or_infinite(x, t.minus_x + (bounded - half)), or_infinite(x, t.value)};
-}
-
-// a - b modulo 2^32: of what is replaced later, as the logarithm of -0, the difference may be none of the integers.
-template <class Int, class Other>
-GK_INLINE Int wrapping_difference(Int a, Other b) {
-  if constexpr (std::is_same_v<Int, int32_t>) {
-    return static_cast<Int>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
-  } else {
-    return a - b;
-  }
 }
 
 // (2 artanh(s) / s - 2) / s^2 from s^2, for the s = (m - 1) / (m + 1) of an m in [sqrt(1/2), sqrt(2)]: by Chebyshev
