@@ -235,6 +235,13 @@ less memory there is to wait for, as in 16 bits and in batches that the cache ho
         Which(_CLASSES),
     ),
     Reason(
+        """\
+**Poisson counts.** An element costs little more than its share of the gradient's [new pages](#cost-growth), which are
+the same on both sides.""",
+        Which(("poisson_nll",), (), _FLOAT32, _BACKWARD, _LARGE),
+        (COMPILE,),
+    ),
+    Reason(
         "**Probabilities beside their floor.** Logarithms that are right at masses of 0, and a division, for 8 bytes.",
         Which(("discrete_entropy", "discrete_kl"), (), _FLOAT32),
         (FLOOR,),
