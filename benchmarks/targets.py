@@ -170,7 +170,7 @@ _NOISE = """\
 **Noise beside other work.** About half of the time of a sample with its KL goes into noise, which is bound by
 arithmetic: a number takes more than twice as many instructions on AVX2 as on AVX-512
 ([how many](#what-bounds-the-cpu-kernels)). Backward makes the noise again, and the gradients of large batches are
-[new pages](#cost-growth) each time. At [256, 64] the noise takes more than the calls that are spared."""
+[new pages](#cost-growth) each time. In small batches the noise takes more than the calls that are spared."""
 
 REASONS = (
     Reason(_NOISE, Which(_SAMPLE_KL[:2])),
@@ -229,8 +229,8 @@ formula of the rivals subtracts two values of the cdf.""",
     ),
     Reason(
         """\
-**Classes from logits.** Eager's softmax is fused already. Terms that
-[keep their digits](numerics.md#discrete-distributions) take two exponentials, a logarithm and two divisions more. The
+**Classes from logits.** Eager's softmax is fused already. Differences of masses that
+[keep their digits](numerics.md#discrete-distributions) take a series a class, with `unimix` two divisions more. The
 less memory there is to wait for, as in 16 bits and in batches that the cache holds, the more they weigh.""",
         Which(_CLASSES),
     ),
@@ -253,9 +253,28 @@ weighted as they come: arithmetic for 4 bytes a parameter.""",
         Which(("discretized_logistic_mixture_nll",), (), _FLOAT32),
     ),
     Reason(
-        "**KL of discrete probabilities.** Eager's temporaries are memory that the allocator keeps.",
+        "**KL of discrete probabilities.** Eager's temporaries are memory that the allocator keeps, so no new pages.",
         Which(("discrete_kl",), (), _FLOAT32),
         (EAGER,),
+    ),
+    Reason(
+        """\
+**KL of discrete probabilities beside `torch.compile`.** Its logarithm is that of a rounded quotient; here the rounding
+is undone.""",
+        Which(("discrete_kl",), (), _FLOAT32),
+        (COMPILE,),
+    ),
+    Reason(
+        "**Interpolation.** Three streams through memory, on both sides.",
+        Which(("interpolate",), (), _FLOAT32, (), _LARGE),
+        (COMPILE,),
+    ),
+    Reason(
+        """\
+**Uniform numbers in float64.** A number takes two words, so twice as much of Philox as in float32, on half as many
+lanes.""",
+        Which(("random_uniform",), (), ("float64",), (), _SMALL),
+        (OWN,),
     ),
     Reason(
         """\
@@ -265,8 +284,8 @@ In 16 bits backward makes the sample again, since the gradient of a rounded one 
     ),
     Reason(
         """\
-**Marginals of mixtures.** An exponential for each pair and dimension is what all sides spend; AVX2 takes twice as many
-instructions for it as AVX-512.""",
+**Marginals of mixtures.** An exponential for each pair and dimension is what all sides spend. It bounds what can be
+gained, the more so on AVX2, where it takes twice as long.""",
         Which(("gaussian_mixture_log_prob_marginals", "total_correlation")),
     ),
     Reason(
@@ -285,7 +304,7 @@ instructions for it as AVX-512.""",
 **32 MiB of float64.** Results of this size are [new pages](#cost-growth) in every call, on all sides, and take most of
 the time.""",
         Which(
-            ("gradient_norm_penalty", "random_uniform", "gaussian_nll_one_scale"),
+            ("gradient_norm_penalty", "random_uniform"),
             (),
             ("float64",),
             shapes=((8192, 512),),
@@ -293,16 +312,16 @@ the time.""",
     ),
     Reason(
         """\
-**16 bits beside eager.** Eager converts in each of its operations, 3 to 5 instructions; a kernel converts once, so what
-is left is the arithmetic of float32. Where that is much, a gain in memory is no gain in time. Where it is little, as in
-`interpolate`, rounding is a good part of it.""",
+**16 bits beside eager.** Eager converts in each of its operations, 3 to 5 instructions a vector; a kernel converts
+once, so what is left is the arithmetic of float32. Where that is much, a gain in memory is no gain in time. Where it is
+little, as in `interpolate`, rounding is a good part of it.""",
         Which((), _ELEMENTWISE, _HALVES),
         (EAGER,),
     ),
     Reason(
         """\
 **16 bits beside `torch.compile`.** In its one loop a half goes from the load to the arithmetic; here it goes through a
-buffer of four vectors in the cache.""",
+tile's buffer in the cache.""",
         Which((), _ELEMENTWISE, _HALVES),
         (COMPILE,),
     ),

@@ -446,3 +446,17 @@ def test_the_gradient_of_a_nearly_certain_q_keeps_its_digits(
         terms = q.detach().double().softmax(-1) * 100
         terms[2] = terms[[0, 1, 3, 4]].sum()
         assert ((grad.double() - right).abs() <= ulps * torch.finfo(dtype).eps * terms).all()
+
+
+@pytest.mark.parametrize("unimix", [0.0, 0.01])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_nan_in_one_of_two_logits_is_in_the_gradients_of_both(
+    dtype: torch.dtype, unimix: float, every_isa: Backend
+) -> None:
+    q = normal((2, 5), 0).to(dtype).requires_grad_()
+    p = normal((2, 5), 1).to(dtype)
+    p[0, 0] = torch.nan
+    p.requires_grad_()
+    kl = gk.categorical_kl(q, p, unimix=unimix)
+    for grad in torch.autograd.grad(kl.sum(), (q, p)):
+        assert grad[0].isnan().all() and grad[1].isfinite().all()

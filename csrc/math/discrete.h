@@ -126,7 +126,8 @@ struct MassRatio {
     const auto near = ratio.e == F(0);
     const F s = select(near, difference, ratio.m - F(1)) / select(near, q + p, ratio.m + F(1));
     const F s2 = s * s, tail = s2 * elementary::artanh_tail(s2);
-    log = fma(ratio.e, F(Exponent::kLn2High), fma(ratio.e, F(Exponent::kLn2Low), fma(s, tail, s + s)));
+    const F of_m = fma(s, tail, fma(F(0), difference, s + s));  // nan where the difference is, which has no exponent
+    log = fma(ratio.e, F(Exponent::kLn2High), fma(ratio.e, F(Exponent::kLn2Low), of_m));
     value = select(near, difference * fma(fma(F(0.5f), s, F(0.5f)), tail, s), fma(q, log, p - q));
   }
 };

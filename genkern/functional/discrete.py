@@ -182,7 +182,8 @@ def categorical_kl(
     -----
     Hafner et al. 2023, "Mastering diverse domains through world models", equation 5. With r = log(q / p) the divergence
     is the sum of q (exp(-r) - 1 + r), by a series near 0. Where p has no mass (a logit of -inf, no unimix) but q has,
-    it is inf; the gradient is then that of the finite part.
+    it is inf; the gradient is then that of the finite part. Kernels take a unimix whose share of a class is below the
+    smallest normal number for none.
 
     Examples
     --------
