@@ -212,9 +212,10 @@ calls, which at [256, 64] take less than the arithmetic that is the same for all
         (FLOOR,),
     ),
     Reason(
-        "**One scale for all.** An element moves 8 bytes, beside which little else can hide.",
-        Which(("gaussian_nll_one_scale",), (), _FLOAT32),
-        (FLOOR,),
+        """\
+**One scale for all.** Its exponential is taken again for every element, where the rivals take one for all: an element
+moves 8 bytes, beside which that shows.""",
+        Which(("gaussian_nll_one_scale",), (), ("float32", "float64")),
     ),
     Reason(
         "**Bernoulli.** An exponential and a logarithm for 8 bytes, exact in both tails.",
