@@ -1,4 +1,4 @@
-"""What the operations should reach, and why those that are known to fall short do. `verdicts` holds results to it."""
+"""The speeds that operations should reach, and the reasons where one falls short; `verdicts` judges the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.problems import family
 from benchmarks.results import Row
 
 FLOOR = "floor"
-"""In place of a rival: the least is a share of the floor, in per cent."""
+"""It stands in place of a rival where `least` is a share of the floor, in per cent."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,10 @@ _MISSED = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of genkern's row. `met` is None where it is unclear; `measured` is the best of the spread if not `stated`."""
+    """Says of a row whether it meets a target; `met` is None where that is unclear.
+
+    `measured` is the ratio, or the best of its spread where no ratio is `stated`.
+    """
 
     row: Row
     met: bool | None
@@ -79,11 +82,11 @@ def reason(target: Target, row: Row) -> str:
 
 
 Judged = dict[str, dict[Target, list[Verdict]]]
-"""By the machine's title."""
+"""The verdicts of each target, under the title of the machine."""
 Line = tuple[str, str, str]
 """Operation, mode and goal."""
 Problem = tuple[object, ...]
-"""What a row is compared on."""
+"""The problem that rows of several machines have in common."""
 
 
 def _counts(judged: Judged) -> Table:
@@ -109,7 +112,7 @@ def _count(verdicts: Iterable[Verdict]) -> str:
 
 
 def _missed(judged: Judged) -> dict[str, Table]:
-    """By reason, in their order, what is known first."""
+    """A table for each reason, in the order of the reasons, and last one of the rows without."""
     rows: dict[str, dict[Line, dict[Problem, Row]]] = {known.text: {} for known in REASONS} | {_NO_REASON: {}}
     for target in TARGETS:
         for row in (v.row for found in judged.values() for v in found[target] if v.met is False):
@@ -119,7 +122,7 @@ def _missed(judged: Judged) -> dict[str, Table]:
 
 
 def _table(lines: dict[Line, dict[Problem, Row]], judged: Judged) -> Table:
-    """In the order of the operations, without the machines that measured none of these."""
+    """The lines are in the order of the operations; machines that measured none of them have no column."""
     cells = []
     for (op, mode, goal), missed in sorted(lines.items(), key=lambda line: place(next(iter(line[1].values())))):
         measured = []
@@ -135,7 +138,7 @@ def _table(lines: dict[Line, dict[Problem, Row]], judged: Judged) -> Table:
 
 
 def _measured(verdicts: Iterable[Verdict]) -> str:
-    """Of one line on one machine: the range of what misses."""
+    """The cell of a line and a machine: the range of the ratios that miss."""
     said = list(verdicts)
     missed = [v for v in said if v.met is False]
     if missed:

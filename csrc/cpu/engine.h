@@ -202,7 +202,8 @@ class Output {
     s.each_runs(operand_, [&](int64_t at, const Runs& runs) {
       T* from = buffer_.data + at;
       double* to = sums + runs.index;
-      const int64_t n = runs.n, count = runs.apart == 0 ? fold(from, n, runs.count) : runs.count;
+      const int64_t n = runs.n, count = runs.apart == 0 ? 1 : runs.count;
+      if (runs.apart == 0) fold(from, n, runs.count);
       for (int64_t k = 0; k < count; ++k, from += n, to += runs.apart) {
         if (elem == 0) {
           *to += sum(from, n);
@@ -215,14 +216,13 @@ class Output {
       }
     });
   }
-  // Adds up runs of n, the later half to the earlier one until a single run is left.
-  static int64_t fold(T* x, int64_t n, int64_t count) {
+  // Adds up runs of n in the first: the later half goes to the earlier one until a single run is left.
+  static void fold(T* x, int64_t n, int64_t count) {
     for (int64_t half; count > 1; count -= half) {
       half = count / 2;
       const T* later = x + (count - half) * n;
       for (int64_t i = 0; i < half * n; ++i) x[i] += later[i];
     }
-    return 1;
   }
 
   const Operand& operand_;

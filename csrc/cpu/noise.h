@@ -32,7 +32,7 @@ GK_INLINE V exclusive_or(V a, V b, V c) {
 #endif
 }
 
-// The keys of the rounds, the last ones in both halves of a lane.
+// The keys of the rounds. The last ones fill both halves of a lane.
 struct Schedule {
   U64 k0[10], k1[10];
 
@@ -67,8 +67,9 @@ struct TwoRounds {
   Rounds a, b;
 };
 
-// Their order in a vector, such that what is interleaved within 16 bytes, as a machine does at once, lies in memory
-// order: of n times 16 bytes the first have every n-th counter, the next ones those that follow them.
+// The order of the counters in a vector of n times 16 bytes: the first 16 bytes have every n-th counter, the next ones
+// those that follow them. So results that are interleaved within 16 bytes, which takes no moves across them, lie in
+// memory order.
 GK_INLINE U64 lane_counters() {
   constexpr unsigned n = sizeof(U64) / 16;
   U64 lane;
@@ -76,7 +77,7 @@ GK_INLINE U64 lane_counters() {
   return lane;
 }
 
-// Of each 16 bytes of two vectors the words that are first (or second) in their lanes.
+// Takes the first (or second) word of every lane of two vectors, and puts those of the same 16 bytes side by side.
 template <int kSecond>
 GK_INLINE U32 join(U64 a, U64 b) {
   return (U32)shuffle(F32((F32::Native)a), F32((F32::Native)b),
@@ -124,7 +125,7 @@ class Philox {
   const Schedule& keys_;
   U64 second_, third_;
 
-  // Not known to the compiler to be the same in each turn of a loop: it would copy the keys before.
+  // The address of the keys, hidden from the compiler, which else would copy them to the stack before each loop.
   GK_INLINE const Schedule& where_they_lie() const {
     const Schedule* keys = &keys_;
     asm("" : "+r"(keys));
@@ -144,7 +145,8 @@ inline constexpr int64_t kEach = sizeof(T) == 8 ? 2 : 4;
 template <class T>
 inline constexpr int64_t kNoiseBlock = kCounters * kEach<T>;
 
-// What has been made of the words of each counter, all first ones, all second ones and so on.
+// Stores in memory order the numbers that were made of the counters' words: x0 of their first words, x1 of their
+// second.
 GK_INLINE void store_in_turn(F32 x0, F32 x1, F32 x2, F32 x3, float* out) {
   const Halves<float> p = interleave_parts<1, 4>(x0, x1), q = interleave_parts<1, 4>(x2, x3);
   const Halves<float> a = interleave_parts<2, 4>(p.low, q.low), b = interleave_parts<2, 4>(p.high, q.high);

@@ -231,7 +231,7 @@ GK_INLINE F or_infinite(F x, F y) {
   return select(x > number<F>(709.782712893384, 88.72283935546875f), F(kInfinity), y);
 }
 
-// What the bound on x takes from exp(x) - 1 - x is put back, here and below.
+// Bounding x changes exp(x) - 1 - x by a difference that is put back, here and below.
 template <class F>
 GK_INLINE HalfExpm1<F> half_expm1(F x) {
   const F bounded = min(number<F>(709.8, 89.0f), max(F(-80.0f), x));
